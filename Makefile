@@ -1,0 +1,42 @@
+# Every target creates .venv and installs by itself when needed.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+export MYPYPATH := .venv/typing
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: demo test lint types bench clean
+
+demo: $(STAMP)
+	$(BIN)/tenfold run experiments/queues/demo.yaml
+	$(BIN)/tenfold compare queues-demo --baseline uniform --out runs/compare/queues-demo
+	@echo "Open the MLflow UI with: $(BIN)/tenfold ui"
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy sees the packages under their import names through links to the folders.
+types: $(STAMP)
+	@mkdir -p .venv/typing/tenfold
+	@for folder in platform algorithms envs tune_spaces; do \
+		ln -sfn ../../../$$folder .venv/typing/tenfold/$$folder; done
+	$(BIN)/mypy -p tenfold
+
+bench: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python benchmarks/cli.py
+	$(BIN)/python benchmarks/queues.py
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit('Tenfold needs Python 3.11 or newer: make PYTHON=python3.11' if sys.version_info < (3, 11) else 0)"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt "setuptools>=80"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	@touch $(STAMP)
+
+clean:
+	rm -rf .venv build dist runs *.egg-info

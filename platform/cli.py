@@ -1,0 +1,415 @@
+"""The command line. Each command imports what it needs when it runs, so that help is instant.
+
+Exit codes: 0 fine, 1 a run failed, 2 a mistake in what was asked for (one sentence on stderr).
+"""
+
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tenfold.platform.errors import InputError, unknown
+
+app = typer.Typer(
+    name="tenfold",
+    help="Ten research papers as software people run: Ray jobs, Tune sweeps, MLflow comparison.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+jobs_app = typer.Typer(help="Look after jobs that 'tenfold submit' started.", no_args_is_help=True)
+app.add_typer(jobs_app, name="jobs")
+
+Target = Annotated[str, typer.Argument(help="A method, or a YAML file with an experiment.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", "-t", help="Task; may be repeated.")]
+Variants = Annotated[
+    list[str] | None, typer.Option("--variant", "-v", help="Variant; may be repeated.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Config override key=value; repeatable.")
+]
+Seeds = Annotated[int | None, typer.Option(help="Number of seeds: 0, 1, ..., N - 1.")]
+Stop = Annotated[list[str] | None, typer.Option(help="Stop a trial at result key=value.")]
+Name = Annotated[str | None, typer.Option(help="Experiment name; the method's by default.")]
+Cpus = Annotated[int | None, typer.Option(help="Logical CPUs of the local Ray.")]
+Concurrent = Annotated[int | None, typer.Option(help="Trials that run at the same time.")]
+Address = Annotated[
+    str | None, typer.Option(help="A running Ray cluster, for example ray://head:10001.")
+]
+Store = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store.")]
+Offline = Annotated[bool, typer.Option(help="Keep results in runs/; send with 'tenfold sync'.")]
+Resume = Annotated[bool, typer.Option(help="Pick up this experiment's interrupted run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+JobId = Annotated[str, typer.Argument(help="The id that 'tenfold submit' printed.")]
+Head = Annotated[
+    str, typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="http://head:8265")
+]
+TokenFile = Annotated[Path | None, typer.Option(help="File with the cluster's token.")]
+
+
+@app.command("list")
+def list_methods(as_json: Json = False) -> None:
+    """Show methods with their variants, tasks, spaces and papers.
+
+    Example: tenfold list
+    """
+    from tenfold.platform.registry import methods
+
+    found = methods().values()
+    if as_json:
+        rows = [
+            {
+                "name": m.name,
+                "title": m.title,
+                "paper": m.paper,
+                "variants": list(m.variants),
+                "tasks": list(m.tasks),
+                "spaces": list(m.load_spaces()),
+                "metric": m.metric,
+                "mode": m.mode,
+            }
+            for m in found
+        ]
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("method", "what it offers", show_lines=True)
+    for m in found:
+        paper = f" (arXiv:{m.paper})" if m.paper else ""
+        names = {"variants": m.variants, "tasks": m.tasks, "spaces": m.load_spaces()}
+        lines = [f"[bold]{escape(m.title)}{paper}[/bold]"]
+        lines += [f"[cyan]{kind}[/cyan] {escape(', '.join(each))}" for kind, each in names.items()]
+        table.add_row(m.name, "\n".join(lines))
+    Console().print(table)
+
+
+@app.command()
+def run(
+    target: Target,
+    task: Tasks = None,
+    variant: Variants = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    stop: Stop = None,
+    name: Name = None,
+    cpus: Cpus = None,
+    concurrent: Concurrent = None,
+    address: Address = None,
+    store: Store = None,
+    offline: Offline = False,
+    resume: Resume = False,
+) -> None:
+    """Run a method on its tasks and record it in MLflow.
+
+    Example: tenfold run softmw --task switching --seeds 3 --set horizon=200000
+    """
+    flags = _flags(task, variant, settings, seeds, stop, name, cpus, concurrent, store)
+    _launch(target, flags, address, offline, resume)
+
+
+@app.command()
+def sweep(
+    target: Target,
+    space: Annotated[str, typer.Option(help="A search space of the method.")] = "default",
+    samples: Annotated[int | None, typer.Option(help="Points to draw.")] = None,
+    search: Annotated[str | None, typer.Option(help="random, grid or optuna.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="asha, pbt or median.")] = None,
+    task: Tasks = None,
+    variant: Variants = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    stop: Stop = None,
+    name: Name = None,
+    cpus: Cpus = None,
+    concurrent: Concurrent = None,
+    address: Address = None,
+    store: Store = None,
+    offline: Offline = False,
+    resume: Resume = False,
+) -> None:
+    """Search a method's space; every point is a run in MLflow.
+
+    Example: tenfold sweep softmw --space default --samples 20 --scheduler asha
+    """
+    flags = _flags(task, variant, settings, seeds, stop, name, cpus, concurrent, store)
+    given = {"space": space, "samples": samples, "search": search, "scheduler": scheduler}
+    flags |= {key: value for key, value in given.items() if value is not None}
+    _launch(target, flags, address, offline, resume)
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(help="Methods or experiments.")],
+    by: Annotated[str, typer.Option(help="A tag or a sampled parameter.")] = "variant",
+    metric: Annotated[str | None, typer.Option(help="The method's own by default.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Group to compare with.")] = None,
+    task: Tasks = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Compare runs: table with 95 % intervals, curves, CSV, JSON and an HTML report.
+
+    Example: tenfold compare softmw --by variant --baseline uniform
+    """
+    from tenfold.platform.compare import compare as compare_runs
+    from tenfold.platform.store import check_store, runs_folder, tracking_uri
+
+    uri = tracking_uri(store)
+    check_store(uri)
+    comparison = compare_runs(
+        names,
+        by=by,
+        metric=metric,
+        baseline=baseline,
+        tasks=task,
+        tracking_uri=uri,
+        out=out or runs_folder() / "compare" / "-".join(names),
+    )
+    if as_json:
+        print(comparison.to_json())
+    else:
+        comparison.print(Console())
+
+
+@app.command()
+def evaluate(
+    run_id: Annotated[str, typer.Argument(help="MLflow id of a trial.")],
+    task: Annotated[str | None, typer.Option(help="Another task of the method.")] = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a trial's newest checkpoint, on its own task or another.
+
+    Example: tenfold evaluate 1f0c... --task periodic
+    """
+    from tenfold.platform.store import check_store, tracking_uri
+
+    uri = tracking_uri(store)
+    check_store(uri)
+    from tenfold.platform.evaluate import evaluate as evaluate_run
+
+    evaluation = evaluate_run(run_id, uri, task)
+    if as_json:
+        print(json.dumps(vars(evaluation)))
+        return
+    table = Table("metric", "value", title=f"{evaluation.checkpoint} on {evaluation.task}")
+    for key, value in sorted(evaluation.metrics.items()):
+        table.add_row(key, f"{value:.6g}")
+    Console().print(table)
+
+
+@app.command()
+def sync(
+    run_dir: Annotated[
+        Path | None, typer.Argument(help="A run's folder; all of them by default.")
+    ] = None,
+    store: Store = None,
+) -> None:
+    """Send what MLflow has not got yet: offline runs, and runs whose store went down.
+
+    Example: tenfold sync
+    """
+    from tenfold.platform.store import check_store, runs_folder, tracking_uri
+
+    uri = tracking_uri(store)
+    if run_dir is not None and not (run_dir / "tracking").is_dir():
+        raise InputError(f"'{run_dir}' is no folder of a run: give one under {runs_folder()}/tune.")
+    check_store(uri)
+    from tenfold.platform.journal import deliver_all, journals
+
+    folders = [run_dir] if run_dir else sorted((runs_folder() / "tune").glob("*"))
+    sent = sum(deliver_all(journals(folder / "tracking"), uri) for folder in folders)
+    print(f"Sent {sent} records of {len(folders)} runs to {uri}.")
+
+
+@app.command()
+def submit(
+    file: Annotated[Path, typer.Argument(help="A YAML file with an experiment.")],
+    address: Head,
+    token_file: TokenFile = None,
+    follow: Annotated[bool, typer.Option(help="Stream the job's log to its end.")] = False,
+) -> None:
+    """Run an experiment as a job on a Ray cluster, with this very version of Tenfold.
+
+    Example: tenfold submit experiments/queues/demo.yaml --address http://head:8265 --follow
+    """
+    from tenfold.platform import jobs
+
+    job_id = jobs.submit(file, address=address, token_file=token_file)
+    print(job_id)
+    if follow:
+        raise typer.Exit(jobs.follow(job_id, address=address, token_file=token_file))
+
+
+@app.command()
+def doctor(store: Store = None, as_json: Json = False) -> None:
+    """Check this machine: versions, cores, memory, GPU, disk, store.
+
+    Example: tenfold doctor
+    """
+    from tenfold.platform import doctor as doctor_module
+    from tenfold.platform.store import tracking_uri
+
+    raise typer.Exit(doctor_module.report(tracking_uri(store), as_json=as_json))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")] = 5000,
+    store: Store = None,
+) -> None:
+    """Open the MLflow UI over the store, on this machine only.
+
+    Example: tenfold ui --port 5001
+    """
+    from tenfold.platform.store import check_store, tracking_uri
+    from tenfold.platform.ui import serve
+
+    uri = tracking_uri(store)
+    check_store(uri)
+    raise typer.Exit(serve(uri, port))
+
+
+def _launch(
+    target: str, flags: dict[str, Any], address: str | None, offline: bool, resume: bool
+) -> None:
+    from tenfold.platform.experiment import load_experiment, make_experiment
+    from tenfold.platform.store import check_store, tracking_uri
+
+    is_file = target.endswith((".yaml", ".yml"))
+    if is_file:
+        experiment = load_experiment(Path(target), flags)
+    else:
+        experiment = make_experiment({"method": target, **flags})
+    uri = tracking_uri(experiment.tracking_uri)
+    if not offline:
+        check_store(uri)
+    from tenfold.platform.configuration import check_configs
+
+    check_configs(experiment)
+    from tenfold.platform.launch import launch
+
+    outcome = launch(experiment, uri, offline=offline, address=address, resume=resume)
+    again = f"tenfold run {outcome.run_dir}/experiment.yaml --resume"
+    print(f"{outcome.trials} trials, {outcome.failed} failed; folder {outcome.run_dir}")
+    if outcome.undelivered:
+        print("Not all records are in MLflow yet: run 'tenfold sync' when the store is up.")
+    else:
+        print(f"MLflow store {uri}; look at it with 'tenfold ui'.")
+    if outcome.failed or outcome.unfinished:
+        print(f"Continue with '{again}'.")
+        raise typer.Exit(1)
+    print(f"Compare with 'tenfold compare {experiment.name}'.")
+
+
+def _flags(
+    task: list[str] | None,
+    variant: list[str] | None,
+    settings: list[str] | None,
+    seeds: int | None,
+    stop: list[str] | None,
+    name: str | None,
+    cpus: int | None,
+    concurrent: int | None,
+    store: str | None,
+) -> dict[str, Any]:
+    """The experiment fields that the flags give; a flag that is not there says nothing."""
+    fields: dict[str, Any] = {
+        "tasks": task,
+        "variants": variant,
+        "config": _assignments("--set", settings),
+        "seeds": seeds,
+        "stop": _assignments("--stop", stop),
+        "name": name,
+        "tracking_uri": store,
+        "resources": {
+            key: value
+            for key, value in {"cpus": cpus, "concurrent": concurrent}.items()
+            if value is not None
+        },
+    }
+    return {key: value for key, value in fields.items() if value or value == 0}
+
+
+def _assignments(flag: str, texts: list[str] | None) -> dict[str, Any]:
+    """``["a=1", "b.c=x"]`` as ``{"a": 1, "b.c": "x"}``, values read as YAML."""
+    values: dict[str, Any] = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"Bad value '{text}' for {flag}: write key=value.")
+        if key in values:
+            raise InputError(f"{flag} gives '{key}' twice: give it once.")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            values[key] = value
+    return values
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # Importing Ray and torch makes some 10^6 objects that stay; looking for garbage among them at
+    # the usual rate costs a fifth of the start-up time.
+    gc.set_threshold(100_000)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    try:
+        code = app(standalone_mode=False)
+    except InputError as error:
+        _complain(str(error))
+        code = 2
+    except typer.Abort:
+        code = 1
+    except Exception as error:
+        code = _usage_mistake(error)
+        if code is None:
+            raise
+    sys.exit(code)
+
+
+def _usage_mistake(error: Any) -> int | None:
+    """The exit code of a command line that Typer could not read, after one sentence on it."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 2
+    if not hasattr(error, "format_message"):
+        return None
+    message = " ".join(error.format_message().split())
+    possible = getattr(error, "possibilities", None)
+    if message.startswith("No such command"):
+        wrong = message.split("'")[1]
+        names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+        message = str(unknown("command", wrong, names))
+    elif possible:
+        message = f"{message.split(' Did you')[0].rstrip('.')}: did you mean '{possible[0]}'?"
+    elif message.startswith("Invalid value for"):
+        message = f"{message} (got '{_given(error.param.opts)}')."
+    _complain(message)
+    return 2
+
+
+def _given(names: list[str]) -> str:
+    """What the command line gave for an option, which Typer's error does not say."""
+    for position, word in enumerate(sys.argv):
+        option, equals, value = word.partition("=")
+        if option in names:
+            return value if equals else sys.argv[position + 1]
+    return " ".join(sys.argv[2:])
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"[red]Error:[/red] {escape(sentence)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

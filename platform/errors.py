@@ -1,0 +1,31 @@
+"""The one exception type that Tenfold raises at its boundary with the user."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """A mistake in what the user asked for.
+
+    The message is one sentence that names the field, the value and what would be right. The
+    command line prints it without a stack trace and leaves with exit code 2.
+    """
+
+
+def unknown(field: str, value: object, valid: Iterable[str]) -> InputError:
+    """The refusal of a name that is not among the valid ones, with the nearest of them.
+
+    Args:
+        field: What is named, as the user knows it ("method", "config key of ppo").
+        value: What the user gave.
+        valid: The names that would have been right, in the order to list them.
+    """
+    names = list(valid)
+    close = get_close_matches(str(value), names, n=1, cutoff=0.5)
+    if close:
+        hint = f"did you mean '{close[0]}'?"
+    elif len(names) > 12:
+        hint = f"choose one of {', '.join(names[:12])}, ... ({len(names)} in all)."
+    else:
+        hint = f"choose one of {', '.join(names) or '(none)'}."
+    return InputError(f"Unknown {field} '{value}': {hint}")

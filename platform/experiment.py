@@ -1,0 +1,237 @@
+"""`Experiment`: what a user asks for, checked before anything starts.
+
+An experiment names a method, its tasks and variants, what to change in the config, how to sweep
+and how to stop. A single run is a sweep with one point. The fields come from a YAML file, from
+command-line flags, or from both (flags win).
+"""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+)
+
+from tenfold.platform.errors import InputError, unknown
+from tenfold.platform.registry import Method, Space, get_method
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _without_duplicates(names: list[Any]) -> list[Any]:
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"'{twice[0]}' stands there twice; name each once")
+    return names
+
+
+def _seed_list(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    if value < 1:
+        raise ValueError("give at least 1 seed, or a list of seeds")
+    return list(range(value))
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_without_duplicates)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Resources(_Strict):
+    """What a run may use.
+
+    Attributes:
+        cpus: Logical CPUs of the local Ray; all cores of the machine when None. A running cluster
+            has its own and ignores this.
+        concurrent: How many trials run at the same time; as many as fit when None.
+    """
+
+    cpus: PositiveInt | None = None
+    concurrent: PositiveInt | None = None
+
+
+class Checkpoints(_Strict):
+    """How often a trial is saved: every `every` iterations, the last `keep` are kept."""
+
+    every: PositiveInt = 5
+    keep: PositiveInt = 2
+
+
+class Experiment(_Strict):
+    """One experiment, validated and frozen.
+
+    Attributes:
+        name: MLflow experiment and folder name; the method's name when not given.
+        method: Name of a registered method.
+        tasks: The worlds to run on; the method's first task when empty.
+        variants: The method's named configs to run; its first when empty.
+        config: Overrides of the method's config, for every trial. ``a.b`` reaches into a dict.
+        space: Name of one of the method's search spaces; no sweep when None.
+        samples: Points drawn from the space; the space's own number when None.
+        search: ``random``, ``grid`` (every domain of the space is a choice) or ``optuna``.
+        scheduler: ``asha``, ``pbt``, ``median``; every trial runs to its end when None.
+        seeds: Their list; a number n stands for 0, ..., n - 1. Every point runs with every seed.
+        stop: Result key -> value at which a trial ends; the method's own rule when empty.
+        resources: See `Resources`.
+        checkpoint: See `Checkpoints`.
+        tracking_uri: MLflow store, see `tenfold.platform.tracking.tracking_uri`.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+    method: str
+    tasks: Names = Field(default=[], validation_alias=AliasChoices("tasks", "task"))
+    variants: Names = Field(default=[], validation_alias=AliasChoices("variants", "variant"))
+    config: dict[str, Any] = {}
+    space: str | None = None
+    samples: PositiveInt | None = None
+    search: Literal["random", "grid", "optuna"] | None = None
+    scheduler: Literal["asha", "pbt", "median"] | None = None
+    seeds: Annotated[
+        list[Seed],
+        BeforeValidator(_seed_list),
+        AfterValidator(_without_duplicates),
+        Field(min_length=1),
+    ] = [0]
+    stop: dict[str, float] = {}
+    resources: Resources = Resources()
+    checkpoint: Checkpoints = Checkpoints()
+    tracking_uri: str | None = None
+
+    def search_space(self) -> Space | None:
+        """The `Space` this experiment sweeps, or None."""
+        return get_method(self.method).load_spaces()[self.space] if self.space else None
+
+    def search_kind(self) -> str | None:
+        """How the space is searched: as the user says, else as the space says."""
+        space = self.search_space()
+        return (self.search or space.search) if space else None
+
+
+def make_experiment(fields: Mapping[str, Any]) -> Experiment:
+    """Validate fields against `Experiment` and the method's declaration, without importing Ray.
+
+    The values in `config` are checked by `tenfold.platform.configuration.check_configs`.
+
+    Raises:
+        InputError: One sentence on the first mistake.
+    """
+    if "method" not in fields:
+        raise InputError("Missing field 'method': name the method to run, see 'tenfold list'.")
+    method = get_method(str(fields["method"]))
+    try:
+        experiment = Experiment.model_validate({"name": method.name, **fields})
+    except ValidationError as error:
+        raise _one_sentence(error) from None
+    _check_names(experiment, method)
+    filled = {
+        "tasks": experiment.tasks or [method.tasks[0]],
+        "variants": experiment.variants or [next(iter(method.variants))],
+    }
+    return experiment.model_copy(update=filled)
+
+
+def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """Read an experiment from a YAML file; `overrides` replace whole fields of it, but
+    `config` is merged key by key.
+
+    Raises:
+        InputError: The file is missing, unreadable, not YAML, or not an experiment.
+    """
+    fields = read_yaml(path)
+    merged = {**fields, **(overrides or {})}
+    if overrides and "config" in overrides and isinstance(fields.get("config"), dict):
+        merged["config"] = {**fields["config"], **overrides["config"]}
+    return make_experiment(merged)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, refusing a key that stands twice.
+
+    Raises:
+        InputError: The file is missing, unreadable, or holds no mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except FileNotFoundError:
+        raise InputError(f"File '{path}' does not exist: give the path of a YAML file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"File '{path}' cannot be read as UTF-8 text: {error}.") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"File '{path}' is not valid YAML: {reason}.") from None
+    if not isinstance(content, dict):
+        raise InputError(
+            f"File '{path}' holds {type(content).__name__}, not a mapping: "
+            "write 'method: softmw' and other fields, one a line."
+        )
+    return content
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML as PyYAML reads it, but two equal keys in a mapping are a mistake."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _one_sentence(error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *parents, name = (str(part) for part in first["loc"])
+        models: dict[str, type[BaseModel]] = {"resources": Resources, "checkpoint": Checkpoints}
+        model = models.get(parents[0], Experiment) if parents else Experiment
+        return unknown("experiment field", name, model.model_fields)
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    return InputError(f"Bad value {first['input']!r} for '{field}': {reason}.")
+
+
+def _check_names(experiment: Experiment, method: Method) -> None:
+    for task in experiment.tasks:
+        if Path(task).suffix in method.task_files:
+            if not Path(task).is_file():
+                raise InputError(f"Task file '{task}' does not exist.")
+        elif task not in method.tasks:
+            raise unknown(f"task of {method.name}", task, method.tasks)
+    for variant in experiment.variants:
+        if variant not in method.variants:
+            raise unknown(f"variant of {method.name}", variant, method.variants)
+    if experiment.space is not None and experiment.space not in method.load_spaces():
+        raise unknown(f"space of {method.name}", experiment.space, method.load_spaces())
+    if experiment.space is None:
+        for field in ("samples", "search", "scheduler"):
+            if getattr(experiment, field) is not None:
+                raise InputError(
+                    f"'{field}' is given without 'space': name the space to sweep, "
+                    f"one of {', '.join(method.load_spaces())}."
+                )
+    cells = max(len(experiment.tasks), 1) * max(len(experiment.variants), 1)
+    if experiment.search == "optuna" and cells > 1:
+        raise InputError(
+            "'search: optuna' optimises one task and one variant: name one of each "
+            f"instead of {experiment.tasks} and {experiment.variants}."
+        )

@@ -1,0 +1,189 @@
+"""A journal on disk for every MLflow run, and its delivery to the store.
+
+What is to be recorded is first appended to ``<run folder>/tracking/<key>.jsonl``, then sent. A
+cursor file beside it says how many lines the store has. So a store that is down, a killed driver
+and an offline run are one case: lines that wait, which the next delivery sends in order.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from tenfold.platform.store import artifact_location
+
+SWEEP = "sweep"
+_JOURNAL_TAG = "journal"
+_BATCH = 900  # MLflow takes at most 1,000 metrics a request
+
+
+class Journal:
+    """The record of one MLflow run: append to it at any time, deliver it when the store is up."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.key = key
+        self.path = folder / f"{key}.jsonl"
+        self._cursor_path = folder / f"{key}.cursor.json"
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def start(
+        self,
+        experiment: str,
+        run_name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any] | None = None,
+        parent: str | None = None,
+    ) -> None:
+        """The run begins; `parent` is the key of the journal of its parent run."""
+        self._append(
+            op="start",
+            experiment=experiment,
+            run_name=run_name,
+            tags=dict(tags),
+            params={key: str(value) for key, value in (params or {}).items()},
+            parent=parent,
+        )
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self._append(op="metrics", step=step, values=dict(values))
+
+    def artifact(self, path: Path) -> None:
+        self._append(op="artifact", path=str(path))
+
+    def status(self, status: str) -> None:
+        """``RUNNING`` when a run is resumed, else ``FINISHED``, ``FAILED`` or ``KILLED``."""
+        self._append(op="status", status=status)
+
+    def last_step(self) -> int:
+        """The last step with metrics, -1 if there is none."""
+        steps = [record["step"] for record in self._records() if record["op"] == "metrics"]
+        return max(steps, default=-1)
+
+    def waiting(self) -> int:
+        """How many records the store does not have."""
+        return len(self._records()) - self._cursor()["sent"]
+
+    def run_id(self) -> str | None:
+        """The MLflow run's id, once the store has given one."""
+        run_id: str | None = self._cursor()["run_id"]
+        return run_id
+
+    def deliver(self, client: MlflowClient, uri: str) -> None:
+        """Send every record that waits, in order.
+
+        Raises:
+            MlflowException: The store refused or could not be reached; what was sent is noted.
+        """
+        cursor = self._cursor()
+        records = self._records()
+        batch: list[Metric] = []
+        for number, record in enumerate(records[cursor["sent"] :], start=cursor["sent"] + 1):
+            if record["op"] == "start":
+                cursor["run_id"] = self._start_run(client, uri, record)
+            elif record["op"] == "metrics":
+                batch.extend(
+                    Metric(key, value, record["time"], record["step"])
+                    for key, value in record["values"].items()
+                )
+                following = records[number]["op"] if number < len(records) else None
+                if following == "metrics" and len(batch) < _BATCH:
+                    continue
+                for begin in range(0, len(batch), _BATCH):
+                    client.log_batch(cursor["run_id"], metrics=batch[begin : begin + _BATCH])
+                batch = []
+            elif record["op"] == "artifact":
+                if Path(record["path"]).exists():
+                    client.log_artifact(cursor["run_id"], record["path"])
+            elif record["status"] == "RUNNING":
+                client.update_run(cursor["run_id"], status="RUNNING")
+            else:
+                client.set_terminated(
+                    cursor["run_id"], status=record["status"], end_time=record["time"]
+                )
+            cursor["sent"] = number
+            self._cursor_path.write_text(json.dumps(cursor))
+
+    def _start_run(self, client: MlflowClient, uri: str, record: Mapping[str, Any]) -> str:
+        experiment_id = _experiment_id(client, uri, record["experiment"])
+        # A crash between the creation of the run and the cursor must not leave two of them.
+        name = str(self.path.absolute())
+        found = client.search_runs([experiment_id], f"tags.{_JOURNAL_TAG} = '{name}'")
+        if found:
+            return str(found[0].info.run_id)
+        tags = {**record["tags"], _JOURNAL_TAG: name}
+        if record["parent"] is not None:
+            parent = Journal(self.path.parent, record["parent"]).run_id()
+            if parent is not None:
+                tags[MLFLOW_PARENT_RUN_ID] = parent
+        run = client.create_run(
+            experiment_id, start_time=record["time"], run_name=record["run_name"]
+        )
+        client.log_batch(
+            run.info.run_id,
+            params=[Param(key, value) for key, value in record["params"].items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        return str(run.info.run_id)
+
+    def _append(self, **record: Any) -> None:
+        line = json.dumps({**record, "time": int(time.time() * 1000)})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def _records(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]  # a last line without its end is torn
+
+    def _cursor(self) -> dict[str, Any]:
+        if not self._cursor_path.exists():
+            return {"run_id": None, "sent": 0}
+        cursor: dict[str, Any] = json.loads(self._cursor_path.read_text())
+        return cursor
+
+
+def journals(folder: Path) -> list[Journal]:
+    """The journals in a ``tracking`` folder, the parent run's first."""
+    keys = sorted(path.stem for path in folder.glob("*.jsonl"))
+    return [Journal(folder, key) for key in sorted(keys, key=lambda key: key != SWEEP)]
+
+
+def deliver_all(found: Iterable[Journal], uri: str) -> int:
+    """Send all that waits in some journals; returns the number of records sent.
+
+    Raises:
+        MlflowException: The store refused or could not be reached.
+    """
+    client = MlflowClient(tracking_uri=uri)
+    sent = 0
+    for journal in found:
+        waiting = journal.waiting()
+        if waiting:
+            journal.deliver(client, uri)
+            sent += waiting
+    return sent
+
+
+def _experiment_id(client: MlflowClient, uri: str, name: str) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name, artifact_location(uri)))
+        except MlflowException:  # another process was quicker
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)

@@ -1,0 +1,130 @@
+"""Methods: what Tenfold can run, and how a new one is added.
+
+A method is declared once, as a `Method` value named `METHOD` in its package, and found through the
+entry-point group `tenfold.methods`. The declaration imports nothing heavy: classes are named as
+``"module:attribute"`` strings and loaded when a run needs them, so `tenfold list` stays quick.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+from tenfold.platform.errors import InputError, unknown
+
+ENTRY_POINT_GROUP = "tenfold.methods"
+
+
+def load_attribute(path: str) -> Any:
+    """Import what a ``"module:attribute"`` string names."""
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space of a method.
+
+    Attributes:
+        define: Maps the module `ray.tune` to ``{config key: tune domain}``. It takes the module as
+            an argument so that reading a space's name costs no import of Ray.
+        samples: How many points to draw when the user does not say.
+        scheduler: Trial scheduler when the user does not say, see `Experiment.scheduler`.
+        search: Search algorithm when the user does not say, see `Experiment.search`.
+        stop: Stopping rule when the user does not say, as in `Experiment.stop`.
+    """
+
+    define: Callable[[ModuleType], Mapping[str, Any]]
+    samples: int = 10
+    scheduler: str | None = None
+    search: str = "random"
+    stop: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of the platform: a paper, or a baseline that is an algorithm of its own.
+
+    Attributes:
+        name: What the user types.
+        title: One line for `tenfold list`.
+        paper: arXiv id, or None for a library baseline.
+        config: ``"module:attribute"`` of an RLlib `AlgorithmConfig` subclass. Its default object
+            holds every default of the method, its `validate()` refuses bad values.
+        tasks: Names valid for `AlgorithmConfig.environment`, the default first.
+        metric: Result key that the method is judged by, nested keys joined with ``/``.
+        mode: ``"min"`` or ``"max"``.
+        metrics: Result keys logged to MLflow (`metric` among them); the rest stays in the trial's
+            ``result.json``, which is logged as an artifact.
+        step_metric: Result key of the true step axis.
+        step_unit: What a step is: "slots", "env steps", "episodes", "updates", "iterations".
+        stop: Stopping rule of a plain `tenfold run`: result key -> value reached.
+        variants: Named config overrides: the method itself, its ablations and its baselines. The
+            first is the method itself.
+        spaces: ``"module:attribute"`` of the mapping name -> `Space` (in `tune_spaces/`).
+        smoke: Overrides that make a run take about a second; the contract tests use them.
+        task_files: Suffixes of files that may stand as a task (a user's own trace: ".csv").
+    """
+
+    name: str
+    title: str
+    paper: str | None
+    config: str
+    tasks: tuple[str, ...]
+    metric: str
+    mode: str
+    metrics: tuple[str, ...]
+    step_metric: str
+    step_unit: str
+    stop: Mapping[str, float]
+    variants: Mapping[str, Mapping[str, Any]]
+    spaces: str
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+    task_files: tuple[str, ...] = ()
+
+    def load_config_class(self) -> type:
+        """The method's `AlgorithmConfig` subclass (imports Ray)."""
+        cls: type = load_attribute(self.config)
+        return cls
+
+    def load_spaces(self) -> Mapping[str, Space]:
+        """The method's search spaces by name (imports no Ray)."""
+        spaces: Mapping[str, Space] = load_attribute(self.spaces)
+        return spaces
+
+
+def methods() -> dict[str, Method]:
+    """Every installed method by name, in alphabetical order.
+
+    Raises:
+        InputError: Two distributions declare a method of the same name, or an entry point does not
+            lead to a `Method`.
+    """
+    found: dict[str, Method] = {}
+    for entry in sorted(set(entry_points(group=ENTRY_POINT_GROUP)), key=lambda e: e.name):
+        if entry.name in found:
+            raise InputError(
+                f"Two installed packages declare the method '{entry.name}': uninstall one of them."
+            )
+        method = entry.load()
+        if not isinstance(method, Method) or method.name != entry.name:
+            raise InputError(
+                f"The entry point '{entry.name}' in group '{ENTRY_POINT_GROUP}' leads to "
+                f"{entry.value}, which is not a Method named '{entry.name}'."
+            )
+        found[entry.name] = method
+    return found
+
+
+def get_method(name: str) -> Method:
+    """The method called `name`.
+
+    Raises:
+        InputError: There is none; the message names the nearest.
+    """
+    found = methods()
+    if name not in found:
+        raise unknown("method", name, found)
+    return found[name]

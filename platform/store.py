@@ -1,0 +1,104 @@
+"""Where runs go: the folder of runs, the MLflow store, and whether it can be written to."""
+
+import os
+import shutil
+import sqlite3
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlparse
+
+from tenfold.platform.errors import InputError
+
+MINIMUM_FREE_BYTES = 100 * 2**20
+
+
+def runs_folder() -> Path:
+    """The folder that holds Tune's results and the default store (made when first needed)."""
+    return Path(os.environ.get("TENFOLD_RUNS", "runs")).absolute()
+
+
+def tracking_uri(given: str | None = None) -> str:
+    """The MLflow store: what is given, else ``MLFLOW_TRACKING_URI``, else sqlite under `runs/`.
+
+    Raises:
+        InputError: The address is neither sqlite, another database, a folder nor http(s).
+    """
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs_folder()}/mlflow.db"
+    scheme = urlparse(uri).scheme
+    if scheme.split("+")[0] not in ("sqlite", "postgresql", "mysql", "http", "https"):
+        raise InputError(
+            f"Bad tracking address '{uri}': give sqlite:///path/to/mlflow.db, "
+            "http(s)://host:port, or a postgresql or mysql address."
+        )
+    return uri
+
+
+def artifact_location(uri: str) -> str | None:
+    """Where a new MLflow experiment keeps artifacts: beside a sqlite file, else as the server says.
+
+    Args:
+        uri: A store address as `tracking_uri` gives it.
+    """
+    path = sqlite_path(uri)
+    return (path.parent / "artifacts").as_uri() if path else None
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a ``sqlite:///`` address, or None."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///")).absolute()
+
+
+def check_store(uri: str) -> None:
+    """Make sure that runs can be recorded in a store, within 2 seconds.
+
+    Raises:
+        InputError: The server does not answer, or the file cannot be written, or the disk is full.
+    """
+    path = sqlite_path(uri)
+    if path is not None:
+        check_folder(path.parent)
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f"The store '{path}' is not writable: change its permissions.")
+        try:
+            with sqlite3.connect(path, timeout=2) as connection:
+                connection.execute("PRAGMA schema_version")
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"The store '{path}' is not a usable database: {error}.") from None
+    elif uri.startswith("http"):
+        try:
+            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=2).close()
+        except urllib.error.HTTPError:
+            return  # a server that answers, if only with a status: credentials are MLflow's affair
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"The MLflow server at '{uri}' does not answer ({error}): start it, correct the "
+                "address, or use --offline and send the runs later with 'tenfold sync'."
+            ) from None
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that a folder exists, can be written to and has room.
+
+    Raises:
+        InputError: It cannot, with the reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"The folder '{folder}' cannot be written to ({error.strerror}): choose another with "
+            "the environment variable TENFOLD_RUNS."
+        ) from None
+    free = shutil.disk_usage(folder).free
+    if free < MINIMUM_FREE_BYTES:
+        raise InputError(
+            f"The disk of '{folder}' has {free / 2**20:.0f} MiB left, at least "
+            f"{MINIMUM_FREE_BYTES / 2**20:.0f} MiB are needed: free some, or choose another folder "
+            "with the environment variable TENFOLD_RUNS."
+        )

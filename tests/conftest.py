@@ -1,0 +1,85 @@
+"""What tests share: one Ray session, a runs folder of their own, the command line, a toy method."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.pop("RAY_ADDRESS", None)
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+ROOT = Path(__file__).parent.parent
+TENFOLD = [sys.executable, "-m", "tenfold.platform.cli"]
+
+
+def install_example(site: Path) -> None:
+    """Install the method that docs/adding-a-method.md shows, exactly as it stands there."""
+    text = (ROOT / "docs" / "adding-a-method.md").read_text()
+    declaration, algorithm = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    entry_points = re.search(r"```toml\n\[project\.entry-points\.(.*?)```", text, re.DOTALL)
+    assert entry_points is not None
+    group, line = entry_points.group(1).replace('"', "").strip().split("]\n")
+    info = site / "ucb1-0.1.dist-info"
+    (site / "ucb1").mkdir(parents=True)
+    info.mkdir()
+    (site / "ucb1" / "__init__.py").write_text(declaration)
+    (site / "ucb1" / "algorithm.py").write_text(algorithm)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ucb1\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{line}\n")
+
+
+# The example method is there for the whole session: in this process, in Ray's and in children.
+_SITE = Path(tempfile.mkdtemp(prefix="tenfold-site-"))
+install_example(_SITE)
+os.environ["PYTHONPATH"] = os.pathsep.join([str(_SITE), os.environ.get("PYTHONPATH", "")])
+sys.path.insert(0, str(_SITE))
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_SITE)
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray of four logical CPUs for all tests of a session."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        ignore_reinit_error=True,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of runs, used by this process and its children."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("TENFOLD_RUNS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def tenfold(runs: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line as a user would, in a process of its own."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [*TENFOLD, *(str(argument) for argument in arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False, cwd=runs.parent
+        )
+
+    return call
