@@ -234,7 +234,11 @@ def sync(
 def submit(
     file: Annotated[Path, typer.Argument(help="A YAML file with an experiment.")],
     address: Head,
+    extra: Annotated[
+        list[str] | None, typer.Argument(help="Options for 'tenfold run' there, after --.")
+    ] = None,
     token_file: TokenFile = None,
+    python: Annotated[str, typer.Option(help="The cluster's Python interpreter.")] = "python",
     follow: Annotated[bool, typer.Option(help="Stream the job's log to its end.")] = False,
 ) -> None:
     """Run an experiment as a job on a Ray cluster, with this very version of Tenfold.
@@ -243,10 +247,61 @@ def submit(
     """
     from tenfold.platform import jobs
 
-    job_id = jobs.submit(file, address=address, token_file=token_file)
-    print(job_id)
+    sent = jobs.submit(
+        file, address=address, token_file=token_file, extra_args=extra or (), python=python
+    )
+    print(f"{sent.job_id} records in {sent.store}.")
     if follow:
-        raise typer.Exit(jobs.follow(job_id, address=address, token_file=token_file))
+        raise typer.Exit(jobs.follow(sent.job_id, address=address, token_file=token_file))
+
+
+@jobs_app.command("list")
+def list_jobs(address: Head, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """Show the cluster's jobs of ours, the newest first.
+
+    Example: tenfold jobs list --address http://head:8265
+    """
+    from tenfold.platform import jobs
+
+    _show_jobs(jobs.list_jobs(address=address, token_file=token_file), as_json)
+
+
+@jobs_app.command()
+def status(
+    job_id: JobId, address: Head, token_file: TokenFile = None, as_json: Json = False
+) -> None:
+    """Show one job; exits with the job's own code once it has ended.
+
+    Example: tenfold jobs status tenfold-ab12 --address http://head:8265
+    """
+    from tenfold.platform import jobs
+
+    job = jobs.status(job_id, address=address, token_file=token_file)
+    _show_jobs([job], as_json)
+    raise typer.Exit(jobs.exit_code(job) if job.ended else 0)
+
+
+@jobs_app.command()
+def logs(job_id: JobId, address: Head, token_file: TokenFile = None) -> None:
+    """Stream a job's log to its end; exits with the job's code.
+
+    Example: tenfold jobs logs tenfold-ab12 --address http://head:8265
+    """
+    from tenfold.platform import jobs
+
+    raise typer.Exit(jobs.follow(job_id, address=address, token_file=token_file))
+
+
+@jobs_app.command("stop")
+def stop_job(job_id: JobId, address: Head, token_file: TokenFile = None) -> None:
+    """Stop a running job; its checkpoints stay.
+
+    Example: tenfold jobs stop tenfold-ab12 --address http://head:8265
+    """
+    from tenfold.platform import jobs
+
+    stopped = jobs.stop(job_id, address=address, token_file=token_file)
+    print(f"{job_id} {'is being stopped' if stopped else 'had ended before'}.")
 
 
 @app.command()
@@ -270,12 +325,23 @@ def ui(
 
     Example: tenfold ui --port 5001
     """
-    from tenfold.platform.store import check_store, tracking_uri
+    from tenfold.platform.store import tracking_uri
     from tenfold.platform.ui import serve
 
-    uri = tracking_uri(store)
-    check_store(uri)
-    raise typer.Exit(serve(uri, port))
+    serve(tracking_uri(store), port)
+
+
+def _show_jobs(found: list[Any], as_json: bool) -> None:
+    """A table of `jobs.Job` rows, or their JSON."""
+    rows = [vars(job) for job in found]
+    if as_json:
+        print(json.dumps(rows, indent=2, default=str))
+        return
+    columns = ("id", "status", "experiment", "version", "commit", "started", "exit_code")
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*("-" if row[c] is None else escape(str(row[c])) for c in columns))
+    Console().print(table)
 
 
 def _launch(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -119,21 +119,19 @@ class Journal:
         name = str(self.path.absolute())
         found = client.search_runs([experiment_id], f"tags.{_JOURNAL_TAG} = '{name}'")
         if found:
-            return str(found[0].info.run_id)
-        tags = {**record["tags"], _JOURNAL_TAG: name}
-        if record["parent"] is not None:
-            parent = Journal(self.path.parent, record["parent"]).run_id()
-            if parent is not None:
-                tags[MLFLOW_PARENT_RUN_ID] = parent
-        run = client.create_run(
-            experiment_id, start_time=record["time"], run_name=record["run_name"]
-        )
-        client.log_batch(
-            run.info.run_id,
-            params=[Param(key, value) for key, value in record["params"].items()],
-            tags=[RunTag(key, value) for key, value in tags.items()],
-        )
-        return str(run.info.run_id)
+            run_id = str(found[0].info.run_id)
+        else:
+            tags = {**record["tags"], _JOURNAL_TAG: name}
+            if record["parent"] is not None:
+                parent = Journal(self.path.parent, record["parent"]).run_id()
+                if parent is not None:
+                    tags[MLFLOW_PARENT_RUN_ID] = parent
+            run = client.create_run(experiment_id, record["time"], tags, record["run_name"])
+            run_id = str(run.info.run_id)
+        params = [Param(key, value) for key, value in record["params"].items()]
+        for begin in range(0, len(params), 100):
+            client.log_batch(run_id, params=params[begin : begin + 100])
+        return run_id
 
     def _append(self, **record: Any) -> None:
         line = json.dumps({**record, "time": int(time.time() * 1000)})

@@ -6,12 +6,9 @@ as YAML and Tune's ``result.json``. Metrics: those that the method declares, ove
 """
 
 import math
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +28,7 @@ from tenfold.platform.configuration import (
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.journal import SWEEP, Journal, deliver_all
 from tenfold.platform.registry import Method
+from tenfold.platform.wheel import commit
 
 TRACKING_FOLDER = "tracking"
 _RETRY_SECONDS = 20.0
@@ -166,20 +164,6 @@ class Tracker(LoggerCallback):
             "mode": self.method.mode,
             "run_dir": str(self.run_dir),
         }
-
-
-@lru_cache
-def commit() -> str:
-    """The commit that runs: of the submitter in a job, else of this checkout, else empty."""
-    if "TENFOLD_COMMIT" in os.environ:
-        return os.environ["TENFOLD_COMMIT"]
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except OSError:
-        return ""
-    return result.stdout.strip()
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.pop("RAY_ADDRESS", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -39,7 +40,7 @@ def install_example(site: Path) -> None:
 # The example method is there for the whole session: in this process, in Ray's and in children.
 _SITE = Path(tempfile.mkdtemp(prefix="tenfold-site-"))
 install_example(_SITE)
-os.environ["PYTHONPATH"] = os.pathsep.join([str(_SITE), os.environ.get("PYTHONPATH", "")])
+os.environ["PYTHONPATH"] = os.pathsep.join([str(_SITE), str(ROOT / "tests")])
 sys.path.insert(0, str(_SITE))
 
 
@@ -49,12 +50,12 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """One local Ray of four logical CPUs for all tests of a session."""
+    """One local Ray for all tests; eight logical CPUs, since its actors sleep most of the time."""
     import ray
 
     ray.init(
         address="local",
-        num_cpus=4,
+        num_cpus=8,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import ray
+
 from tenfold.platform import cli
 
 YAML = {

@@ -1,0 +1,207 @@
+"""Killed drivers, killed workers and lost stores, with real processes: nothing computed is lost."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import TENFOLD
+from mlflow import MlflowClient
+
+from tenfold.platform.configuration import build_config
+from tenfold.platform.registry import get_method
+
+PULLS, STEP, SEEDS = 120_000, 3_000, 3
+# A sweep of some seconds a trial, one after the other, saved at every iteration.
+EXPERIMENT = f"""
+method: ucb1
+name: faults
+seeds: {SEEDS}
+config: {{pulls_per_iteration: {STEP}}}
+stop: {{pulls: {PULLS}}}
+resources: {{cpus: 1, concurrent: 1}}
+checkpoint: {{every: 1, keep: 2}}
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, runs: Path) -> Path:
+    path = tmp_path / "faults.yaml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+@contextmanager
+def started(*arguments: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [*TENFOLD, *(str(argument) for argument in arguments)]
+    process = subprocess.Popen(
+        command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, f"waited two minutes for {what}"
+        time.sleep(0.05)
+
+
+def records(runs: Path) -> dict[str, list[dict]]:
+    """The journal of each trial so far."""
+    found = (runs / "tune").glob("faults-*/tracking/*.jsonl")
+    return {
+        path.stem: [json.loads(line) for line in path.read_text().splitlines(keepends=False)]
+        for path in found
+        if path.stem != "sweep"
+    }
+
+
+def ended(trial: list[dict]) -> bool:
+    return trial[-1] == {**trial[-1], "op": "status", "status": "FINISHED"}
+
+
+def one_ended_and_another_on_its_way(runs: Path) -> bool:
+    trials = records(runs).values()
+    return any(ended(t) for t in trials) and any(
+        not ended(t) and sum(r["op"] == "metrics" for r in t) > 5 for t in trials
+    )
+
+
+def uninterrupted(seed: int) -> list[float]:
+    """The regret of every iteration of a trial, computed without Tune."""
+    config = build_config(
+        get_method("ucb1"), "two-arms", "ucb1", {"pulls_per_iteration": STEP}, seed
+    )
+    algorithm = config.algo_class(config)
+    return [algorithm.train()["regret"] for _ in range(PULLS // STEP)]
+
+
+def assert_whole(runs: Path, uri: str) -> None:
+    """Every trial stands in MLflow, finished, with every step of an uninterrupted run."""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("faults")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    trials = {int(r.data.tags["seed"]): r for r in found if r.data.tags["kind"] == "trial"}
+    assert len(found) == SEEDS + 1
+    assert sorted(trials) == list(range(SEEDS))
+    assert {run.info.status for run in found} == {"FINISHED"}
+    for seed, run in trials.items():
+        history = client.get_metric_history(run.info.run_id, "regret")
+        assert [m.step for m in history] == list(range(STEP, PULLS + 1, STEP))
+        assert [m.value for m in history] == uninterrupted(seed)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_killed_driver_is_resumed_without_rerunning_what_was_finished(
+    experiment: Path, runs: Path, tenfold: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    with started("run", experiment, cwd=experiment.parent) as driver:
+        wait_until(lambda: one_ended_and_another_on_its_way(runs), "the second trial")
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    before = records(runs)
+    finished = {trial for trial, journal in before.items() if ended(journal)}
+    assert finished
+    assert len(finished) < SEEDS
+
+    resumed = tenfold("run", experiment, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    after = records(runs)
+    for trial in finished:
+        assert after[trial] == before[trial]
+    assert_whole(runs, f"sqlite:///{runs}/mlflow.db")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_checkpoint(
+    experiment: Path, runs: Path
+) -> None:
+    with started("run", experiment, cwd=experiment.parent) as driver:
+        wait_until(lambda: one_ended_and_another_on_its_way(runs), "the second trial")
+        workers = [
+            process
+            for process in psutil.Process(driver.pid).children(recursive=True)
+            if "ray::ucb1" in " ".join(process.cmdline())
+        ]
+        assert workers
+        workers[0].kill()
+        output, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, output
+    assert_whole(runs, f"sqlite:///{runs}/mlflow.db")
+
+
+@contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    store = f"sqlite:///{folder}/server.db"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--port", str(port), "--backend-store-uri", store, "--artifacts-destination"]
+    server = subprocess.Popen(
+        [*command, str(folder / "artifacts")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: answers(port), "the MLflow server")
+        yield server
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_store_lost_in_mid_run_gets_every_step_later(
+    experiment: Path,
+    runs: Path,
+    tmp_path: Path,
+    tenfold: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    with mlflow_server(tmp_path, port):
+        run = started("run", experiment, "--tracking-uri", uri, cwd=tmp_path)
+        driver = run.__enter__()
+        wait_until(lambda: one_ended_and_another_on_its_way(runs), "the second trial")
+    output, _ = driver.communicate(timeout=240)
+    run.__exit__(None, None, None)
+    assert driver.returncode == 0, output
+    assert "The run goes on" in output
+    assert "tenfold sync" in output.splitlines()[-2]
+    with mlflow_server(tmp_path, port):
+        synced = tenfold("sync", "--tracking-uri", uri)
+        assert synced.returncode == 0, synced.stderr
+        assert_whole(runs, uri)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_an_offline_run_is_sent_by_sync(
+    experiment: Path, runs: Path, tenfold: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = tenfold("run", experiment, "--offline", "--tracking-uri", "http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert not (runs / "mlflow.db").exists()
+    synced = tenfold("sync")
+    assert synced.returncode == 0, synced.stderr
+    assert_whole(runs, f"sqlite:///{runs}/mlflow.db")

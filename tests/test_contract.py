@@ -1,0 +1,138 @@
+"""What holds for every registered method; a new one is covered as soon as it is declared."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray import tune
+
+from tenfold.platform.configuration import build_config, flatten
+from tenfold.platform.errors import InputError
+from tenfold.platform.experiment import make_experiment
+from tenfold.platform.launch import trial_class
+from tenfold.platform.registry import Method, Space, methods
+
+METHODS = methods()
+pytestmark = [
+    pytest.mark.usefixtures("ray_session"),
+    pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys()),
+]
+
+
+def smoke_trial(method: Method, task: str | None = None, **overrides: Any) -> Any:
+    """The method's Algorithm as Tune builds it, sized to take about a second."""
+    config = {**method.smoke, **overrides}
+    experiment = make_experiment({"method": method.name, "config": config})
+    point = {
+        "task": task or experiment.tasks[0],
+        "variant": experiment.variants[0],
+        "seed": 0,
+    }
+    return trial_class(experiment, method)(point)
+
+
+def declared(method: Method, result: dict[str, Any]) -> dict[str, float]:
+    flat = flatten(result, separator="/")
+    return {key: float(flat[key]) for key in method.metrics if key in flat}
+
+
+def leaves(nested: Any, prefix: str = "") -> dict[str, Any]:
+    """Every value of a nested state by its path; numbers and arrays only."""
+    if isinstance(nested, dict):
+        found: dict[str, Any] = {}
+        for key, value in nested.items():
+            found |= leaves(value, f"{prefix}/{key}")
+        return found
+    if isinstance(nested, list | tuple):
+        return leaves(dict(enumerate(nested)), prefix)
+    if isinstance(nested, int | float | np.ndarray | np.number) or hasattr(nested, "numpy"):
+        return {prefix: np.asarray(nested)}
+    return {}
+
+
+def memory_of(algorithm: Any) -> dict[str, Any]:
+    """What the algorithm learnt: its plan, or its networks and optimisers."""
+    state = algorithm.get_state()
+    return leaves(state["plan"] if "plan" in state else state["learner_group"])
+
+
+def test_it_builds_trains_and_logs_its_declared_metrics(method: Method) -> None:
+    algorithm = smoke_trial(method)
+    steps = []
+    for _ in range(3):
+        result = flatten(algorithm.train(), separator="/")
+        steps.append(result[method.step_metric])
+    assert method.metric in method.metrics
+    assert method.metric in declared(method, result)
+    assert np.isfinite(declared(method, result)[method.metric])
+    assert 0 < steps[0] < steps[1] < steps[2]
+    algorithm.stop()
+
+
+def test_a_restored_algorithm_has_learnt_what_the_saved_one_had(
+    method: Method, tmp_path: Path
+) -> None:
+    saved = smoke_trial(method)
+    saved.train()
+    checkpoint = str(tmp_path / "checkpoint")
+    saved.save_checkpoint(checkpoint)
+    restored = smoke_trial(method)
+    before = memory_of(saved)
+    assert before
+    assert any(not np.array_equal(before[k], v) for k, v in memory_of(restored).items())
+    restored.load_checkpoint(checkpoint)
+    after = memory_of(restored)
+    assert before.keys() == after.keys()
+    for key, value in before.items():
+        np.testing.assert_array_equal(value, after[key], err_msg=key)
+    saved.stop()
+    restored.stop()
+
+
+def test_the_same_seed_gives_the_same_metrics_and_another_seed_others(method: Method) -> None:
+    def metrics(seed: int) -> dict[str, float]:
+        experiment = make_experiment({"method": method.name, "config": dict(method.smoke)})
+        point = {
+            "task": experiment.tasks[0],
+            "variant": experiment.variants[0],
+            "seed": seed,
+        }
+        algorithm = trial_class(experiment, method)(point)
+        for _ in range(2):
+            result = algorithm.train()
+        algorithm.stop()
+        return declared(method, result)
+
+    first = metrics(0)
+    assert first == metrics(0)
+    assert first != metrics(1)
+
+
+def test_every_variant_and_space_is_valid_for_the_config(method: Method) -> None:
+    task = method.tasks[0]
+    for variant in method.variants:
+        build_config(method, task, variant, method.smoke, seed=0)
+    spaces = method.load_spaces()
+    assert {"default", "smoke"} <= set(spaces)
+    for name, space in spaces.items():
+        assert isinstance(space, Space)
+        sampled = {key: domain.sample() for key, domain in space.define(tune).items()}
+        assert sampled, name
+        build_config(method, task, next(iter(method.variants)), {**method.smoke, **sampled}, 0)
+
+
+def test_it_refuses_a_key_it_does_not_have(method: Method) -> None:
+    with pytest.raises(InputError, match="learning_rat_e") as refusal:
+        build_config(method, method.tasks[0], next(iter(method.variants)), {"learning_rat_e": 1}, 0)
+    assert method.name in str(refusal.value)
+
+
+def test_its_declaration_is_whole(method: Method) -> None:
+    assert method.mode in ("min", "max")
+    assert method.title
+    assert len(set(method.tasks)) == len(method.tasks)
+    defaults = method.load_config_class()().to_dict()
+    assert method.step_metric
+    for key in method.smoke:
+        assert key.split(".")[0] in {name.removeprefix("_") for name in defaults}
