@@ -33,6 +33,7 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils import force_list
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.debug import update_global_seed_if_necessary
+from ray.tune.result import DONE
 
 # A method's whole memory: NumPy arrays, and values that JSON can hold.
 Plan = Mapping[str, Any]
@@ -140,6 +141,15 @@ class PlanningAlgorithm(Algorithm):
     def evaluate_plan(self) -> dict[str, float]:
         """Judge the present plan without changing it; returns metrics."""
         raise NotImplementedError(f"{type(self).__name__} defines no evaluation.")
+
+    def finished(self) -> bool:
+        """Whether there is nothing left to do; Tune then ends the trial."""
+        return False
+
+    @override(Algorithm)
+    def step(self) -> dict[str, Any]:
+        result: dict[str, Any] = super().step()
+        return {**result, DONE: self.finished()}
 
     def rollouts(self, items: Sequence[Any]) -> list[Any]:
         """Have the runners work the items off.

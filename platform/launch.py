@@ -285,6 +285,9 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # A store that is down must not hold the run up: the journal keeps what it does not take.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     # Progress and error files are ours to show: Tune's own output would say it all twice.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     for noisy in ("ray.tune", "ray.train", "ray.rllib", "mlflow", "alembic"):

@@ -66,6 +66,7 @@ class Method:
         spaces: ``"module:attribute"`` of the mapping name -> `Space` (in `tune_spaces/`).
         smoke: Overrides that make a run take about a second; the contract tests use them.
         task_files: Suffixes of files that may stand as a task (a user's own trace: ".csv").
+        optional_metrics: Those of `metrics` that only some tasks have.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Method:
     spaces: str
     smoke: Mapping[str, Any] = field(default_factory=dict)
     task_files: tuple[str, ...] = ()
+    optional_metrics: frozenset[str] = frozenset()
 
     def load_config_class(self) -> type:
         """The method's `AlgorithmConfig` subclass (imports Ray)."""

@@ -59,14 +59,14 @@ def memory_of(algorithm: Any) -> dict[str, Any]:
 
 def test_it_builds_trains_and_logs_its_declared_metrics(method: Method) -> None:
     algorithm = smoke_trial(method)
-    steps = []
-    for _ in range(3):
-        result = flatten(algorithm.train(), separator="/")
-        steps.append(result[method.step_metric])
-    assert method.metric in method.metrics
-    assert method.metric in declared(method, result)
-    assert np.isfinite(declared(method, result)[method.metric])
+    results = [flatten(algorithm.train(), separator="/") for _ in range(3)]
+    steps = [result[method.step_metric] for result in results]
     assert 0 < steps[0] < steps[1] < steps[2]
+    assert method.metric in method.metrics
+    logged = [declared(method, result) for result in results]
+    # RLlib gives NaN for the mean return of an iteration in which no episode ended.
+    assert any(np.isfinite(values.get(method.metric, np.nan)) for values in logged)
+    assert set().union(*logged) >= set(method.metrics) - method.optional_metrics
     algorithm.stop()
 
 

@@ -22,6 +22,7 @@ METHOD = Method(
         "learners/default_policy/qf_loss",
         "learners/default_policy/qf_mean",
     ),
+    optional_metrics=frozenset({"env_runners/backlog_mean"}),
     step_metric="num_env_steps_sampled_lifetime",
     step_unit="env steps",
     stop={"num_env_steps_sampled_lifetime": 50_000},

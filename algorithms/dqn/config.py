@@ -1,8 +1,9 @@
 """Config of the DQN baseline: RLlib's defaults but for what is named here."""
 
-from ray.rllib.algorithms.dqn import DQN, DQNConfig
+from ray.rllib.algorithms.dqn import DQNConfig
 
 from tenfold.algorithms.queue_tasks import BacklogCallback, register_queue_tasks
+from tenfold.algorithms.seeded_replay import SeededDQN
 
 register_queue_tasks()
 
@@ -15,7 +16,7 @@ class DQNBaselineConfig(DQNConfig):
     """
 
     def __init__(self) -> None:
-        super().__init__(algo_class=DQN)
+        super().__init__(algo_class=SeededDQN)
         self.num_env_runners = 0
         self._train_batch_size_per_learner = 32
         self._model_config = {"fcnet_hiddens": [64, 64]}

@@ -23,6 +23,7 @@ METHOD = Method(
         "learners/default_policy/entropy",
         "learners/default_policy/mean_kl_loss",
     ),
+    optional_metrics=frozenset({"env_runners/backlog_mean"}),
     step_metric="num_env_steps_sampled_lifetime",
     step_unit="env steps",
     stop={"num_env_steps_sampled_lifetime": 100_000},

@@ -1,6 +1,8 @@
 """Config of the SAC baseline: RLlib's defaults but for what is named here."""
 
-from ray.rllib.algorithms.sac import SAC, SACConfig
+from ray.rllib.algorithms.sac import SACConfig
+
+from tenfold.algorithms.seeded_replay import SeededSAC
 
 
 class SACBaselineConfig(SACConfig):
@@ -11,7 +13,7 @@ class SACBaselineConfig(SACConfig):
     """
 
     def __init__(self) -> None:
-        super().__init__(algo_class=SAC)
+        super().__init__(algo_class=SeededSAC)
         self.num_env_runners = 0
         self.actor_lr = 3e-4
         self.critic_lr = 3e-4
