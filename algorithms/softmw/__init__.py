@@ -1,0 +1,71 @@
+"""Queue scheduling by adversarial bandits: SoftMW and SSMW (arXiv:2303.01745, IEEE/ACM ToN 2024).
+
+K queues share one server whose speed for each queue changes over time, in no known way. In each
+slot the scheduler sees the queue lengths, serves one queue, and learns the service that this one
+got: no rates, no distributions, nothing about the others. MaxWeight would serve the queue with the
+largest length times mean service; without the means that is an adversarial bandit whose rewards
+grow with the queues. SoftMW plays it by EXP3.S+, exponential weights whose rates follow the queue
+lengths, and stays stable wherever some slowly changing randomised policy is; SSMW does so with a
+sliding window. README.md says what of this is reconstructed and what was measured.
+"""
+
+from tenfold.envs.queues.names import SCENARIO_NAMES
+from tenfold.platform.registry import Method
+
+METHOD = Method(
+    name="softmw",
+    title="Queue scheduling by adversarial bandits (SoftMW, SSMW)",
+    paper="2303.01745",
+    config="tenfold.algorithms.softmw.config:SoftMWConfig",
+    tasks=SCENARIO_NAMES,
+    task_files=(".csv", ".parquet", ".yaml", ".yml"),
+    metric="backlog_mean",
+    mode="min",
+    metrics=(
+        "backlog_mean",
+        "backlog_now",
+        "backlog_max",
+        "slope",
+        "slope_low",
+        "slope_high",
+        "delay_mean",
+        "delay_p99",
+        "delay_little",
+        "recovery_mean",
+        "wasted",
+        "drift",
+        *(f"service_share_{queue}" for queue in range(8)),
+    ),
+    optional_metrics=frozenset(
+        {"recovery_mean", *(f"service_share_{queue}" for queue in range(8))}
+    ),
+    step_metric="slots",
+    step_unit="slots",
+    stop={},
+    variants={
+        "softmw": {},
+        "ssmw": {"scheduler": "ssmw"},
+        "ssmw_doubling": {"scheduler": "ssmw_doubling"},
+        "softmw_plus": {"scheduler": "softmw_plus"},
+        "ssmw_plus": {"scheduler": "ssmw_plus"},
+        "softmw_fast": {"scheduler": "softmw_fast"},
+        "oracle": {"scheduler": "oracle"},
+        "maxweight_empirical": {"scheduler": "maxweight_empirical"},
+        "discounted_ucb": {"scheduler": "discounted_ucb"},
+        "window_ucb": {"scheduler": "window_ucb"},
+        "thompson": {"scheduler": "thompson"},
+        "epsilon_greedy": {"scheduler": "epsilon_greedy"},
+        "exp3s": {"scheduler": "exp3s"},
+        "uniform": {"scheduler": "uniform"},
+        "round_robin": {"scheduler": "round_robin"},
+        "longest_queue": {"scheduler": "longest_queue"},
+    },
+    spaces="tenfold.tune_spaces.softmw:SPACES",
+    smoke={
+        "replicas": 4,
+        "replicas_per_item": 2,
+        "slots_per_iteration": 500,
+        "horizon": 5_000,
+        "evaluation_duration": 500,
+    },
+)

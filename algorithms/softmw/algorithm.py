@@ -1,0 +1,164 @@
+"""Queue scheduling as an RLlib algorithm: runners simulate batches of replicas, slot after slot.
+
+The replicas of a trial are cut into batches of fixed size. A work item is one batch: the state of
+its worlds, the memory of its schedulers and the number of slots to go on. So results depend neither
+on the number of runners nor on their faults, and a checkpoint holds every replica exactly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from tenfold.algorithms.planning import PlanningAlgorithm, PlanningRunner
+from tenfold.algorithms.softmw.config import SoftMWConfig
+from tenfold.algorithms.softmw.schedulers import make_scheduler
+from tenfold.envs.queues.metrics import Metrics, running_mean_slope
+from tenfold.envs.queues.scenarios import scenario
+from tenfold.envs.queues.simulator import Simulator
+
+# Evaluation meets worlds that training never saw, whatever the training seeds are.
+EVALUATION_SEED = 1_000_003
+
+
+class ReplicaRunner(PlanningRunner):
+    """Simulates one batch of replicas for some slots."""
+
+    def make_env(self) -> None:
+        config: SoftMWConfig = self.config
+        self.scenario = scenario(config.env, **config.scenario_fields())
+
+    def rollout(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with a batch.
+
+        Args:
+            item: ``first`` (number of the first replica), ``replicas``, ``slots``, ``seed``,
+                ``world`` and ``memory`` (None at the start).
+
+        Returns:
+            The new ``world`` and ``memory``, and the ``metrics`` since slot 1.
+
+        Raises:
+            ValueError: The memory is of a scheduler of another number of queues.
+        """
+        config: SoftMWConfig = self.config
+        simulator = Simulator(
+            self.scenario, item["replicas"], item["seed"], config.signal, item["first"]
+        )
+        scheduler = make_scheduler(
+            config.scheduler, self.scenario, item["replicas"], **config.constants
+        )
+        if item["world"] is not None:
+            simulator.set_state(item["world"])
+        if item["memory"] is not None:
+            memory = item["memory"]["state"]
+            if memory.shape != scheduler.state.shape:
+                raise ValueError(
+                    f"The checkpoint's scheduler has a memory of {memory.shape[1]} numbers, task "
+                    f"'{config.env}' with its {scheduler.K} queues needs "
+                    f"{scheduler.state.shape[1]}: choose a task with as many queues."
+                )
+            scheduler.state[...] = memory
+            scheduler.t = item["memory"]["t"]
+        simulator.run(scheduler, item["slots"])
+        return {
+            "world": simulator.get_state(),
+            "memory": {"state": scheduler.state, "t": scheduler.t},
+            "metrics": simulator.metrics(),
+        }
+
+
+class SoftMW(PlanningAlgorithm):
+    """Runs the scheduler of its config over all replicas, `slots_per_iteration` at a time."""
+
+    config: SoftMWConfig
+
+    @classmethod
+    def get_default_config(cls) -> SoftMWConfig:
+        return SoftMWConfig()
+
+    def initialise(self) -> None:
+        sizes = self.config.batch_sizes()
+        self.slots = 0
+        self.worlds: list[Any] = [None] * len(sizes)
+        self.memories: list[Any] = [None] * len(sizes)
+
+    def training_step(self) -> None:
+        slots = min(self.config.slots_per_iteration, self.config.horizon_slots() - self.slots)
+        results = self._run(slots, self.config.seed, self.worlds)
+        self.slots += slots
+        self.worlds = [result["world"] for result in results]
+        self.memories = [result["memory"] for result in results]
+        self.report(**summary(joined([result["metrics"] for result in results])))
+
+    def finished(self) -> bool:
+        return self.slots >= self.config.horizon_slots()
+
+    def evaluate_plan(self) -> dict[str, float]:
+        """The schedulers as they are now, on empty queues of worlds that training never saw."""
+        fresh = [None] * len(self.memories)
+        seed = self.config.seed + EVALUATION_SEED
+        results = self._run(self.config.evaluation_duration, seed, fresh)
+        return summary(joined([result["metrics"] for result in results]))
+
+    def _run(self, slots: int, seed: int, worlds: list[Any]) -> list[dict[str, Any]]:
+        items, first = [], 0
+        batches = zip(self.config.batch_sizes(), worlds, self.memories, strict=True)
+        for replicas, world, memory in batches:
+            item = {"first": first, "replicas": replicas, "slots": slots, "seed": seed}
+            items.append({**item, "world": world, "memory": memory})
+            first += replicas
+        return self.rollouts(items)
+
+    def get_plan(self) -> dict[str, Any]:
+        plan: dict[str, Any] = {"slots": self.slots, "batches": len(self.worlds)}
+        for number, (world, memory) in enumerate(zip(self.worlds, self.memories, strict=True)):
+            plan |= {f"world/{number}/{key}": value for key, value in (world or {}).items()}
+            plan |= {f"memory/{number}/{key}": value for key, value in (memory or {}).items()}
+        return plan
+
+    def set_plan(self, plan: Mapping[str, Any]) -> None:
+        def part(kind: str, number: int) -> dict[str, Any] | None:
+            prefix = f"{kind}/{number}/"
+            found = {k.removeprefix(prefix): v for k, v in plan.items() if k.startswith(prefix)}
+            return found or None
+
+        self.slots = plan["slots"]
+        self.worlds = [part("world", number) for number in range(plan["batches"])]
+        self.memories = [part("memory", number) for number in range(plan["batches"])]
+
+
+def joined(parts: list[Metrics]) -> Metrics:
+    """The metrics of several batches as those of one, replicas in order."""
+    shared = ("slots", "curve_slots")
+    values = {
+        field.name: getattr(parts[0], field.name)
+        if field.name in shared
+        else np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Metrics)
+    }
+    return Metrics(**values)
+
+
+def summary(metrics: Metrics) -> dict[str, float]:
+    """What is logged: means over replicas, under the names that the method's README explains."""
+    logged = {
+        "slots": float(metrics.slots),
+        "backlog_mean": float(metrics.backlog_mean.mean()),
+        "backlog_now": float(metrics.backlog_final.mean()),
+        "backlog_max": float(metrics.backlog_max.max()),
+        "delay_mean": float(np.nanmean(metrics.delay_mean)),
+        "delay_p99": float(np.nanmean(metrics.delay_p99)),
+        "delay_little": float(np.nanmean(metrics.delay_little)),
+        "wasted": float(metrics.wasted.mean()),
+        "drift": float(metrics.drift.mean()),
+    }
+    for queue, share in enumerate(metrics.service_share.mean(axis=0)):
+        logged[f"service_share_{queue}"] = float(share)
+    if metrics.switches.min() > 1:
+        logged["recovery_mean"] = float(np.nanmean(metrics.recovery_mean))
+    if len(metrics.backlog_mean) > 1 and metrics.slots >= 8:
+        slope = running_mean_slope(metrics)
+        logged |= {"slope": slope.mean, "slope_low": slope.low, "slope_high": slope.high}
+    return logged

@@ -1,0 +1,82 @@
+"""Config of the queue-scheduling algorithm."""
+
+from typing import Any
+
+from tenfold.algorithms.planning import PlanningConfig
+from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
+from tenfold.envs.queues.scenarios import scenario
+
+
+class SoftMWConfig(PlanningConfig):
+    """A scheduler on a scenario (arXiv:2303.01745; the scenario is `AlgorithmConfig.env`).
+
+    Attributes:
+        scheduler: Name of a scheduler in `schedulers.SCHEDULERS`.
+        constants: The scheduler's constants that differ from its own defaults, by the names of
+            its class (c_eta, delta, W, ...).
+        signal: What is learnt of the chosen queue: its offered service S (``service``, as in the
+            paper) or the departures min(Q, S) (``departures``).
+        replicas: Independent replicas R; the scenario's number when None.
+        replicas_per_item: Replicas that a runner simulates together; no result depends on it.
+        horizon: Slots T of a run; the scenario's number when None.
+        slots_per_iteration: Slots between two results.
+        evaluation_duration: Slots of an evaluation (RLlib counts them as timesteps).
+        env_config: Fields of the scenario that differ from its table (load, period, ...).
+    """
+
+    def __init__(self) -> None:
+        # Here, since that module imports this one.
+        from tenfold.algorithms.softmw.algorithm import ReplicaRunner, SoftMW
+
+        super().__init__(SoftMW)
+        self.env_runner_cls = ReplicaRunner
+        self.scheduler = "softmw"
+        self.constants: dict[str, Any] = {}
+        self.signal = "service"
+        self.replicas: int | None = None
+        self.replicas_per_item = 16
+        self.horizon: int | None = None
+        self.slots_per_iteration = 20_000
+        self.evaluation_duration = 20_000
+        self.evaluation_duration_unit = "timesteps"
+
+    def validate(self) -> None:
+        """Refuse what cannot run, before any actor starts.
+
+        Raises:
+            ValueError: A bad value, with what would be right.
+        """
+        super().validate()
+        if self.scheduler not in SCHEDULERS:
+            raise ValueError(
+                f"Bad value '{self.scheduler}' for 'scheduler': choose one of "
+                f"{', '.join(SCHEDULERS)}."
+            )
+        if self.signal not in ("service", "departures"):
+            raise ValueError(
+                f"Bad value '{self.signal}' for 'signal': choose service or departures."
+            )
+        counts = ("slots_per_iteration", "evaluation_duration", "replicas_per_item")
+        for key in (*counts, "replicas", "horizon"):
+            value = getattr(self, key)
+            if value is None and key not in counts:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"Bad value {value!r} for '{key}': give a whole number above 0.")
+        if self.env is not None:
+            world = scenario(self.env, **self.scenario_fields())
+            make_scheduler(self.scheduler, world, replicas=1, **self.constants)
+
+    def scenario_fields(self) -> dict[str, Any]:
+        """The scenario's fields that this config changes."""
+        return dict(self.env_config)
+
+    def horizon_slots(self) -> int:
+        """Slots T of a run."""
+        return self.horizon or scenario(self.env, **self.scenario_fields()).horizon
+
+    def batch_sizes(self) -> list[int]:
+        """Replicas of each work item."""
+        total = self.replicas or scenario(self.env, **self.scenario_fields()).replicas
+        full, rest = divmod(total, self.replicas_per_item)
+        return [self.replicas_per_item] * full + ([rest] if rest else [])

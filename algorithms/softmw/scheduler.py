@@ -1,0 +1,144 @@
+"""What all schedulers share: two compiled functions over a memory of one row a replica.
+
+A scheduler is used alone in ten lines, without Ray and without the simulator::
+
+    scheduler = SoftMW(K=4, bound=1.0)
+    q = np.zeros(4)
+    for _ in range(1_000):
+        p = scheduler.probabilities(q)         # the law over queues
+        a = rng.choice(4, p=p)                 # serve queue a, see its offered service only
+        scheduler.update(a, service[a])
+        q[a] = max(q[a] - service[a], 0.0)
+        q += arrivals
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numba import njit
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
+
+
+class Constants(BaseModel):
+    """A scheduler's constants; every default stands in a subclass and nowhere else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CompiledScheduler:
+    """R replicas of one scheduler on K queues, see `tenfold.envs.queues.scheduling.Scheduler`.
+
+    Subclasses name their compiled functions and say what their memory is at the start. All memory
+    of a replica is its row of `state`, so a checkpoint is that array and `t`.
+    """
+
+    name: ClassVar[str]
+    knows_rates: ClassVar[bool] = False
+    Constants: ClassVar[type[Constants]] = Constants
+    probabilities_fn: ClassVar[Any]
+    update_fn: ClassVar[Any]
+
+    def __init__(self, K: int, replicas: int = 1, bound: float = 1.0, **constants: Any) -> None:
+        """Nothing learnt, before slot 1.
+
+        Args:
+            K: Number of queues.
+            replicas: Rows of the memory, R.
+            bound: M, the most that can arrive or be served in a slot; inf without a bound.
+            **constants: Those that differ from the defaults of `Constants`.
+
+        Raises:
+            ValueError: An unknown constant, or a value out of range.
+        """
+        if K < 1 or replicas < 1:
+            raise ValueError(f"K and replicas must be above 0, not {K} and {replicas}.")
+        self.K = K
+        self.bound = bound
+        self.constants = self._checked(constants)
+        self.t = 1
+        self.params = np.array([*self.parameters(), 0.0])
+        self.state = np.tile(np.asarray(self.memory(), dtype=np.float64), (replicas, 1))
+        self._q: np.ndarray | None = None
+
+    def parameters(self) -> list[float]:
+        """What the compiled functions read besides the memory."""
+        return []
+
+    def memory(self) -> np.ndarray:
+        """One replica's memory before slot 1."""
+        return np.zeros(1)
+
+    def probabilities(self, q: np.ndarray) -> np.ndarray:
+        """The law over queues of slot `t`.
+
+        Args:
+            q: Queue lengths, (K,) or (R, K).
+
+        Returns:
+            Probabilities, float64, of the shape of `q`.
+        """
+        self._q = np.atleast_2d(np.asarray(q, dtype=np.float64)).copy()
+        self._p = np.empty_like(self._q)
+        _all_probabilities(self.probabilities_fn, self.params, self.state, self._q, self.t, self._p)
+        return self._p.reshape(np.shape(q)).copy()
+
+    def update(self, action: int | np.ndarray, service: float | np.ndarray) -> None:
+        """Learn the offered service of the queue that was served, and go on to the next slot.
+
+        Args:
+            action: The queue, an int or (R,).
+            service: Its offered service, a float or (R,).
+
+        Raises:
+            RuntimeError: `probabilities` was not asked for first.
+        """
+        if self._q is None:
+            raise RuntimeError("Ask for probabilities(q) before update(action, service).")
+        actions = np.atleast_1d(np.asarray(action, dtype=np.int64))
+        services = np.atleast_1d(np.asarray(service, dtype=np.float64))
+        _all_updates(
+            self.update_fn, self.params, self.state, self._q, self._p, actions, services, self.t
+        )
+        self._q = None
+        self.t += 1
+
+    def _checked(self, constants: dict[str, Any]) -> Any:
+        try:
+            return self.Constants(**constants)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(self.Constants.model_fields) or "none"
+                raise ValueError(
+                    f"Scheduler '{self.name}' has no constant '{field}'; it has: {known}."
+                ) from None
+            raise ValueError(
+                f"Bad value {first['input']!r} for constant '{field}' of scheduler "
+                f"'{self.name}': {first['msg'].lower()}."
+            ) from None
+
+
+@njit(cache=True)
+def _all_probabilities(probabilities, params, state, q, t, p):
+    for r in range(len(q)):
+        probabilities(params, state[r], q[r], t, p[r])
+
+
+@njit(cache=True)
+def _all_updates(update, params, state, q, p, actions, services, t):
+    for r in range(len(q)):
+        update(params, state[r], q[r], p[r], actions[r], services[r], t)
+
+
+@njit(UPDATE, cache=True)
+def learn_nothing(params, state, q, p, action, service, t):
+    """The update of a rule that has nothing to learn."""
+
+
+@njit(PROBABILITIES, cache=True)
+def uniform_law(params, state, q, t, p):
+    """Every queue with the same probability."""
+    p[:] = 1.0 / len(q)

@@ -1,0 +1,208 @@
+"""SoftMW and SSMW, and their versions for unbounded arrivals and services.
+
+MaxWeight would serve argmax_i Q_i E[S_i]. Without S it is an adversarial bandit: serving queue i
+brings the reward g_i(t) = Q_i(t) S_i(t), at most G_t = M max_i Q_i(t), which is known before the
+choice. EXP3.S+ plays it, with rates that follow the queues (our reconstruction, see README.md):
+
+    SoftMW   eta_t = c_eta t^(1/4 - delta/2) / sqrt(1 + K sum_{s <= t} G_s^2),      e_t = 1/(t+1)
+    SSMW     eta_t = c_eta W^(1/4 - delta/2) / sqrt(1 + K sum_{t-W < s <= t} G_s^2), e_t = 1/W
+    both     gamma_t = eta_t K G_t <= 1/2
+
+The '+' versions replace M by a threshold M_t = c_M t^(1/(2 p)) that grows with the slots, and see
+min(S, M_t): with E S^p finite the lost service is at most C M_t^(1-p) a slot, which vanishes.
+"""
+
+import math
+from typing import ClassVar
+
+import numpy as np
+from numba import njit
+from pydantic import Field
+
+from tenfold.algorithms.softmw.exp3splus import explored, reweighted, safe_rate
+from tenfold.algorithms.softmw.scheduler import CompiledScheduler, Constants
+from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
+
+# The memory of a replica: weights x (K), then sum of G^2, eta, G, M; then the window's squares.
+SUM, ETA, SIZE, BOUND, HEAD = 0, 1, 2, 3, 4
+
+# params of all four: M (or c_M), growth of M_t, c_eta, exponent of t, window W (0: none)
+_M, _GROWTH, _C_ETA, _EXPONENT, _WINDOW, _DOUBLING = range(6)
+
+
+@njit(inline="always")
+def propose(params, state, q, t, p):
+    """Write the law of slot t and remember eta_t, G_t and M_t; asking twice changes nothing."""
+    K = len(q)
+    longest = 0.0
+    for i in range(K):
+        longest = max(longest, q[i])
+    M = params[_M]
+    if params[_GROWTH] > 0.0:
+        M *= t ** params[_GROWTH]
+    G = M * longest
+    W = int(params[_WINDOW])
+    if W == 0:
+        total = state[K + SUM] + G * G
+        eta = params[_C_ETA] * t ** params[_EXPONENT] / math.sqrt(1.0 + K * total)
+    else:
+        total = state[K + SUM] + G * G
+        if params[_DOUBLING] > 0.0:
+            W = _epoch(t, W)
+            if t % W == 0:
+                total = G * G
+        else:
+            total -= state[K + HEAD + (t - 1) % W]
+        eta = params[_C_ETA] * W ** params[_EXPONENT] / math.sqrt(1.0 + K * total)
+    eta = safe_rate(eta, K, G)
+    state[K + ETA] = eta
+    state[K + SIZE] = G
+    state[K + BOUND] = M
+    explored(state, eta * K * G, p)
+
+
+@njit(inline="always")
+def learn(params, state, q, p, action, service, t):
+    """Exponential weights on the estimate of Q_a min(S_a, M_t) / p_a, and mixing."""
+    K = len(q)
+    G2 = state[K + SIZE] * state[K + SIZE]
+    W = int(params[_WINDOW])
+    if W == 0:
+        state[K + SUM] += G2
+        e = 1.0 / (t + 1.0)
+    elif params[_DOUBLING] > 0.0:
+        W = _epoch(t, W)
+        state[K + SUM] = G2 if t % W == 0 else state[K + SUM] + G2
+        e = 1.0 / W
+    else:
+        slot = (t - 1) % W
+        state[K + SUM] += G2 - state[K + HEAD + slot]
+        state[K + HEAD + slot] = G2
+        if slot == W - 1:  # rounding errors do not outlive a window
+            exact = 0.0
+            for s in range(W):
+                exact += state[K + HEAD + s]
+            state[K + SUM] = exact
+        e = 1.0 / W
+    gain = q[action] * min(service, state[K + BOUND])
+    reweighted(state, K, action, math.exp(state[K + ETA] * gain / p[action]), e)
+
+
+@njit(inline="always")
+def _epoch(t, W):
+    """The window of the doubling version: the largest W 2^m that is at most max(t, W)."""
+    while 2 * W <= t:
+        W *= 2
+    return W
+
+
+@njit(PROBABILITIES, cache=True)
+def softmw_probabilities(params, state, q, t, p):
+    """The law of SoftMW, SSMW and their '+' versions."""
+    propose(params, state, q, t, p)
+
+
+@njit(UPDATE, cache=True)
+def softmw_update(params, state, q, p, action, service, t):
+    """The update of SoftMW, SSMW and their '+' versions."""
+    learn(params, state, q, p, action, service, t)
+
+
+class SoftMWConstants(Constants):
+    """Constants of SoftMW.
+
+    Attributes:
+        c_eta: Factor of the learning rate.
+        delta: The reference policy changes by at most C T^(1/2 - delta) in all, in (0, 1/2].
+        M: Largest arrival or service of a slot; the world's own bound when None.
+    """
+
+    c_eta: float = Field(default=1.0, gt=0)
+    delta: float = Field(default=0.1, gt=0, le=0.5)
+    M: float | None = Field(default=None, gt=0)
+
+
+class SSMWConstants(SoftMWConstants):
+    """Constants of SSMW: those of SoftMW, and the window W in slots."""
+
+    W: int = Field(default=2_000, ge=2)
+
+
+class PlusConstants(SoftMWConstants):
+    """Constants of SoftMW+: `p` finite moments of S, and c_M, the threshold at t = 1."""
+
+    p: float = Field(default=2.4, gt=2)
+    c_M: float = Field(default=2.0, gt=0)
+
+
+class SSMWPlusConstants(PlusConstants):
+    """Constants of SSMW+: those of SoftMW+, and the window W in slots."""
+
+    W: int = Field(default=2_000, ge=2)
+
+
+class SoftMW(CompiledScheduler):
+    """MaxWeight by exponential weights, for bounded arrivals and services (the paper's first)."""
+
+    name = "softmw"
+    Constants: ClassVar[type[Constants]] = SoftMWConstants
+    probabilities_fn = staticmethod(softmw_probabilities)
+    update_fn = staticmethod(softmw_update)
+
+    def parameters(self) -> list[float]:
+        c = self.constants
+        window = getattr(c, "W", 0)
+        return [self._largest(), self._growth(), c.c_eta, 0.25 - c.delta / 2, window, 0.0]
+
+    def memory(self) -> np.ndarray:
+        window = getattr(self.constants, "W", 0)
+        return np.concatenate([np.full(self.K, 1.0 / self.K), np.zeros(HEAD + window)])
+
+    def _largest(self) -> float:
+        """M; a world without a bound is met with the size 1 of a typical service."""
+        if self.constants.M is not None:
+            return float(self.constants.M)
+        return self.bound if math.isfinite(self.bound) else 1.0
+
+    def _growth(self) -> float:
+        return 0.0
+
+
+class SSMW(SoftMW):
+    """SoftMW that forgets: sums over a sliding window of W slots (the paper's second)."""
+
+    name = "ssmw"
+    Constants = SSMWConstants
+
+
+class DoublingSSMW(SoftMW):
+    """SSMW without a given W: the window doubles, and each window starts its sum anew."""
+
+    name = "ssmw_doubling"
+    Constants = SSMWConstants
+
+    def parameters(self) -> list[float]:
+        return [*super().parameters()[:-1], 1.0]
+
+    def memory(self) -> np.ndarray:
+        return np.concatenate([np.full(self.K, 1.0 / self.K), np.zeros(HEAD)])
+
+
+class SoftMWPlus(SoftMW):
+    """SoftMW for unbounded arrivals and services with p > 2 moments."""
+
+    name = "softmw_plus"
+    Constants = PlusConstants
+
+    def _largest(self) -> float:
+        return float(self.constants.c_M)
+
+    def _growth(self) -> float:
+        return 1.0 / (2.0 * self.constants.p)
+
+
+class SSMWPlus(SoftMWPlus):
+    """SSMW for unbounded arrivals and services with p > 2 moments."""
+
+    name = "ssmw_plus"
+    Constants = SSMWPlusConstants
