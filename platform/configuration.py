@@ -126,9 +126,12 @@ def flatten(nested: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
     return flat
 
 
-def changed_from_default(method: Method, config: AlgorithmConfig) -> dict[str, Any]:
-    """What a config changes against the method's defaults, flat, seed and task left out."""
-    defaults = flatten(method.load_config_class()().to_dict())
+def changed_from_default(method: Method, task: str, config: AlgorithmConfig) -> dict[str, Any]:
+    """What a trial's config changes against the method's defaults on the same task, flat."""
+    default: AlgorithmConfig = method.load_config_class()()
+    default.environment(task)
+    default.validate()
+    defaults = flatten(default.to_dict())
     return {
         key: value
         for key, value in flatten(config.to_dict()).items()

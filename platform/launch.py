@@ -8,6 +8,7 @@ journals, so that an interrupted run resumes from the folder alone.
 import errno
 import logging
 import os
+import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -254,9 +255,10 @@ def _scheduler(experiment: Experiment) -> TrialScheduler | None:
         "pbt": lambda: PopulationBasedTraining(
             perturbation_interval=experiment.checkpoint.every,
             hyperparam_mutations=dict(space.define(tune)) if space else {},
-            seed=experiment.seeds[0],
         ),
     }
+    if name == "pbt":  # it draws from the global generator
+        random.seed(experiment.seeds[0])
     return makers[name]()
 
 

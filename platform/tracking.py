@@ -84,7 +84,7 @@ class Tracker(LoggerCallback):
             "seed": str(at.seed),
             "trial_dir": str(trial.path),
         }
-        params = changed_from_default(self.method, config)
+        params = changed_from_default(self.method, at.task, config)
         name = f"{at.task}/{at.variant}/seed={at.seed}"
         journal.start(self.experiment.name, name, tags, params, parent=SWEEP)
         journal.artifact(config_file)

@@ -1,0 +1,367 @@
+"""`tenfold compare`: trials grouped by a tag or a swept parameter, with intervals.
+
+Each task has its own table, since scores of different tasks have different scales. The aggregate
+over tasks divides each task's scores by the baseline's mean there, so it needs a baseline (the
+method's own first group when none is named) whose mean is not 0.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import RunTag
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tenfold.platform.errors import InputError, unknown
+from tenfold.platform.report import draw_curves, draw_intervals, write_html
+from tenfold.platform.runs import load_curve, load_trials
+from tenfold.platform.statistics import (
+    Estimate,
+    band,
+    estimate,
+    iqm,
+    mean,
+    probability_of_improvement,
+)
+
+ALL_TASKS = "all tasks (each divided by the baseline's mean)"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group on one task, or over all tasks.
+
+    Attributes:
+        task: The task, or `ALL_TASKS`.
+        group: Value of the tag or parameter that groups.
+        seeds: Number of trials.
+        mean: Mean over seeds.
+        iqm: Interquartile mean.
+        median: Median over seeds.
+        better: Probability that a run beats one of the baseline; None for the baseline itself.
+    """
+
+    task: str
+    group: str
+    seeds: int
+    mean: Estimate
+    iqm: Estimate
+    median: float
+    better: Estimate | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Mean learning curve of a group on a task, with its 95 % band over seeds."""
+
+    task: str
+    group: str
+    seeds: int
+    steps: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison says; lists of rows in the order of the tables."""
+
+    names: list[str]
+    by: str
+    metric: str
+    mode: str
+    step_unit: str
+    baseline: str | None
+    rows: list[Row]
+    curves: list[Curve]
+    superseded: int
+    failed: int
+    running: int
+    commits: list[str]
+    run_ids: dict[str, list[str]]
+    files: list[str] = field(default_factory=list)
+    mlflow_run: str | None = None
+
+    def to_json(self) -> str:
+        """Everything, as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+    def notes(self) -> list[str]:
+        """What a reader must know beside the numbers."""
+        better = "less is better" if self.mode == "min" else "more is better"
+        said = [f"{self.metric}: {better}; intervals: 95 %, stratified bootstrap over seeds."]
+        if any(row.mean.low is None for row in self.rows):
+            said.append("A group with one seed has no interval: run it with more seeds.")
+        if self.failed or self.running:
+            said.append(
+                f"Left out: {self.failed} failed or killed and {self.running} unfinished trials."
+            )
+        if self.superseded:
+            said.append(f"{self.superseded} older trials of the same cell and seed are superseded.")
+        return said
+
+    def print(self, console: Console) -> None:
+        """The tables, and where the report is."""
+        for task in dict.fromkeys(row.task for row in self.rows):
+            table = Table(title=escape(task), title_justify="left")
+            table.add_column(self.by, no_wrap=True)
+            for column in ("seeds", "mean [95 %]", "IQM"):
+                table.add_column(column, justify="right")
+            if self.baseline is not None:
+                table.add_column(escape(f"P(beats {self.baseline})"), justify="right")
+            for row in (row for row in self.rows if row.task == task):
+                cells = [escape(row.group), str(row.seeds), shown(row.mean), number(row.iqm.value)]
+                if self.baseline is not None:
+                    cells.append("-" if row.better is None else shown(row.better))
+                table.add_row(*cells)
+            console.print(table)
+        for note in self.notes():
+            console.print(note, highlight=False)
+        for file in self.files:
+            console.print(file, highlight=False, soft_wrap=True)
+
+
+def compare(
+    names: Sequence[str],
+    *,
+    tracking_uri: str,
+    out: Path,
+    by: str = "variant",
+    metric: str | None = None,
+    baseline: str | None = None,
+    tasks: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare finished trials, write table, figures and report, and log them to MLflow.
+
+    Args:
+        names: Experiments or methods, see `runs.load_trials`.
+        tracking_uri: The store.
+        out: Folder for CSV, JSON, PNG and HTML; made when missing.
+        by: A tag (variant, method, task, experiment, commit) or a config key that was swept.
+        metric: A logged metric; the method's own when None.
+        baseline: The group that the others are compared with; none when None.
+        tasks: Only these tasks.
+        seed: Of the bootstrap.
+
+    Raises:
+        InputError: A name, metric, group or key that is not there; nothing finished.
+    """
+    client = MlflowClient(tracking_uri=tracking_uri)
+    trials = load_trials(client, names, tasks)
+    table = trials.table.copy()
+    metric, mode = _judged_by(table, metric)
+    table["group"] = _groups(table, by)
+    table = table[table[f"metric.{metric}"].notna()]
+    groups = sorted(table["group"].unique(), key=_natural)
+    if baseline is not None and baseline not in groups:
+        raise unknown(f"baseline among the groups by {by}", baseline, groups)
+    comparison = Comparison(
+        names=list(names),
+        by=by,
+        metric=metric,
+        mode=mode,
+        step_unit=str(table["step_unit"].iloc[0]),
+        baseline=baseline,
+        rows=_rows(table, metric, mode, groups, baseline, seed),
+        curves=_curves(client, table, metric),
+        superseded=trials.superseded,
+        failed=trials.failed,
+        running=trials.running,
+        commits=sorted(set(table["commit"])),
+        run_ids={str(group): list(part["run_id"]) for group, part in table.groupby("group")},
+    )
+    _write(comparison, out)
+    experiment_name = str(table["experiment"].iloc[0])
+    return _log(client, comparison, experiment_name, out)
+
+
+def number(value: float) -> str:
+    """A number with four significant digits, as people write it."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e9:
+        return f"{value:.3e}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{float(f'{value:.4g}'):,.{digits}f}"
+
+
+def shown(value: Estimate) -> str:
+    """``1.230 [1.100, 1.400]``, or the value alone when there is no interval."""
+    if value.low is None or value.high is None:
+        return number(value.value)
+    return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
+
+
+def _judged_by(table: pd.DataFrame, metric: str | None) -> tuple[str, str]:
+    own = sorted(set(zip(table["metric"], table["mode"], strict=True)))
+    logged = [column.removeprefix("metric.") for column in table if column.startswith("metric.")]
+    if metric is None:
+        if len(own) > 1:
+            raise InputError(
+                f"These runs are judged by different metrics ({', '.join(m for m, _ in own)}): "
+                "name one with --metric."
+            )
+        return own[0]
+    if metric not in logged:
+        raise unknown("metric of these runs", metric, logged)
+    modes = dict(own)
+    # A metric that is nobody's own is judged in the direction of the first method's.
+    return metric, modes.get(metric, own[0][1])
+
+
+def _groups(table: pd.DataFrame, by: str) -> pd.Series:
+    tags = ("variant", "method", "task", "experiment", "commit")
+    if by in tags:
+        return table[by].astype(str)
+    column = f"param.{by}"
+    if column not in table:
+        swept = [name.removeprefix("param.") for name in table if name.startswith("param.")]
+        raise unknown("tag or parameter to compare by", by, [*tags, *swept])
+    return table[column].fillna("(default)").astype(str)
+
+
+def _natural(group: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(group), group
+    except ValueError:
+        return 1, 0.0, group
+
+
+def _rows(
+    table: pd.DataFrame,
+    metric: str,
+    mode: str,
+    groups: list[str],
+    baseline: str | None,
+    seed: int,
+) -> list[Row]:
+    tasks = sorted(table["task"].unique())
+    scores = {
+        (str(task), str(group)): part[f"metric.{metric}"].to_numpy(dtype=np.float64)
+        for (task, group), part in table.groupby(["task", "group"])
+    }
+    rows = []
+    for task in tasks:
+        for group in groups:
+            if (task, group) in scores:
+                strata = [scores[task, group]]
+                other = [scores[task, baseline]] if (task, baseline) in scores else None
+                other = None if group == baseline or baseline is None else other
+                rows.append(_row(task, group, strata, other, mode, seed))
+    if baseline is None or len(tasks) < 2:
+        return rows
+    return rows + _aggregates(scores, tasks, groups, baseline, mode, seed)
+
+
+def _aggregates(
+    scores: dict[tuple[str, str], np.ndarray],
+    tasks: list[str],
+    groups: list[str],
+    baseline: str,
+    mode: str,
+    seed: int,
+) -> list[Row]:
+    """Rows over all tasks of the groups that ran on every one of them."""
+    scales = {task: scores[task, baseline].mean() for task in tasks if (task, baseline) in scores}
+    if len(scales) < len(tasks) or any(scale == 0 for scale in scales.values()):
+        return []
+    whole = [group for group in groups if all((task, group) in scores for task in tasks)]
+    scaled = {group: [scores[task, group] / abs(scales[task]) for task in tasks] for group in whole}
+    return [
+        _row(
+            ALL_TASKS,
+            group,
+            scaled[group],
+            None if group == baseline else scaled[baseline],
+            mode,
+            seed,
+        )
+        for group in whole
+    ]
+
+
+def _row(
+    task: str,
+    group: str,
+    strata: list[np.ndarray],
+    baseline: list[np.ndarray] | None,
+    mode: str,
+    seed: int,
+) -> Row:
+    return Row(
+        task=task,
+        group=group,
+        seeds=sum(len(stratum) for stratum in strata),
+        mean=estimate(strata, mean, seed),
+        iqm=estimate(strata, iqm, seed),
+        median=float(np.median(np.concatenate(strata))),
+        better=None
+        if baseline is None
+        else probability_of_improvement(strata, baseline, mode, seed),
+    )
+
+
+def _curves(client: MlflowClient, table: pd.DataFrame, metric: str) -> list[Curve]:
+    """One curve a task and group, on the steps that all its seeds have reached."""
+    curves = []
+    for (task, group), part in table.groupby(["task", "group"]):
+        single = [load_curve(client, run_id, metric) for run_id in part["run_id"]]
+        single = [(steps, values) for steps, values in single if len(steps) > 1]
+        if not single:
+            continue
+        end = min(steps[-1] for steps, _ in single)
+        start = max(steps[0] for steps, _ in single)
+        grid = np.unique(np.concatenate([steps for steps, _ in single]))
+        grid = grid[(grid >= start) & (grid <= end)]
+        stacked = np.array([np.interp(grid, steps, values) for steps, values in single])
+        centre, low, high = band(stacked)
+        lists = [array.astype(float).tolist() for array in (grid, centre, low, high)]
+        curves.append(Curve(str(task), str(group), len(single), *lists))
+    return curves
+
+
+def _write(comparison: Comparison, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "comparison.csv").open("w", newline="") as file:
+        flat = [_flat(row) for row in comparison.rows]
+        writer = csv.DictWriter(file, fieldnames=list(flat[0]))
+        writer.writeheader()
+        writer.writerows(flat)
+    figures = [draw_intervals(comparison, out / "intervals.png")]
+    if comparison.curves:
+        figures.append(draw_curves(comparison, out / "curves.png"))
+    write_html(comparison, figures, out / "report.html")
+    names = [*figures, out / "comparison.csv", out / "comparison.json", out / "report.html"]
+    comparison.files.extend(str(path) for path in names)
+    (out / "comparison.json").write_text(comparison.to_json())
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    flat: dict[str, Any] = {"task": row.task, "group": row.group, "seeds": row.seeds}
+    for name in ("mean", "iqm", "better"):
+        value: Estimate | None = getattr(row, name)
+        flat[name] = None if value is None else value.value
+        flat[f"{name}_low"] = None if value is None else value.low
+        flat[f"{name}_high"] = None if value is None else value.high
+    return {**flat, "median": row.median}
+
+
+def _log(client: MlflowClient, comparison: Comparison, experiment: str, out: Path) -> Comparison:
+    experiment_id = client.get_experiment_by_name(experiment).experiment_id
+    name = f"comparison by {comparison.by}"
+    run = client.create_run(experiment_id, run_name=name, tags={"kind": "comparison"})
+    tags = {"by": comparison.by, "metric": comparison.metric, "mode": comparison.mode}
+    client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    for file in comparison.files:
+        client.log_artifact(run.info.run_id, file)
+    client.set_terminated(run.info.run_id)
+    return Comparison(**{**vars(comparison), "mlflow_run": run.info.run_id})

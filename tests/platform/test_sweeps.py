@@ -1,0 +1,142 @@
+"""Sweeps: what is asked for is what is run, by every search and scheduler, for every seed."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from tenfold.platform.configuration import check_configs
+from tenfold.platform.experiment import make_experiment
+from tenfold.platform.launch import Outcome, launch
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture
+def uri(runs: Path) -> str:
+    return f"sqlite:///{runs}/mlflow.db"
+
+
+def run(uri: str, **fields: object) -> Outcome:
+    config = {"pulls_per_iteration": 50, **fields.pop("config", {})}  # type: ignore[dict-item]
+    experiment = make_experiment(
+        {"method": "ucb1", "stop": {"pulls": 150}, "config": config, **fields}
+    )
+    check_configs(experiment)
+    return launch(experiment, uri)
+
+
+def trials(uri: str, name: str = "ucb1") -> list[Run]:
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], "tags.kind = 'trial'"))
+
+
+def cells(found: list[Run]) -> set[tuple[str, str, str]]:
+    return {(r.data.tags["task"], r.data.tags["variant"], r.data.tags["seed"]) for r in found}
+
+
+def test_a_run_is_the_product_of_tasks_variants_and_seeds(uri: str) -> None:
+    outcome = run(uri, task=["two-arms", "ten-arms"], variant=["ucb1", "greedy"], seeds=[3, 5])
+    assert (outcome.trials, outcome.failed, outcome.unfinished) == (8, 0, 0)
+    found = trials(uri)
+    expected = {
+        (task, variant, seed)
+        for task in ("two-arms", "ten-arms")
+        for variant in ("ucb1", "greedy")
+        for seed in ("3", "5")
+    }
+    assert len(found) == 8
+    assert cells(found) == expected
+    for trial in found:
+        # Only what differs from the method's defaults is a parameter.
+        changed = {"pulls_per_iteration": "50"}
+        if trial.data.tags["variant"] == "greedy":
+            changed["c"] = "0.0"
+        assert trial.data.params == changed
+        assert trial.data.tags["step_unit"] == "pulls"
+        assert trial.info.status == "FINISHED"
+        artifacts = MlflowClient(tracking_uri=uri).list_artifacts(trial.info.run_id)
+        assert {item.path for item in artifacts} == {"config.yaml", "result.json"}
+
+
+def test_the_same_experiment_twice_gives_equal_metrics(uri: str) -> None:
+    for name in ("first", "second"):
+        run(uri, name=name, seeds=2)
+    histories = []
+    for name in ("first", "second"):
+        client = MlflowClient(tracking_uri=uri)
+        by_seed = {trial.data.tags["seed"]: trial.info.run_id for trial in trials(uri, name)}
+        histories.append(
+            {
+                seed: [(m.step, m.value) for m in client.get_metric_history(run_id, "regret")]
+                for seed, run_id in by_seed.items()
+            }
+        )
+    assert histories[0] == histories[1]
+    assert [step for step, _ in histories[0]["0"]] == [50, 100, 150]
+    assert histories[0]["0"] != histories[0]["1"]
+
+
+def sampled(found: list[Run]) -> dict[str, set[str]]:
+    """Values of the swept key by seed."""
+    values: dict[str, set[str]] = {}
+    for trial in found:
+        values.setdefault(trial.data.tags["seed"], set()).add(trial.data.params.get("c", "2.0"))
+    return values
+
+
+@pytest.mark.parametrize("search", ["random", "optuna"])
+def test_every_sampled_point_runs_with_every_seed(uri: str, search: str) -> None:
+    outcome = run(uri, space="default", search=search, samples=3, seeds=2)
+    assert (outcome.trials, outcome.failed) == (6, 0)
+    values = sampled(trials(uri))
+    assert set(values) == {"0", "1"}
+    assert values["0"] == values["1"]
+    assert len(values["0"]) == 3
+    assert all(0.1 <= float(value) <= 10.0 for value in values["0"])
+
+
+def test_grid_search_runs_every_choice_once_a_seed(uri: str) -> None:
+    outcome = run(uri, space="smoke", search="grid", seeds=2)
+    assert outcome.trials == 4
+    assert sampled(trials(uri)) == {"0": {"0.5", "2.0"}, "1": {"0.5", "2.0"}}
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median", "pbt"])
+def test_schedulers_run_every_trial_and_end_it(uri: str, scheduler: str) -> None:
+    outcome = run(uri, space="default", scheduler=scheduler, samples=3, checkpoint={"every": 1})
+    assert (outcome.trials, outcome.failed, outcome.unfinished) == (3, 0, 0)
+    assert {trial.info.status for trial in trials(uri)} == {"FINISHED"}
+
+
+def test_evaluation_of_a_checkpoint_is_recorded_under_its_trial(
+    runs: Path, tenfold: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    uri = f"sqlite:///{runs}/mlflow.db"
+    from tenfold.platform.evaluate import evaluate
+    from tenfold.platform.registry import get_method
+
+    experiment = make_experiment(
+        {"method": "softmw", "config": {**get_method("softmw").smoke, "horizon": 1_000}}
+    )
+    check_configs(experiment)
+    launch(experiment, uri)
+    trial = trials(uri, "softmw")[0]
+    own = evaluate(trial.info.run_id, uri)
+    again = evaluate(trial.info.run_id, uri)
+    other = evaluate(trial.info.run_id, uri, task="near_critical")
+    assert own.metrics == again.metrics
+    assert own.metrics["slots"] == 500
+    assert other.task == "near_critical"
+    assert other.metrics != own.metrics
+    recorded = MlflowClient(tracking_uri=uri).get_run(other.run_id)
+    assert recorded.data.tags["kind"] == "evaluation"
+    assert recorded.data.tags["mlflow.parentRunId"] == trial.info.run_id
+    assert recorded.data.metrics == pytest.approx(other.metrics)
+    shown = tenfold("evaluate", trial.info.run_id, "--json")
+    assert json.loads(shown.stdout)["metrics"] == own.metrics
