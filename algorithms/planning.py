@@ -14,7 +14,8 @@ A method subclasses three classes::
 
     class MyConfig(PlanningConfig):          # every parameter, its default, its validation
     class MyRunner(PlanningRunner):          # rollout(item) -> whatever training_step wants back
-    class MyAlgorithm(PlanningAlgorithm):    # initialise(), training_step(), get_plan(), set_plan()
+    class MyAlgorithm(PlanningAlgorithm):    # runner_class, initialise(), training_step(),
+                                             # get_plan(), set_plan()
 """
 
 import json
@@ -22,7 +23,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -80,8 +81,8 @@ class PlanningRunner(EnvRunner):
 class PlanningConfig(AlgorithmConfig):
     """Config of a planning algorithm: RLlib's, with the runner class and no Learner.
 
-    Subclasses set `self.env_runner_cls` and add their parameters as attributes in `__init__`;
-    `validate` raises ValueError with one sentence for a bad value.
+    Subclasses add their parameters as attributes in `__init__`; `validate` raises ValueError with
+    one sentence for a bad value.
     """
 
     def __init__(self, algo_class: type["PlanningAlgorithm"] | None = None) -> None:
@@ -95,9 +96,11 @@ class PlanningConfig(AlgorithmConfig):
 class PlanningAlgorithm(Algorithm):
     """An RLlib `Algorithm` without RLModule and Learner.
 
-    Subclasses implement `initialise`, `training_step` (log with `self.report`), `get_plan` and
+    Subclasses name their `runner_class` and implement `initialise`, `training_step` (log with `self.report`), `get_plan` and
     `set_plan`, and `evaluate_plan` if the method can be evaluated.
     """
+
+    runner_class: ClassVar[type[PlanningRunner]]
 
     @classmethod
     @override(Algorithm)
@@ -109,9 +112,11 @@ class PlanningAlgorithm(Algorithm):
         update_global_seed_if_necessary(self.config.framework_str, self.config.seed)
         self.callbacks = [cls() for cls in force_list(self.config.callbacks_class)]
         self.offline_data = None
+        with_runners = self.config.copy(copy_frozen=False)
+        with_runners.env_runner_cls = self.runner_class
         self.env_runner_group = EnvRunnerGroup(
             env_creator=self.env_creator,
-            config=self.config,
+            config=with_runners,
             local_env_runner=self.config.create_local_env_runner,
             logdir=self.logdir,
             tune_trial_id=self.trial_id,

@@ -52,7 +52,7 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     point = trial_point(experiment, json.loads((trial_dir / "params.json").read_text()))
     config = build_config(method, task or point.task, point.variant, point.overrides, point.seed)
     start_ray(experiment, None)
-    algorithm = config.algo_class(config)
+    algorithm = method.load_trainable()(config)
     algorithm.restore_from_path(str(checkpoint))
     result = flatten(algorithm.evaluate(), separator="/")
     algorithm.stop()

@@ -141,7 +141,7 @@ def interrupted_run(storage: Path, experiment: Experiment) -> Path:
 
 def trial_class(experiment: Experiment, method: Method) -> type[Algorithm]:
     """The method's Algorithm as a Tune trainable that takes a point of the experiment."""
-    base: type[Algorithm] = method.load_config_class()().algo_class
+    base: type[Algorithm] = method.load_trainable()
 
     def config_of(point: Mapping[str, Any]) -> Any:
         at = trial_point(experiment, point)

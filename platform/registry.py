@@ -51,8 +51,9 @@ class Method:
         name: What the user types.
         title: One line for `tenfold list`.
         paper: arXiv id, or None for a library baseline.
-        config: ``"module:attribute"`` of an RLlib `AlgorithmConfig` subclass. Its default object
-            holds every default of the method, its `validate()` refuses bad values.
+        trainable: ``"module:attribute"`` of an RLlib `Algorithm` subclass.
+        config: ``"module:attribute"`` of its `AlgorithmConfig` subclass. Its default
+            object holds every default of the method, its `validate()` refuses bad values.
         tasks: Names valid for `AlgorithmConfig.environment`, the default first.
         metric: Result key that the method is judged by, nested keys joined with ``/``.
         mode: ``"min"`` or ``"max"``.
@@ -72,6 +73,7 @@ class Method:
     name: str
     title: str
     paper: str | None
+    trainable: str
     config: str
     tasks: tuple[str, ...]
     metric: str
@@ -85,6 +87,11 @@ class Method:
     smoke: Mapping[str, Any] = field(default_factory=dict)
     task_files: tuple[str, ...] = ()
     optional_metrics: frozenset[str] = frozenset()
+
+    def load_trainable(self) -> type:
+        """The method's `Algorithm` subclass (imports Ray, and whatever the method needs)."""
+        cls: type = load_attribute(self.trainable)
+        return cls
 
     def load_config_class(self) -> type:
         """The method's `AlgorithmConfig` subclass (imports Ray)."""

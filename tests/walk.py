@@ -32,12 +32,13 @@ class WalkRunner(PlanningRunner):
 
 class WalkConfig(PlanningConfig):
     def __init__(self) -> None:
-        super().__init__(Walk)
-        self.env_runner_cls = WalkRunner
+        super().__init__()
         self.trap = ""
 
 
 class Walk(PlanningAlgorithm):
+    runner_class = WalkRunner
+
     @classmethod
     def get_default_config(cls) -> WalkConfig:
         return WalkConfig()

@@ -11,6 +11,7 @@ METHOD = Method(
     name="dqn",
     title="Deep Q-learning (RLlib), baseline",
     paper="1710.02298",
+    trainable="tenfold.algorithms.seeded_replay:SeededDQN",
     config="tenfold.algorithms.dqn.config:DQNBaselineConfig",
     tasks=("CartPole-v1", "Acrobot-v1", *SCENARIO_NAMES),
     metric="env_runners/episode_return_mean",

@@ -11,6 +11,7 @@ METHOD = Method(
     name="ppo",
     title="Proximal policy optimisation (RLlib), baseline",
     paper="1707.06347",
+    trainable="ray.rllib.algorithms.ppo:PPO",
     config="tenfold.algorithms.ppo.config:PPOBaselineConfig",
     tasks=("CartPole-v1", "Acrobot-v1", "Pendulum-v1", *SCENARIO_NAMES),
     metric="env_runners/episode_return_mean",

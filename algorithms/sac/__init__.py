@@ -10,6 +10,7 @@ METHOD = Method(
     name="sac",
     title="Soft actor-critic (RLlib), baseline",
     paper="1812.05905",
+    trainable="tenfold.algorithms.seeded_replay:SeededSAC",
     config="tenfold.algorithms.sac.config:SACBaselineConfig",
     tasks=("Pendulum-v1", "HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5"),
     metric="env_runners/episode_return_mean",

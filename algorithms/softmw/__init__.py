@@ -16,6 +16,7 @@ METHOD = Method(
     name="softmw",
     title="Queue scheduling by adversarial bandits (SoftMW, SSMW)",
     paper="2303.01745",
+    trainable="tenfold.algorithms.softmw.algorithm:SoftMW",
     config="tenfold.algorithms.softmw.config:SoftMWConfig",
     tasks=SCENARIO_NAMES,
     task_files=(".csv", ".parquet", ".yaml", ".yml"),

@@ -15,7 +15,6 @@ from tenfold.algorithms.planning import PlanningAlgorithm, PlanningRunner
 from tenfold.algorithms.softmw.config import SoftMWConfig
 from tenfold.algorithms.softmw.schedulers import make_scheduler
 from tenfold.envs.queues.metrics import Metrics, running_mean_slope
-from tenfold.envs.queues.scenarios import scenario
 from tenfold.envs.queues.simulator import Simulator
 
 # Evaluation meets worlds that training never saw, whatever the training seeds are.
@@ -27,7 +26,7 @@ class ReplicaRunner(PlanningRunner):
 
     def make_env(self) -> None:
         config: SoftMWConfig = self.config
-        self.scenario = scenario(config.env, **config.scenario_fields())
+        self.scenario = config.scenario()
 
     def rollout(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with a batch.
@@ -73,6 +72,8 @@ class SoftMW(PlanningAlgorithm):
     """Runs the scheduler of its config over all replicas, `slots_per_iteration` at a time."""
 
     config: SoftMWConfig
+
+    runner_class = ReplicaRunner
 
     @classmethod
     def get_default_config(cls) -> SoftMWConfig:

@@ -1,10 +1,15 @@
-"""Config of the queue-scheduling algorithm."""
+"""Config of the queue-scheduling algorithm.
 
-from typing import Any
+The compiled parts are imported where they are first needed, so that a mistyped key is refused
+before Numba is loaded.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from tenfold.algorithms.planning import PlanningConfig
-from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
-from tenfold.envs.queues.scenarios import scenario
+
+if TYPE_CHECKING:
+    from tenfold.envs.queues.scenario import Scenario
 
 
 class SoftMWConfig(PlanningConfig):
@@ -25,11 +30,7 @@ class SoftMWConfig(PlanningConfig):
     """
 
     def __init__(self) -> None:
-        # Here, since that module imports this one.
-        from tenfold.algorithms.softmw.algorithm import ReplicaRunner, SoftMW
-
-        super().__init__(SoftMW)
-        self.env_runner_cls = ReplicaRunner
+        super().__init__()
         self.scheduler = "softmw"
         self.constants: dict[str, Any] = {}
         self.signal = "service"
@@ -46,6 +47,8 @@ class SoftMWConfig(PlanningConfig):
         Raises:
             ValueError: A bad value, with what would be right.
         """
+        from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
+
         super().validate()
         if self.scheduler not in SCHEDULERS:
             raise ValueError(
@@ -64,19 +67,24 @@ class SoftMWConfig(PlanningConfig):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"Bad value {value!r} for '{key}': give a whole number above 0.")
         if self.env is not None:
-            world = scenario(self.env, **self.scenario_fields())
-            make_scheduler(self.scheduler, world, replicas=1, **self.constants)
+            make_scheduler(self.scheduler, self.scenario(), replicas=1, **self.constants)
 
-    def scenario_fields(self) -> dict[str, Any]:
-        """The scenario's fields that this config changes."""
-        return dict(self.env_config)
+    def scenario(self) -> "Scenario":
+        """The world: the scenario of `env` with the fields that `env_config` changes.
+
+        Raises:
+            ValueError: No such scenario or field, or a file that cannot be read.
+        """
+        from tenfold.envs.queues.scenarios import scenario
+
+        return scenario(self.env, **self.env_config)
 
     def horizon_slots(self) -> int:
         """Slots T of a run."""
-        return self.horizon or scenario(self.env, **self.scenario_fields()).horizon
+        return self.horizon or self.scenario().horizon
 
     def batch_sizes(self) -> list[int]:
         """Replicas of each work item."""
-        total = self.replicas or scenario(self.env, **self.scenario_fields()).replicas
+        total = self.replicas or self.scenario().replicas
         full, rest = divmod(total, self.replicas_per_item)
         return [self.replicas_per_item] * full + ([rest] if rest else [])

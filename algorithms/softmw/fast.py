@@ -3,8 +3,8 @@
 The guarantee of SoftMW costs much where it is not needed: exploration that falls as t^(-1/4) keeps
 queues at hundreds that a quick rule would keep at five. But short queues endanger nothing. In the
 quadratic drift, a slot with total backlog at most B adds at most B M + K M^2 whatever is served, so
-below B we serve by MaxWeight on discounted upper confidence bounds, and above it by SoftMW with a
-clock of its own, until the backlog is back under B / 2. THEORY.md has the argument.
+below B we serve by MaxWeight on discounted upper confidence bounds, and above it by SoftMW, which
+learns from its own slots only, until the backlog is back under B / 2. THEORY.md has the argument.
 """
 
 from typing import ClassVar
@@ -18,8 +18,8 @@ from tenfold.algorithms.softmw.scheduler import Constants
 from tenfold.algorithms.softmw.softmw import HEAD, SoftMW, SoftMWConstants, learn, propose
 from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
 
-# After SoftMW's memory: its clock, whether it serves, then counts and sums of the quick rule.
-_CLOCK, _SAFE, _COUNTS = HEAD, HEAD + 1, HEAD + 2
+# After SoftMW's memory: whether it serves, then counts and sums of the quick rule.
+_SAFE, _COUNTS = HEAD, HEAD + 1
 # After SoftMW's six params: B, discount, width, the size M of the quick rule.
 _B, _GAMMA, _WIDTH, _SIZE = 6, 7, 8, 9
 
@@ -50,7 +50,7 @@ def fast_probabilities(params, state, q, t, p):
     elif total < 0.5 * params[_B]:
         state[K + _SAFE] = 0.0
     if state[K + _SAFE] > 0.0:
-        propose(params, state, q, int(state[K + _CLOCK]) + 1, p)
+        propose(params, state, q, t, p)
         return
     seen = 0.0
     for i in range(K):
@@ -63,8 +63,7 @@ def fast_update(params, state, q, p, action, service, t):
     """The quick rule learns from every slot, SoftMW from its own."""
     K = len(q)
     if state[K + _SAFE] > 0.0:
-        state[K + _CLOCK] += 1.0
-        learn(params, state, q, p, action, service, int(state[K + _CLOCK]))
+        learn(params, state, q, p, action, service, t)
     discount(state, K + _COUNTS, K, params[_GAMMA], action, service)
 
 
@@ -83,5 +82,3 @@ class SoftMWFast(SoftMW):
     def memory(self) -> np.ndarray:
         rest = np.zeros(_COUNTS - HEAD + 2 * self.K)
         return np.concatenate([super().memory(), rest])
-
-

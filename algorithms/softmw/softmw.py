@@ -8,6 +8,9 @@ choice. EXP3.S+ plays it, with rates that follow the queues (our reconstruction,
     SSMW     eta_t = c_eta W^(1/4 - delta/2) / sqrt(1 + K sum_{t-W < s <= t} G_s^2), e_t = 1/W
     both     gamma_t = eta_t K G_t <= 1/2
 
+SoftMW cuts eta_t at 1 / (2 K max_{s <= t} G_s), SSMW at 1 / (2 K G_t), so that the last line holds;
+THEORY.md says why the running maximum.
+
 The '+' versions replace M by a threshold M_t = c_M t^(1/(2 p)) that grows with the slots, and see
 min(S, M_t): with E S^p finite the lost service is at most C M_t^(1-p) a slot, which vanishes.
 """
@@ -23,8 +26,8 @@ from tenfold.algorithms.softmw.exp3splus import explored, reweighted, safe_rate
 from tenfold.algorithms.softmw.scheduler import CompiledScheduler, Constants
 from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
 
-# The memory of a replica: weights x (K), then sum of G^2, eta, G, M; then the window's squares.
-SUM, ETA, SIZE, BOUND, HEAD = 0, 1, 2, 3, 4
+# A replica's memory: weights x (K), then sum of G^2, eta, G, M, max G; then the window's squares.
+SUM, ETA, SIZE, BOUND, LARGEST, HEAD = 0, 1, 2, 3, 4, 5
 
 # params of all four: M (or c_M), growth of M_t, c_eta, exponent of t, window W (0: none)
 _M, _GROWTH, _C_ETA, _EXPONENT, _WINDOW, _DOUBLING = range(6)
@@ -54,7 +57,7 @@ def propose(params, state, q, t, p):
         else:
             total -= state[K + HEAD + (t - 1) % W]
         eta = params[_C_ETA] * W ** params[_EXPONENT] / math.sqrt(1.0 + K * total)
-    eta = safe_rate(eta, K, G)
+    eta = safe_rate(eta, K, max(G, state[K + LARGEST]) if W == 0 else G)
     state[K + ETA] = eta
     state[K + SIZE] = G
     state[K + BOUND] = M
@@ -69,6 +72,7 @@ def learn(params, state, q, p, action, service, t):
     W = int(params[_WINDOW])
     if W == 0:
         state[K + SUM] += G2
+        state[K + LARGEST] = max(state[K + LARGEST], state[K + SIZE])
         e = 1.0 / (t + 1.0)
     elif params[_DOUBLING] > 0.0:
         W = _epoch(t, W)

@@ -82,10 +82,10 @@ def one_ended_and_another_on_its_way(runs: Path) -> bool:
 
 def uninterrupted(seed: int) -> list[float]:
     """The regret of every iteration of a trial, computed without Tune."""
-    config = build_config(
-        get_method("ucb1"), "two-arms", "ucb1", {"pulls_per_iteration": STEP}, seed
-    )
-    algorithm = config.algo_class(config)
+    method = get_method("ucb1")
+    overrides = {"pulls_per_iteration": STEP}
+    config = build_config(method, "two-arms", "ucb1", overrides, seed)
+    algorithm = method.load_trainable()(config)
     return [algorithm.train()["regret"] for _ in range(PULLS // STEP)]
 
 

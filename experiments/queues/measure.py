@@ -1,0 +1,265 @@
+"""Measurements of queue scheduling; each writes a CSV and a Markdown table, and prints the table.
+
+    python experiments/queues/measure.py headline
+    python experiments/queues/measure.py all --replicas 64 --horizon 1000000
+
+All schedulers of a measurement meet the same arrivals and services (common random numbers). Numbers
+are means over replicas with 95 % Student-t intervals.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.progress import track
+from scipy.stats import linregress
+from scipy.stats import t as student_t
+
+from tenfold.algorithms.softmw.exp3splus import EXP3SPlus
+from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
+from tenfold.envs.queues.metrics import Metrics, running_mean_slope
+from tenfold.envs.queues.names import SCENARIO_NAMES
+from tenfold.envs.queues.scenarios import scenario
+from tenfold.envs.queues.simulator import Simulator
+
+RESULTS = Path(__file__).parent.parent / "results" / "queues"
+FEASIBLE = [name for name in SCENARIO_NAMES if name not in ("asymmetric", "infeasible")]
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+Replicas = Annotated[int, typer.Option(help="Replicas of each world.")]
+Horizon = Annotated[int, typer.Option(help="Slots T.")]
+
+
+def simulate(
+    world: str, scheduler: str, replicas: int, horizon: int, **fields: Any
+) -> tuple[Metrics, float]:
+    """Metrics of a scheduler on a scenario, and the seconds that it took."""
+    constants = fields.pop("constants", {})
+    spec = scenario(world, **fields)
+    simulator = Simulator(spec, replicas, seed=1)
+    chosen = make_scheduler(scheduler, spec, replicas, **constants)
+    start = time.perf_counter()
+    simulator.run(chosen, horizon)
+    return simulator.metrics(), time.perf_counter() - start
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval."""
+    half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(half)
+
+
+def row(metrics: Metrics, seconds: float, **labels: Any) -> dict[str, Any]:
+    """One line of a table; slopes are times T, so in work units over the whole run."""
+    backlog, half = interval(metrics.backlog_mean)
+    delay, delay_half = interval(metrics.delay_p99)
+    slope = running_mean_slope(metrics)
+    bounded = slope.low <= 0.0
+    return {
+        **labels,
+        "backlog": backlog,
+        "backlog ±": half,
+        "final": float(metrics.backlog_final.mean()),
+        "slope x T": slope.mean * metrics.slots,
+        "slope low": slope.low * metrics.slots,
+        "slope high": slope.high * metrics.slots,
+        "grows": "no" if bounded else "yes",
+        "p99 delay": delay,
+        "p99 ±": delay_half,
+        "seconds": seconds,
+    }
+
+
+def save(name: str, rows: Iterable[Mapping[str, Any]], about: str) -> pd.DataFrame:
+    """Write a table as CSV and Markdown, and print it."""
+    table = pd.DataFrame(list(rows))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
+    columns = [column for column in table if column != "seconds"]
+    lines = [f"{about}\n", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for _, values in table[columns].iterrows():
+        cells = [f"{v:,.4g}" if isinstance(v, float) else str(v) for v in values]
+        lines.append("| " + " | ".join(cells) + " |")
+    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+    with pd.option_context("display.width", 200, "display.max_columns", 30):
+        Console(width=200).print(table.round(2).to_string(index=False))
+    return table
+
+
+@app.command()
+def headline(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
+    """Where uniform, longest-queue and empirical MaxWeight diverge and SoftMW and SSMW do not."""
+    names = ("softmw", "ssmw", "softmw_fast", "uniform", "longest_queue", "maxweight_empirical")
+    names += ("discounted_ucb", "exp3s", "oracle")
+    rows = [
+        row(*simulate("asymmetric", name, replicas, horizon), scheduler=name)
+        for name in track(names, "headline")
+    ]
+    save("headline", rows, f"`asymmetric`, {replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
+def stationary(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
+    """Every scheduler on the stationary load."""
+    rows = [
+        row(*simulate("stationary", name, replicas, horizon), scheduler=name)
+        for name in track(SCHEDULERS, "stationary")
+    ]
+    save("stationary", rows, f"`stationary`, {replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
+def heavy_tails(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
+    """Do the '+' versions separate from the base under Pareto arrivals and services?"""
+    names = ("softmw", "softmw_plus", "ssmw", "ssmw_plus", "softmw_fast", "uniform", "oracle")
+    rows = [
+        row(*simulate("heavy_tail", name, replicas, horizon), scheduler=name)
+        for name in track(names, "heavy tails")
+    ]
+    save("heavy_tails", rows, f"`heavy_tail`, {replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
+def loads(replicas: Replicas = 64, horizon: Horizon = 200_000) -> None:
+    """Backlog against load, stationary."""
+    rows = [
+        row(*simulate("stationary", name, replicas, horizon, load=load), load=load, scheduler=name)
+        for load in track((0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98), "loads")
+        for name in ("softmw", "ssmw", "softmw_fast", "uniform", "oracle")
+    ]
+    save("loads", rows, f"`stationary` at several loads, {replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
+def fast(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
+    """SoftMW-fast against SoftMW on every feasible scenario, replica by replica."""
+    rows = []
+    for world in track(FEASIBLE, "fast"):
+        found = {
+            name: simulate(world, name, replicas, horizon)[0].backlog_mean
+            for name in ("softmw", "softmw_fast", "uniform", "oracle")
+        }
+        ratio, half = interval(found["softmw_fast"] / found["softmw"])
+        rows.append(
+            {
+                "scenario": world,
+                **{name: float(values.mean()) for name, values in found.items()},
+                "fast / softmw": ratio,
+                "±": half,
+                "halved": "yes" if ratio + half <= 0.5 else "no",
+            }
+        )
+    save("fast", rows, f"Time-average backlogs, {replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
+def table(replicas: Replicas = 64, horizon: Horizon = 200_000) -> None:
+    """All schedulers on all scenarios."""
+    rows = [
+        row(*simulate(world, name, replicas, horizon), scenario=world, scheduler=name)
+        for world in track(SCENARIO_NAMES, "table")
+        for name in SCHEDULERS
+    ]
+    save("table", rows, f"Everything, {replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
+def region(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
+    """Stability region: time-average backlog over load and switching period."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    all_loads, periods = (0.5, 0.6, 0.7, 0.8, 0.9), (500, 2_000, 10_000, 50_000)
+    names = ("softmw", "ssmw", "softmw_fast", "uniform")
+    rows = [
+        row(
+            *simulate("switching", name, replicas, horizon, load=load, period=period),
+            scheduler=name,
+            load=load,
+            period=period,
+        )
+        for name in track(names, "region")
+        for load in all_loads
+        for period in periods
+    ]
+    found = save("region", rows, f"`switching`, {replicas} replicas, T = {horizon:,}.")
+    figure = Figure(figsize=(3.4 * len(names), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    norm = LogNorm(found["backlog"].min(), found["backlog"].max())
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), place + 1)
+        part = found[found["scheduler"] == name]
+        grid = part.pivot(index="period", columns="load", values="backlog")
+        image = axes.imshow(grid.to_numpy(), norm=norm, cmap="viridis", origin="lower")
+        grows = part.pivot(index="period", columns="load", values="grows").to_numpy() == "yes"
+        for y, x in zip(*np.nonzero(grows), strict=True):
+            axes.text(x, y, "×", ha="center", va="center", color="white")
+        axes.set_xticks(range(len(all_loads)), [str(load) for load in all_loads])
+        axes.set_yticks(range(len(periods)), [f"{period:,}" for period in periods])
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("load")
+    figure.axes[0].set_ylabel("slots between switches")
+    figure.colorbar(image, ax=figure.axes, label="time-average backlog (×: still growing)")
+    figure.savefig(RESULTS / "region.png", dpi=120)
+
+
+@app.command()
+def regret(replicas: Replicas = 64) -> None:
+    """Exponent of EXP3.S+'s dynamic regret against a comparator that switches four times.
+
+    Bernoulli arms of means 0.8 / 0.2 with the good arm changing 4 times, rewards times a size G_t
+    that grows and shrinks (1 to 10); theory: exponent 1/2 in T for a fixed number of switches.
+    """
+    K, switches = 4, 4
+    horizons = np.array([4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000])
+    rng = np.random.default_rng(7)
+    found = []
+    for T in track(horizons, "regret"):
+        bandit = EXP3SPlus(K, replicas, variation=2.0 * switches)
+        total = np.zeros(replicas)
+        for t in range(T):
+            good = (t * (switches + 1) // T) % K
+            size = 1.0 + 9.0 * np.sin(np.pi * t / T) ** 2
+            law = bandit.probabilities(size)
+            arms = (law.cumsum(axis=1) < rng.random(replicas)[:, None]).sum(axis=1).clip(max=K - 1)
+            means = np.where(arms == good, 0.8, 0.2)
+            bandit.update(arms, size * (rng.random(replicas) < means))
+            total += size * (0.8 - (law * np.where(np.arange(K) == good, 0.8, 0.2)).sum(axis=1))
+        found.append(total)
+    late = np.log(horizons[3:])  # below, exploration is at its cap of one half and regret linear
+    logs = np.log(np.array(found[3:]))  # (horizons, replicas)
+    slopes = np.array([linregress(late, logs[:, r]).slope for r in range(replicas)])
+    exponent, half = interval(slopes)
+    table_rows = [
+        {"T": int(T), "regret": interval(values)[0], "±": interval(values)[1]}
+        for T, values in zip(horizons, found, strict=True)
+    ]
+    save(
+        "regret",
+        table_rows,
+        f"Exponent {exponent:.3f} ± {half:.3f} for T >= 32,000, {replicas} replicas (theory: 1/2 up to logs).",
+    )
+    print(f"exponent {exponent:.3f} ± {half:.3f}")
+
+
+@app.command("all")
+def everything(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
+    """Every measurement, the quick ones first."""
+    regret(replicas)
+    stationary(replicas, horizon)
+    headline(replicas, horizon)
+    fast(replicas, horizon)
+    heavy_tails(replicas, horizon)
+    loads(replicas, min(horizon, 200_000))
+    region(min(replicas, 16), min(horizon, 200_000))
+    table(replicas, min(horizon, 200_000))
+
+
+if __name__ == "__main__":
+    app()
