@@ -33,7 +33,7 @@ class SoftMWFastConstants(SoftMWConstants):
         width: Width c of its confidence bounds.
     """
 
-    B: float = Field(default=500.0, gt=0)
+    B: float = Field(default=300.0, gt=0)
     gamma: float = Field(default=0.998, gt=0, lt=1)
     width: float = Field(default=0.1, ge=0)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+
 from tenfold.platform.configuration import check_configs
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.launch import Outcome, launch
