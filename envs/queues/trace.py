@@ -1,0 +1,140 @@
+"""Recorded arrivals and services: reading and checking a trace file.
+
+A trace is a table with one row for each slot and queue, in any order:
+
+    slot      integer; consecutive, from any first slot
+    queue     integer; 0 ... K - 1
+    arrivals  work that arrived in the slot, >= 0
+    service   work that the server could have done in the slot on this queue, >= 0
+
+It is read from CSV (plain or gzip) or Parquet; further columns are ignored. Rows in messages are
+counted from 1 without the header.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ("slot", "queue", "arrivals", "service")
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+# A record has no rates. Its mean over blocks of this many slots stands for them, where a capacity
+# or an oracle needs a conditional mean.
+RATE_BLOCK = 100
+
+
+@dataclass(frozen=True)
+class TraceData:
+    """A checked trace: `arrivals` and `service`, float64 (slots, K)."""
+
+    arrivals: np.ndarray
+    service: np.ndarray
+
+
+def read_trace(path: str | Path) -> TraceData:
+    """Read a trace file, or remember it if it has not changed since it was read.
+
+    Args:
+        path: A file whose name ends with one of `SUFFIXES`.
+
+    Returns:
+        The amounts by slot and queue.
+
+    Raises:
+        ValueError: One sentence that names the file and, where there is one, the row.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"{path}: the name of a trace file ends with {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such trace file.")
+    stat = path.stat()
+    return _read_once(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: Path, changed: int, size: int) -> TraceData:
+    table = _read_table(path)
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise ValueError(
+            f"{path}: column '{missing[0]}' is missing; a trace has the columns "
+            f"{', '.join(COLUMNS)}."
+        )
+    if table.empty:
+        raise ValueError(f"{path}: there is no row below the header; a trace needs one at least.")
+    numbers = pd.DataFrame({column: _numbers(path, table[column]) for column in COLUMNS})
+    ordered = numbers.sort_values(["slot", "queue"], kind="stable")
+    K = int(ordered["queue"].max()) + 1
+    _check_complete(path, ordered, K)
+    shape = (-1, K)
+    return TraceData(
+        arrivals=ordered["arrivals"].to_numpy(dtype=np.float64).reshape(shape),
+        service=ordered["service"].to_numpy(dtype=np.float64).reshape(shape),
+    )
+
+
+def block_means(amounts: np.ndarray) -> np.ndarray:
+    """Each slot's mean over its block of `RATE_BLOCK` slots; in and out (slots,) or (slots, K)."""
+    starts = np.arange(0, len(amounts), RATE_BLOCK)
+    lengths = np.diff(np.append(starts, len(amounts)))
+    sums = np.add.reduceat(amounts, starts, axis=0)
+    return np.repeat((sums.T / lengths).T, lengths, axis=0)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, skipinitialspace=True)
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path}: the file is empty; a trace starts with a header.") from None
+    except (ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: cannot be read as a trace: {reason}") from None
+
+
+def _numbers(path: Path, column: pd.Series) -> pd.Series:
+    """The column as float64, or a refusal that names the first bad row."""
+    values = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    whole = column.name in ("slot", "queue")
+    tests = (
+        (column.isna(), "is empty or NaN", "give a number"),
+        (values.isna(), "is not a number", "give a number"),
+        (~np.isfinite(values), "is infinite", "give a finite number"),
+        ((values < 0) & (column.name != "slot"), "is negative", "give a number >= 0"),
+        ((values % 1 != 0) & whole, "is not a whole number", "give an integer"),
+    )
+    for bad, fault, cure in tests:
+        if bad.any():
+            row = int(np.argmax(bad.to_numpy()))
+            raise ValueError(
+                f"{path}, row {row + 1}: {column.name} {column.iloc[row]!s} {fault}; {cure}."
+            )
+    return values
+
+
+def _check_complete(path: Path, ordered: pd.DataFrame, K: int) -> None:
+    """Each queue exactly once in each slot, and no slot left out."""
+    slot = ordered["slot"].to_numpy(dtype=np.int64)
+    queue = ordered["queue"].to_numpy(dtype=np.int64)
+    row = ordered.index.to_numpy() + 1
+    again = np.flatnonzero((np.diff(slot) == 0) & (np.diff(queue) == 0))
+    if again.size:
+        i = int(again[0])
+        raise ValueError(
+            f"{path}, row {row[i + 1]}: slot {slot[i]}, queue {queue[i]} stands in row {row[i]} "
+            "already; give each slot and queue one row."
+        )
+    place = np.arange(len(slot))
+    wrong = np.flatnonzero((slot != slot[0] + place // K) | (queue != place % K))
+    if wrong.size or len(slot) % K:
+        i = int(wrong[0]) if wrong.size else len(slot)
+        raise ValueError(
+            f"{path}, {'before' if i < len(slot) else 'after'} row {row[min(i, len(slot) - 1)]}: "
+            f"slot {slot[0] + i // K} has no row for queue {i % K}; a trace has each queue "
+            f"(0 to {K - 1}) in each slot."
+        )
