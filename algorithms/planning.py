@@ -96,8 +96,8 @@ class PlanningConfig(AlgorithmConfig):
 class PlanningAlgorithm(Algorithm):
     """An RLlib `Algorithm` without RLModule and Learner.
 
-    Subclasses name their `runner_class` and implement `initialise`, `training_step` (log with `self.report`), `get_plan` and
-    `set_plan`, and `evaluate_plan` if the method can be evaluated.
+    Subclasses name their `runner_class` and implement `initialise`, `training_step` (log with
+    `self.report`), `get_plan` and `set_plan`, and `evaluate_plan` if the method can be evaluated.
     """
 
     runner_class: ClassVar[type[PlanningRunner]]

@@ -14,6 +14,9 @@ from ray.tune.registry import register_env
 import tenfold.envs.queues  # noqa: F401  (registers tenfold/Queues-v0)
 from tenfold.envs.queues.names import SCENARIO_NAMES
 
+# A learner needs episodes that end; a scenario's own horizon is a run of a million slots.
+EPISODE_SLOTS = 1_000
+
 
 class BacklogCallback(RLlibCallback):
     """Logs the time-average backlog of each finished episode of a queue task.
@@ -35,6 +38,6 @@ def register_queue_tasks() -> None:
         register_env(
             scenario,
             lambda env_config, scenario=scenario: gym.make(
-                "tenfold/Queues-v0", scenario=scenario, **env_config
+                "tenfold/Queues-v0", scenario=scenario, **{"horizon": EPISODE_SLOTS, **env_config}
             ),
         )

@@ -203,7 +203,7 @@ def shown(value: Estimate) -> str:
 
 def _judged_by(table: pd.DataFrame, metric: str | None) -> tuple[str, str]:
     own = sorted(set(zip(table["metric"], table["mode"], strict=True)))
-    logged = [column.removeprefix("metric.") for column in table if column.startswith("metric.")]
+    logged = _columns(table, "metric.")
     if metric is None:
         if len(own) > 1:
             raise InputError(
@@ -224,9 +224,13 @@ def _groups(table: pd.DataFrame, by: str) -> pd.Series:
         return table[by].astype(str)
     column = f"param.{by}"
     if column not in table:
-        swept = [name.removeprefix("param.") for name in table if name.startswith("param.")]
-        raise unknown("tag or parameter to compare by", by, [*tags, *swept])
+        raise unknown("tag or parameter to compare by", by, [*tags, *_columns(table, "param.")])
     return table[column].fillna("(default)").astype(str)
+
+
+def _columns(table: pd.DataFrame, prefix: str) -> list[str]:
+    names = [str(column) for column in table]
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
 def _natural(group: str) -> tuple[int, float, str]:
@@ -254,8 +258,8 @@ def _rows(
         for group in groups:
             if (task, group) in scores:
                 strata = [scores[task, group]]
-                other = [scores[task, baseline]] if (task, baseline) in scores else None
-                other = None if group == baseline or baseline is None else other
+                against = None if baseline in (None, group) else scores.get((task, str(baseline)))
+                other = None if against is None else [against]
                 rows.append(_row(task, group, strata, other, mode, seed))
     if baseline is None or len(tasks) < 2:
         return rows

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def load_trials(
             f"No trial of {', '.join(names)} has finished: wait, or look into the failed ones "
             f"with 'tenfold ui' ({len(table)} trials in all)."
         )
-    params = [column for column in finished if column.startswith("param.")]
+    params = [str(column) for column in finished if str(column).startswith("param.")]
     cell = ["experiment", "method", "variant", "task", "seed", *params]
     newest = finished.drop_duplicates(cell, keep="last")
     return Trials(
@@ -94,7 +95,7 @@ def _search(client: MlflowClient, experiment_ids: list[str], condition: str) -> 
     return found
 
 
-def _row(run: Run) -> dict[str, object]:
+def _row(run: Run) -> dict[str, Any]:
     tags, data = run.data.tags, run.data
     return {
         "run_id": run.info.run_id,

@@ -133,7 +133,7 @@ class SoftMW(PlanningAlgorithm):
 def joined(parts: list[Metrics]) -> Metrics:
     """The metrics of several batches as those of one, replicas in order."""
     shared = ("slots", "curve_slots")
-    values = {
+    values: dict[str, Any] = {
         field.name: getattr(parts[0], field.name)
         if field.name in shared
         else np.concatenate([getattr(part, field.name) for part in parts])

@@ -1,4 +1,4 @@
-"""The rules that SoftMW is compared with: from uniform service to MaxWeight that knows the rates."""
+"""What SoftMW is compared with: from uniform service to MaxWeight that knows the rates."""
 
 import math
 from typing import ClassVar

@@ -4,7 +4,7 @@ The compiled parts are imported where they are first needed, so that a mistyped 
 before Numba is loaded.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenfold.algorithms.planning import PlanningConfig
 
@@ -33,7 +33,7 @@ class SoftMWConfig(PlanningConfig):
         super().__init__()
         self.scheduler = "softmw"
         self.constants: dict[str, Any] = {}
-        self.signal = "service"
+        self.signal: Literal["service", "departures"] = "service"
         self.replicas: int | None = None
         self.replicas_per_item = 16
         self.horizon: int | None = None

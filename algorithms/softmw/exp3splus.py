@@ -6,7 +6,7 @@ at t but not bounded in advance. One step (our reconstruction from the abstract,
     p_t = (1 - gamma_t) x_t + gamma_t / K               explore
     a_t ~ p_t,   g^_t(i) = g_t(i) 1[a_t = i] / p_t(i)   estimate
     x~_i  proportional to  x_t(i) exp(eta_t g^_t(i))    exponential weights
-    x_{t+1} = (1 - e_t) x~ + e_t / K                    mix, so that a moving best arm is found again
+    x_{t+1} = (1 - e_t) x~ + e_t / K                    mix, to find a moving best arm again
 
 with gamma_t = eta_t K G_t <= 1/2, so that eta_t g^_t <= 1. The weights x are kept in probability
 space: mixing keeps them above e_t / K, so they neither underflow nor need logarithms, and since

@@ -34,11 +34,11 @@ class CompiledScheduler:
     of a replica is its row of `state`, so a checkpoint is that array and `t`.
     """
 
-    name: ClassVar[str]
-    knows_rates: ClassVar[bool] = False
+    name: str
+    knows_rates: bool = False
     Constants: ClassVar[type[Constants]] = Constants
-    probabilities_fn: ClassVar[Any]
-    update_fn: ClassVar[Any]
+    probabilities_fn: Any
+    update_fn: Any
 
     def __init__(self, K: int, replicas: int = 1, bound: float = 1.0, **constants: Any) -> None:
         """Nothing learnt, before slot 1.

@@ -95,7 +95,7 @@ def learn(params, state, q, p, action, service, t):
 @njit(inline="always")
 def _epoch(t, W):
     """The window of the doubling version: the largest W 2^m that is at most max(t, W)."""
-    while 2 * W <= t:
+    while t >= 2 * W:
         W *= 2
     return W
 

@@ -10,8 +10,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tenfold.platform.configuration import check_configs
+from tenfold.platform.evaluate import evaluate
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.launch import Outcome, launch
+from tenfold.platform.registry import get_method
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -115,13 +117,24 @@ def test_schedulers_run_every_trial_and_end_it(uri: str, scheduler: str) -> None
     assert {trial.info.status for trial in trials(uri)} == {"FINISHED"}
 
 
+def test_a_learned_baseline_runs_on_a_queue_task_and_logs_its_backlog(uri: str) -> None:
+    method = get_method("ppo")
+    config = {**method.smoke, "env_config.horizon": 50, "env_config.load": 0.5}
+    experiment = make_experiment(
+        {"method": "ppo", "task": "stationary", "config": config, "stop": {"training_iteration": 2}}
+    )
+    check_configs(experiment)
+    launch(experiment, uri)
+    metrics = trials(uri, "ppo")[0].data.metrics
+    returned = metrics["env_runners/episode_return_mean"]
+    # The reward is minus the total backlog after each of the 50 slots.
+    assert metrics["env_runners/backlog_mean"] == pytest.approx(-returned / 50, rel=1e-6)
+
+
 def test_evaluation_of_a_checkpoint_is_recorded_under_its_trial(
     runs: Path, tenfold: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     uri = f"sqlite:///{runs}/mlflow.db"
-    from tenfold.platform.evaluate import evaluate
-    from tenfold.platform.registry import get_method
-
     experiment = make_experiment(
         {"method": "softmw", "config": {**get_method("softmw").smoke, "horizon": 1_000}}
     )
