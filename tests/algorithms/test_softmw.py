@@ -1,0 +1,252 @@
+"""Schedulers against plain readings of their formulas, and what their guarantees rest on."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tenfold.algorithms.softmw import METHOD
+from tenfold.algorithms.softmw.exp3splus import EXP3SPlus
+from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
+from tenfold.envs.queues.names import SCENARIO_NAMES
+from tenfold.envs.queues.scenarios import SCENARIOS, scenario
+from tenfold.envs.queues.simulator import Simulator
+
+K = 4
+FAMILY = ("softmw", "ssmw", "ssmw_doubling", "softmw_plus", "ssmw_plus")
+SMALL = {"ssmw": {"W": 7}, "ssmw_doubling": {"W": 7}, "ssmw_plus": {"W": 7}}
+
+
+def serve(scheduler: Any, slots: int, seed: int = 0) -> list[tuple[np.ndarray, ...]]:
+    """Drive one replica by hand; returns (q, p, action, service) of each slot."""
+    rng = np.random.default_rng(seed)
+    q = np.zeros(scheduler.K)
+    history = []
+    for _ in range(slots):
+        p = scheduler.probabilities(q)
+        action = rng.choice(scheduler.K, p=p)
+        services = rng.random(scheduler.K) * 1.5
+        scheduler.update(action, services[action])
+        history.append((q.copy(), p, action, services[action]))
+        q[action] = max(q[action] - services[action], 0.0)
+        q += rng.random(scheduler.K) < 0.3
+    return history
+
+
+def expected_laws(name: str, history: list[Any], constants: dict[str, Any]) -> list[np.ndarray]:
+    """The laws that the docstring of softmw.py gives, with lists and loops only."""
+    c = SCHEDULERS[name].Constants(**constants)
+    x = [1 / K] * K
+    sizes: list[float] = []
+    laws = []
+    for t, (q, _, action, service) in enumerate(history, start=1):
+        M = c.c_M * t ** (1 / (2 * c.p)) if name.endswith("_plus") else 1.5
+        G = M * max(q)
+        sizes.append(G)
+        exponent = 0.25 - c.delta / 2
+        if name.startswith("softmw"):
+            total, growth, e, top = sum(g * g for g in sizes), t**exponent, 1 / (t + 1), max(sizes)
+        else:
+            W = c.W
+            if name == "ssmw_doubling":
+                while t >= 2 * W:
+                    W *= 2
+                # the sum starts anew whenever the window doubles, and at its multiples
+                start = (t // W) * W if t >= W else 1
+            else:
+                start = max(1, t - W + 1)
+            total, growth, e, top = sum(g * g for g in sizes[start - 1 :]), W**exponent, 1 / W, G
+        eta = c.c_eta * growth / math.sqrt(1 + K * total)
+        eta = min(eta, 1 / (2 * K * top)) if top > 0 else eta
+        gamma = eta * K * G
+        law = np.array([(1 - gamma) * weight + gamma / K for weight in x])
+        laws.append(law)
+        gain = q[action] * min(service, M)
+        x[action] *= math.exp(eta * gain / law[action])
+        x = [(1 - e) * weight / sum(x) + e / K for weight in x]
+    return laws
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_laws_are_those_of_the_formulas(name: str) -> None:
+    constants = SMALL.get(name, {})
+    scheduler = SCHEDULERS[name](K, bound=1.5, **constants)
+    history = serve(scheduler, 600)
+    expected = expected_laws(name, history, constants)
+    for (_, p, _, _), law in zip(history, expected, strict=True):
+        np.testing.assert_allclose(p, law, rtol=1e-8, atol=1e-10)
+
+
+def test_exp3splus_is_its_equations_whatever_the_sizes() -> None:
+    rng = np.random.default_rng(1)
+    bandit = EXP3SPlus(3, replicas=2, c_eta=0.7, variation=2.0)
+    x = np.full((2, 3), 1 / 3)
+    squares = np.zeros(2)
+    for t in range(1, 2_000):
+        G = np.exp(rng.normal(0, 2, size=2))
+        squares += G**2
+        eta = 0.7 * np.sqrt(3.0 * np.log(3 * (t + 1)) / (1 + 3 * squares))
+        eta = np.minimum(eta, 1 / (2 * 3 * G))
+        gamma = eta * 3 * G
+        p = (1 - gamma)[:, None] * x + gamma[:, None] / 3
+        np.testing.assert_allclose(bandit.probabilities(G), p, rtol=1e-9)
+        arms = rng.integers(3, size=2)
+        rewards = G * rng.random(2)
+        bandit.update(arms, rewards)
+        for r in range(2):
+            estimate = np.zeros(3)
+            estimate[arms[r]] = rewards[r] / p[r, arms[r]]
+            x[r] *= np.exp(eta[r] * estimate)
+            x[r] = (1 - 1 / (t + 1)) * x[r] / x[r].sum() + 1 / (3 * (t + 1))
+
+
+lengths = st.one_of(
+    st.just(0.0), st.floats(1e-9, 1e-3), st.integers(1, 40).map(float), st.floats(1, 1e9)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(SCHEDULERS)),
+    slots=st.lists(
+        st.tuples(arrays(np.float64, K, elements=lengths), st.integers(0, K - 1), st.floats(0, 1)),
+        min_size=1,
+        max_size=30,
+    ),
+)
+def test_every_law_is_a_law_and_memory_stays_finite(name: str, slots: list[Any]) -> None:
+    scheduler = SCHEDULERS[name](K, **SMALL.get(name, {}))
+    for q, action, service in slots:
+        p = scheduler.probabilities(q)
+        assert (p >= 0).all()
+        assert p.sum() == pytest.approx(1.0, abs=1e-9)
+        np.testing.assert_array_equal(p, scheduler.probabilities(q))
+        if name in FAMILY:
+            # eta g^ <= 1 for the largest reward that can come: what the regret bound needs.
+            eta, G = scheduler.state[0, K + 1], scheduler.state[0, K + 2]
+            assert (eta * G <= p * (1 + 1e-9)).all()
+        if p[action] > 0:
+            scheduler.update(action, service)
+            assert np.isfinite(scheduler.state).all()
+
+
+def test_only_the_oracle_is_told_the_rates() -> None:
+    """The kernel writes true rates into the memory of whoever says so: nobody else may."""
+    assert [name for name, kind in SCHEDULERS.items() if kind.knows_rates] == ["oracle"]
+    world = scenario("switching", period=100)
+    memories = {}
+    for name in ("oracle", "uniform"):
+        scheduler = make_scheduler(name, world, 2)
+        Simulator(world, 2, seed=1).run(scheduler, 150)
+        memories[name] = scheduler.state
+    np.testing.assert_array_equal(memories["oracle"], [[0.3, 0.3, 0.95, 0.95]] * 2)
+    assert (memories["uniform"] == 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+def test_replicas_of_a_batch_are_what_they_are_alone(name: str) -> None:
+    world = scenario("switching", period=100)
+    together = make_scheduler(name, world, 3)
+    simulator = Simulator(world, 3, seed=5)
+    simulator.run(together, 400)
+    for replica in range(3):
+        alone = make_scheduler(name, world, 1)
+        single = Simulator(world, 1, seed=5, first_replica=replica)
+        single.run(alone, 150)
+        single.run(alone, 250)
+        np.testing.assert_array_equal(alone.state[0], together.state[replica])
+        np.testing.assert_array_equal(single.q[0], simulator.q[replica])
+
+
+def test_oracle_is_maxweight() -> None:
+    oracle = SCHEDULERS["oracle"](K)
+    oracle.state[0] = [0.2, 0.9, 0.5, 0.1]
+    assert oracle.probabilities(np.array([8.0, 1.0, 3.0, 9.0])).tolist() == [1, 0, 0, 0]
+    assert oracle.probabilities(np.array([1.0, 1.0, 3.0, 9.0])).tolist() == [0, 0, 1, 0]
+
+
+def test_discounted_and_window_bounds_are_recomputed_from_the_history() -> None:
+    gamma, W, c = 0.9, 7, 0.3
+    discounted = SCHEDULERS["discounted_ucb"](K, gamma=gamma, c=c)
+    window = SCHEDULERS["window_ucb"](K, W=W, c=c)
+    for scheduler, weigh in (
+        (discounted, lambda age: gamma**age),
+        (window, lambda age: float(age < W)),
+    ):
+        history = serve(scheduler, 200)
+        for t, (q, p, _, _) in enumerate(history):
+            seen = [(a, s, weigh(t - 1 - i)) for i, (_, _, a, s) in enumerate(history[:t])]
+            n = np.array([sum(w for a, _, w in seen if a == i) for i in range(K)])
+            sums = np.array([sum(s * w for a, s, w in seen if a == i) for i in range(K)])
+            total = n.sum() if scheduler is discounted else min(t + 1, W)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                upper = sums / n + np.sqrt(c * np.log(max(total, 2.0)) / n)
+            index = q * np.where(n > 1e-12, np.minimum(upper, 1.0), 1.0)
+            assert index[np.argmax(p)] == pytest.approx(index.max(), rel=1e-9)
+
+
+def test_fast_is_the_quick_rule_below_its_threshold_and_softmw_above() -> None:
+    fast = SCHEDULERS["softmw_fast"](K, B=5.0)
+    quick = SCHEDULERS["discounted_ucb"](K, gamma=0.998, c=0.1)
+    softmw = SCHEDULERS["softmw"](K)
+    rng = np.random.default_rng(3)
+    safe = False
+    seen = set()
+    for t, level in enumerate(np.concatenate([np.linspace(0, 40, 300), np.linspace(40, 0, 300)])):
+        q = rng.dirichlet(np.ones(K)) * level
+        safe = True if q.sum() > 20 else False if q.sum() < 10 else safe
+        softmw.t = t + 1
+        law = softmw.probabilities(q) if safe else quick.probabilities(q)
+        quick.probabilities(q)
+        np.testing.assert_allclose(fast.probabilities(q), law, rtol=1e-12)
+        action, service = rng.choice(K, p=law), float(rng.random())
+        fast.update(action, service)
+        quick.update(action, service)
+        if safe:
+            softmw.update(action, service)
+        seen.add((safe, q.sum() > 10))
+    assert seen == {(False, False), (False, True), (True, True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "constants", "parts"),
+    [
+        ("softmw", {"c_eta": -1}, ["c_eta", "softmw", "-1"]),
+        ("softmw", {"c_etta": 1}, ["c_etta", "softmw", "c_eta"]),
+        ("softmw", {"delta": 0.9}, ["delta", "0.9"]),
+        ("ssmw", {"W": 1}, ["W", "ssmw", "1"]),
+        ("softmw_plus", {"p": 2}, ["p", "softmw_plus", "2"]),
+        ("discounted_ucb", {"gamma": 1.0}, ["gamma", "discounted_ucb"]),
+        ("softmw_fast", {"B": 0}, ["B", "softmw_fast", "0"]),
+        ("uniform", {"c_eta": 1}, ["c_eta", "uniform", "none"]),
+    ],
+)
+def test_bad_constants_are_refused_by_name(
+    name: str, constants: dict[str, Any], parts: list[str]
+) -> None:
+    with pytest.raises(ValueError, match="constant") as refusal:
+        SCHEDULERS[name](K, **constants)
+    for part in parts:
+        assert part in str(refusal.value)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_softmw_carries_a_load_on_which_fixed_rules_diverge(seed: int) -> None:
+    world = scenario("asymmetric", load=0.5, period=1_000)
+    backlog = {}
+    for name in ("softmw", "ssmw", "softmw_fast", "uniform", "longest_queue"):
+        simulator = Simulator(world, 4, seed=seed)
+        simulator.run(make_scheduler(name, world, 4), 40_000)
+        backlog[name] = simulator.q.sum(axis=1).mean()
+    for name in ("softmw", "ssmw", "softmw_fast"):
+        assert 5 * backlog[name] < backlog["uniform"] < backlog["longest_queue"]
+
+
+def test_variants_and_tasks_are_the_schedulers_and_scenarios_there_are() -> None:
+    named = {variant.get("scheduler", "softmw") for variant in METHOD.variants.values()}
+    assert named == set(METHOD.variants) == set(SCHEDULERS)
+    assert METHOD.tasks == SCENARIO_NAMES == tuple(SCENARIOS)
