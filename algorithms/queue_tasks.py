@@ -1,14 +1,12 @@
 """Queue scenarios as tasks of RLlib's own algorithms, judged like the schedulers.
 
 A scenario's name stands for the Gymnasium environment ``tenfold/Queues-v0`` of that scenario, so
-that PPO and DQN are learned baselines of queue scheduling in the same experiment. Their episodes
-log ``backlog_mean``, the time-average total backlog (work units), beside the return.
+that PPO and DQN are learned baselines of queue scheduling in the same experiment. The reward is
+minus the total backlog, so the time-average backlog is minus `episode_return_mean` over
+`episode_len_mean`.
 """
 
-from typing import Any
-
 import gymnasium as gym
-from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.tune.registry import register_env
 
 import tenfold.envs.queues  # noqa: F401  (registers tenfold/Queues-v0)
@@ -16,20 +14,6 @@ from tenfold.envs.queues.names import SCENARIO_NAMES
 
 # A learner needs episodes that end; a scenario's own horizon is a run of a million slots.
 EPISODE_SLOTS = 1_000
-
-
-class BacklogCallback(RLlibCallback):
-    """Logs the time-average backlog of each finished episode of a queue task.
-
-    The environment's reward is minus the total backlog, so the mean reward is its negative. On
-    other tasks nothing is logged.
-    """
-
-    def on_episode_end(self, *, episode: Any, metrics_logger: Any, **kwargs: Any) -> None:
-        infos = episode.get_infos()
-        if infos and "departures" in infos[-1]:
-            backlog = -episode.get_return() / len(episode)
-            metrics_logger.log_value("backlog_mean", backlog, window=100)
 
 
 def register_queue_tasks() -> None:

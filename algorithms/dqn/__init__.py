@@ -19,11 +19,9 @@ METHOD = Method(
     metrics=(
         "env_runners/episode_return_mean",
         "env_runners/episode_len_mean",
-        "env_runners/backlog_mean",
         "learners/default_policy/qf_loss",
         "learners/default_policy/qf_mean",
     ),
-    optional_metrics=frozenset({"env_runners/backlog_mean"}),
     step_metric="num_env_steps_sampled_lifetime",
     step_unit="env steps",
     stop={"num_env_steps_sampled_lifetime": 50_000},

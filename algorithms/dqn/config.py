@@ -2,7 +2,7 @@
 
 from ray.rllib.algorithms.dqn import DQNConfig
 
-from tenfold.algorithms.queue_tasks import BacklogCallback, register_queue_tasks
+from tenfold.algorithms.queue_tasks import register_queue_tasks
 from tenfold.algorithms.seeded_replay import SeededDQN
 
 register_queue_tasks()
@@ -20,7 +20,6 @@ class DQNBaselineConfig(DQNConfig):
         self.num_env_runners = 0
         self._train_batch_size_per_learner = 32
         self._model_config = {"fcnet_hiddens": [64, 64]}
-        self.callbacks_class = BacklogCallback
 
     def validate(self) -> None:
         if isinstance(self.lr, int | float) and self.lr <= 0:

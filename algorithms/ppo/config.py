@@ -2,7 +2,7 @@
 
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 
-from tenfold.algorithms.queue_tasks import BacklogCallback, register_queue_tasks
+from tenfold.algorithms.queue_tasks import register_queue_tasks
 
 register_queue_tasks()
 
@@ -22,7 +22,6 @@ class PPOBaselineConfig(PPOConfig):
         self.entropy_coeff = 0.01
         self.num_epochs = 8
         self._model_config = {"fcnet_hiddens": [64, 64]}
-        self.callbacks_class = BacklogCallback
 
     def validate(self) -> None:
         if isinstance(self.lr, int | float) and self.lr <= 0:
