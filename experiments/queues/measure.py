@@ -15,6 +15,9 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from scipy.stats import linregress
@@ -59,7 +62,7 @@ def row(metrics: Metrics, seconds: float, **labels: Any) -> dict[str, Any]:
 
     The running mean's slope is positive for every stable queue that starts empty (the start fades
     as 1 / T), the oracle's included. So the growth of the backlog itself over the last half stands
-    beside it; `grows` says whether that is more than a tenth of the mean backlog, surely.
+    beside it, and `trend` says what is sure of it.
     """
     backlog, half = interval(metrics.backlog_mean)
     delay, delay_half = interval(metrics.delay_p99)
@@ -75,11 +78,18 @@ def row(metrics: Metrics, seconds: float, **labels: Any) -> dict[str, Any]:
         "high": slope.high * metrics.slots,
         "late growth": late,
         "late ±": late_half,
-        "grows": "yes" if late - late_half > 0.1 * backlog else "no",
+        "trend": trend(backlog, late - late_half),
         "p99 delay": delay,
         "p99 ±": delay_half,
         "seconds": seconds,
     }
+
+
+def trend(backlog: float, least_growth: float) -> str:
+    """`grows` (a queue that grows linearly: by twice its mean), `rises` by a quarter, or `level`."""
+    if least_growth > backlog:
+        return "grows"
+    return "rises" if least_growth > 0.25 * backlog else "level"
 
 
 def late_growth(metrics: Metrics) -> np.ndarray:
@@ -196,10 +206,6 @@ def table(replicas: Replicas = 64, horizon: Horizon = 50_000) -> None:
 @app.command()
 def region(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
     """Stability region: time-average backlog over load and switching period."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-
     all_loads, periods = (0.5, 0.6, 0.7, 0.8, 0.9), (500, 2_000, 10_000, 50_000)
     names = ("softmw", "ssmw", "softmw_fast", "uniform")
     rows = [
@@ -214,6 +220,13 @@ def region(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
         for period in periods
     ]
     found = save("region", rows, f"`switching`, {replicas} replicas, T = {horizon:,}.")
+    draw_region(found)
+
+
+def draw_region(found: pd.DataFrame) -> None:
+    """Heat maps of backlog over load and period, one a scheduler."""
+    names = list(found["scheduler"].unique())
+    all_loads, periods = sorted(found["load"].unique()), sorted(found["period"].unique())
     figure = Figure(figsize=(3.4 * len(names), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     norm = LogNorm(found["backlog"].min(), found["backlog"].max())
@@ -222,7 +235,7 @@ def region(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
         part = found[found["scheduler"] == name]
         grid = part.pivot(index="period", columns="load", values="backlog")
         image = axes.imshow(grid.to_numpy(), norm=norm, cmap="viridis", origin="lower")
-        grows = part.pivot(index="period", columns="load", values="grows").to_numpy() == "yes"
+        grows = part.pivot(index="period", columns="load", values="trend").to_numpy() == "grows"
         for y, x in zip(*np.nonzero(grows), strict=True):
             axes.text(x, y, "×", ha="center", va="center", color="white")
         axes.set_xticks(range(len(all_loads)), [str(load) for load in all_loads])
