@@ -3,7 +3,7 @@
     python benchmarks/queues.py
 
 A queue-slot is one queue of one replica in one slot; a world of K = 8 queues has 8 of them a slot.
-Random numbers, the scheduler's learning, delays and all metrics are included for ours. Ciw simulates
+Random numbers, the scheduler's learning, delays and metrics are included for ours. Ciw simulates
 customers by events: its figure is K x simulated time units / seconds of a server that serves 8
 customer classes at the same load, which is what one unit of time of ours is.
 """
@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 import ciw
 import gymnasium as gym
-import tenfold.envs.queues  # noqa: F401  (registers tenfold/Queues-v0)
 from rich.console import Console
 from rich.table import Table
+
+import tenfold.envs.queues  # noqa: F401  (registers tenfold/Queues-v0)
 from tenfold.algorithms.softmw.schedulers import make_scheduler
 from tenfold.envs.queues.scenarios import scenario
 from tenfold.envs.queues.simulator import Simulator

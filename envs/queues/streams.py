@@ -28,8 +28,8 @@ class Streams:
     def get_state(self) -> dict[str, list[dict[str, Any]]]:
         """The generators' states, values that JSON can hold."""
         return {
-            "world": [generator.bit_generator.state for generator in self.world],
-            "law": [generator.bit_generator.state for generator in self.law],
+            "world": [dict(generator.bit_generator.state) for generator in self.world],
+            "law": [dict(generator.bit_generator.state) for generator in self.law],
         }
 
     def set_state(self, state: dict[str, list[dict[str, Any]]]) -> None:

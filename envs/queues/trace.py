@@ -110,7 +110,7 @@ def _numbers(path: Path, column: pd.Series) -> pd.Series:
     )
     for bad, fault, cure in tests:
         if bad.any():
-            row = int(np.argmax(bad.to_numpy()))
+            row = int(np.argmax(np.asarray(bad)))
             raise ValueError(
                 f"{path}, row {row + 1}: {column.name} {column.iloc[row]!s} {fault}; {cure}."
             )

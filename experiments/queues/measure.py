@@ -86,7 +86,7 @@ def row(metrics: Metrics, seconds: float, **labels: Any) -> dict[str, Any]:
 
 
 def trend(backlog: float, least_growth: float) -> str:
-    """`grows` (a queue that grows linearly: by twice its mean), `rises` by a quarter, or `level`."""
+    """`grows` (linear growth is twice the mean), `rises` by a quarter of the mean, or `level`."""
     if least_growth > backlog:
         return "grows"
     return "rises" if least_growth > 0.25 * backlog else "level"
