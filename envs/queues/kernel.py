@@ -106,7 +106,7 @@ def run(
         served, delay, histogram = sums.served[r], sums.delay[r], sums.delay_histogram[r]
         curve, recovery = sums.curve[r], sums.recovery[r]
         own, uniform, u_law = memory[r], world[r].reshape(-1), law[r]
-        wasted, largest, due = 0.0, sums.largest[r], 0.0
+        wasted, largest, due = sums.wasted[r], sums.largest[r], 0.0
         a, service, departures = 0, 0.0, 0.0
         for s in range(n):
             t, start = t0 + s, s * tables.draws[0]
@@ -155,6 +155,6 @@ def run(
             largest = max(largest, total)
             if modulated:
                 note_backlog(recovery, total, switched)
-        sums.wasted[r] += wasted
+        sums.wasted[r] = wasted
         sums.largest[r] = largest
         state.action[r], state.service[r], state.departures[r] = a, service, departures

@@ -70,7 +70,7 @@ def test_deterministic_queue_is_followed_exactly(rule):
     assert metrics.backlog_max[0] == max(backlogs)
     assert metrics.drift[0] == pytest.approx(q**2 / 2 / 20)
     assert metrics.service_share[0, 0] == 1.0
-    assert metrics.wasted[0] == pytest.approx((10 * 0.5 + 10 * 2.0 - (15 - q)) / 20 + 0.1)
+    assert metrics.wasted[0] == pytest.approx((12 * 0.5 + 8 * 2.0 - (15 - q)) / 20)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
