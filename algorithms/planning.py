@@ -131,21 +131,25 @@ class PlanningAlgorithm(Algorithm):
             kwargs={"algorithm": self, "metrics_logger": self.metrics},
         )
 
+    @abstractmethod
     def initialise(self) -> None:
         """Set the method's memory to what it is before the first iteration."""
-        raise NotImplementedError(f"{type(self).__name__} must define initialise().")
 
+    @abstractmethod
     def get_plan(self) -> Plan:
         """The method's whole memory, see `Plan`."""
-        raise NotImplementedError(f"{type(self).__name__} must define get_plan().")
 
+    @abstractmethod
     def set_plan(self, plan: Plan) -> None:
         """Continue from a memory that `get_plan` gave."""
-        raise NotImplementedError(f"{type(self).__name__} must define set_plan().")
 
     def evaluate_plan(self) -> dict[str, float]:
-        """Judge the present plan without changing it; returns metrics."""
-        raise NotImplementedError(f"{type(self).__name__} defines no evaluation.")
+        """Judge the present plan without changing it; returns metrics.
+
+        Raises:
+            ValueError: The method has no evaluation.
+        """
+        raise ValueError(f"{type(self).__name__} has no evaluation: look at its training metrics.")
 
     def finished(self) -> bool:
         """Whether there is nothing left to do; Tune then ends the trial."""

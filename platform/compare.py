@@ -122,7 +122,7 @@ class Comparison:
             for row in (row for row in self.rows if row.task == task):
                 cells = [escape(row.group), str(row.seeds), shown(row.mean), number(row.iqm.value)]
                 if self.baseline is not None:
-                    cells.append("-" if row.better is None else shown(row.better))
+                    cells.append("-" if row.better is None else chance(row.better))
                 table.add_row(*cells)
             console.print(table)
         for note in self.notes():
@@ -199,6 +199,13 @@ def shown(value: Estimate) -> str:
     if value.low is None or value.high is None:
         return number(value.value)
     return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
+
+
+def chance(value: Estimate) -> str:
+    """A probability with two digits, and its interval if it has one."""
+    if value.low is None or value.high is None:
+        return f"{value.value:.2f}"
+    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 
 def _judged_by(table: pd.DataFrame, metric: str | None) -> tuple[str, str]:

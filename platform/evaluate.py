@@ -38,7 +38,8 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
         task: Another task of the method; the trial's own when None.
 
     Raises:
-        InputError: No such run, not a trial, no checkpoint on this machine, or an unknown task.
+        InputError: No such run, not a trial, no checkpoint on this machine, an unknown task, or
+            one that the checkpoint does not fit.
     """
     client = MlflowClient(tracking_uri=uri)
     run = _trial_run(client, run_id)
@@ -54,8 +55,12 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     start_ray(experiment, None)
     algorithm = method.load_trainable()(config)
     algorithm.restore_from_path(str(checkpoint))
-    result = flatten(algorithm.evaluate(), separator="/")
-    algorithm.stop()
+    try:
+        result = flatten(algorithm.evaluate(), separator="/")
+    except ValueError as error:
+        raise InputError(" ".join(str(error).split())) from None
+    finally:
+        algorithm.stop()
     metrics = {
         key: float(value)
         for key, value in result.items()

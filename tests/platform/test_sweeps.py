@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tenfold.platform.configuration import check_configs
+from tenfold.platform.errors import InputError
 from tenfold.platform.evaluate import evaluate
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.launch import Outcome, launch
@@ -154,5 +155,7 @@ def test_evaluation_of_a_checkpoint_is_recorded_under_its_trial(
     assert recorded.data.tags["kind"] == "evaluation"
     assert recorded.data.tags["mlflow.parentRunId"] == trial.info.run_id
     assert recorded.data.metrics == pytest.approx(other.metrics)
+    with pytest.raises(InputError, match="choose a task with as many queues"):
+        evaluate(trial.info.run_id, uri, task="periodic")
     shown = tenfold("evaluate", trial.info.run_id, "--json")
     assert json.loads(shown.stdout)["metrics"] == own.metrics
