@@ -19,6 +19,7 @@ A method subclasses three classes::
 """
 
 import json
+import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -181,13 +182,7 @@ class PlanningAlgorithm(Algorithm):
             return [group.local_env_runner.rollout(item) for item in items]
         results: dict[int, Any] = {}
         while len(results) < len(items):
-            runners = group.healthy_worker_ids()
-            if not runners:
-                runners = group.probe_unhealthy_env_runners(
-                    timeout_seconds=self.config.env_runner_restore_timeout_s
-                )
-            if not runners:
-                raise RuntimeError("All runners are dead and none could be restarted.")
+            runners = group.healthy_worker_ids() or self._await_runner()
             missing = [i for i in range(len(items)) if i not in results][: len(runners)]
             answers = group.foreach_env_runner(
                 [partial(_rollout_item, index=i, item=items[i]) for i in missing],
@@ -199,6 +194,19 @@ class PlanningAlgorithm(Algorithm):
                     raise error
                 results[index] = result
         return [results[i] for i in range(len(items))]
+
+    def _await_runner(self) -> list[int]:
+        """The runners that are back, once there is one; Ray restarts them by itself."""
+        deadline = time.monotonic() + self.config.env_runner_restore_timeout_s
+        while time.monotonic() < deadline:
+            back: list[int] = self.env_runner_group.probe_unhealthy_env_runners()
+            if back:
+                return back
+            time.sleep(0.5)
+        raise RuntimeError(
+            "All runners are dead and none came back within "
+            f"{self.config.env_runner_restore_timeout_s:g} s (env_runner_restore_timeout_s)."
+        )
 
     def report(self, **metrics: float) -> None:
         """Log values of this iteration, exactly as they are (no smoothing)."""
