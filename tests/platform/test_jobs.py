@@ -321,7 +321,9 @@ def test_ctrl_c_ends_the_following_and_stop_the_job(head: Head, submitter: Path)
     )
     sent = jobs.submit(Path("tiny.yaml"), **head.door)
     code = (
-        "import sys; from pathlib import Path; from tenfold.platform import jobs\n"
+        "import signal, sys; from pathlib import Path; from tenfold.platform import jobs\n"
+        # A test run in the background ignores Ctrl-C, and its children would inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.exit(jobs.follow(sys.argv[1], address=sys.argv[2], token_file=Path(sys.argv[3])))"
     )
     arguments = [sent.job_id, head.address, str(head.token_file)]
