@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -113,7 +114,9 @@ class Comparison:
     def print(self, console: Console) -> None:
         """The tables, and where the report is."""
         for task in dict.fromkeys(row.task for row in self.rows):
-            table = Table(title=escape(task), title_justify="left")
+            table = Table(
+                title=escape(task), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+            )
             table.add_column(self.by, no_wrap=True)
             for column in ("seeds", "mean [95 %]", "IQM"):
                 table.add_column(column, justify="right")
