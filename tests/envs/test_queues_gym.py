@@ -13,7 +13,7 @@ import tenfold.envs.queues  # noqa: F401
 from tenfold.envs.queues import sample_trace
 from tenfold.envs.queues.scenarios import SAMPLE_TRACE, scenario
 from tenfold.envs.queues.simulator import Simulator
-from tenfold.envs.queues.trace import read_trace
+from tenfold.envs.queues.trace import block_means, read_trace
 
 
 @pytest.mark.parametrize("name", ["switching", "heavy_tail", "adversarial", "trace"])
@@ -58,6 +58,79 @@ def test_the_vector_environment_is_its_replicas() -> None:
             observation, reward, _, truncated, _ = single.step(actions[i])
             np.testing.assert_array_equal(observation, observations[i])
             assert (reward, truncated) == (rewards[i], truncations[i])
+
+
+def test_the_vector_environment_resets_with_the_step_after_the_end() -> None:
+    batch = gym.make_vec(
+        "tenfold/Queues-v0",
+        num_envs=2,
+        vectorization_mode="vector_entry_point",
+        scenario="infeasible",
+        horizon=3,
+    )
+    batch.reset(seed=5)
+    ends = [batch.step(np.zeros(2, dtype=int))[3].all() for _ in range(3)]
+    assert ends == [False, False, True]
+    observations, rewards, terminations, truncations, _ = batch.step(np.zeros(2, dtype=int))
+    np.testing.assert_array_equal(observations, 0.0)
+    np.testing.assert_array_equal(rewards, 0.0)
+    assert not terminations.any()
+    assert not truncations.any()
+
+
+def test_drift_is_the_growth_of_half_the_squares_and_arrivals_are_told_if_asked() -> None:
+    environment = gym.make(
+        "tenfold/Queues-v0", scenario="bursty", reward="drift", show_arrivals=True, horizon=50
+    )
+    environment.reset(seed=3)
+    q, total = np.zeros(8), 0.0
+    for slot in range(50):
+        observation, reward, *_, info = environment.step(slot % 8)
+        q[slot % 8] -= info["departures"]
+        q += info["arrivals"]
+        np.testing.assert_array_equal(observation[:8], q)
+        total += reward
+    assert total == pytest.approx(-(q**2).sum() / 2)
+    assert q.sum() > 0
+
+
+def test_with_departures_as_signal_the_offered_service_stays_hidden() -> None:
+    shown = []
+    for signal in ("service", "departures"):
+        environment = gym.make("tenfold/Queues-v0", scenario="trace", signal=signal, horizon=9)
+        environment.reset(seed=3)
+        observation, _, _, _, info = environment.step(0)  # the queue is empty: nothing departs
+        shown.append((observation[6], info["service"], info["departures"]))
+    assert shown[0][0] == shown[0][1] > 0
+    assert shown[0][2] == 0
+    assert shown[1] == (0, 0, 0)
+
+
+def test_episodes_differ_but_repeat_with_the_seed() -> None:
+    def episodes() -> list[float]:
+        environment = gym.make("tenfold/Queues-v0", scenario="stationary", horizon=200)
+        backlogs = []
+        for seed in (8, None, None):
+            environment.reset(seed=seed)
+            backlogs.append(sum(float(environment.step(0)[1]) for _ in range(200)))
+        return backlogs
+
+    first = episodes()
+    assert len(set(first)) == 3
+    assert episodes() == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"reward": "speed"}, "reward must be 'backlog' or 'drift', not 'speed'"),
+        ({"signal": "rates"}, "signal must be 'service' or 'departures', not 'rates'"),
+        ({"scenario": scenario("trace"), "load": 0.5}, "load can be changed for a named scenario"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        gym.make("tenfold/Queues-v0", **arguments)
 
 
 def write_trace(path: Path, service: np.ndarray, arrivals: np.ndarray) -> str:
@@ -105,8 +178,14 @@ GOOD = "slot,queue,arrivals,service\n1,0,1,2\n1,1,0,3\n2,0,1,1\n2,1,2,0\n"
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (GOOD.replace("2,0,1,1\n", ""), ["2"]),
-        (GOOD + "2,1,2,0\n", ["2"]),
+        (GOOD.replace("2,0,1,1\n", ""), ["before row 3", "slot 2 has no row for queue 0"]),
+        (GOOD.replace("2,1,2,0\n", ""), ["after row 3", "slot 2 has no row for queue 1"]),
+        (GOOD.replace("2,", "4,"), ["before row 3", "slot 2 has no row"]),
+        (GOOD + "2,1,2,0\n", ["row 5", "slot 2, queue 1 stands in row 4 already"]),
+        (GOOD.replace("1,1,0,3", "1,1,0,inf"), ["row 2", "service", "infinite"]),
+        (GOOD.replace("1,1,0,3", "1,1,nan,3"), ["row 2", "arrivals", "NaN"]),
+        (GOOD.replace("1,1,0,3", "1,0.5,0,3"), ["row 2", "queue 0.5", "whole number"]),
+        (GOOD.replace("1,1,0,3", "1,-1,0,3"), ["row 2", "queue -1", "negative"]),
         (GOOD.replace("1,1,0,3", "1,1,-1,3"), ["arrivals", "-1", "negative"]),
         (GOOD.replace("1,1,0,3", "1,1,,3"), ["arrivals", "row 2"]),
         (GOOD.replace("1,1,0,3", "1,1,0,many"), ["service", "many"]),
@@ -125,6 +204,40 @@ def test_broken_traces_are_refused_by_file_and_row(
     for part in parts:
         assert part in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("trace.parquet", b"no parquet", "cannot be read as a trace"),
+        ("trace.csv.gz", b"no gzip", "cannot be read as a trace"),
+        ("trace.txt", b"slot", "ends with .csv, .csv.gz, .parquet"),
+    ],
+)
+def test_files_that_are_no_traces_are_refused(
+    tmp_path: Path, name: str, content: bytes, part: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")) as refusal:
+        read_trace(path)
+    assert part in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_rows_of_a_trace_may_come_in_any_order(tmp_path: Path) -> None:
+    header, *rows = GOOD.splitlines()
+    (tmp_path / "good.csv").write_text(GOOD)
+    (tmp_path / "mixed.csv").write_text("\n".join([header, *rows[::-1]]) + "\n")
+    good, mixed = (read_trace(tmp_path / name) for name in ("good.csv", "mixed.csv"))
+    np.testing.assert_array_equal(good.arrivals, [[1, 0], [1, 2]])
+    np.testing.assert_array_equal(good.arrivals, mixed.arrivals)
+    np.testing.assert_array_equal(good.service, mixed.service)
+
+
+def test_rates_of_a_trace_are_means_of_blocks() -> None:
+    means = block_means(np.arange(250.0))
+    np.testing.assert_array_equal(means, np.repeat([49.5, 149.5, 224.5], [100, 100, 50]))
 
 
 def test_csv_and_parquet_give_the_same_world(tmp_path: Path) -> None:
