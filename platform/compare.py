@@ -1,13 +1,12 @@
 """`tenfold compare`: trials grouped by a tag or a swept parameter, with intervals.
 
 Each task has its own table, since scores of different tasks have different scales. The aggregate
-over tasks divides each task's scores by the baseline's mean there, so it needs a baseline (the
-method's own first group when none is named) whose mean is not 0.
+over tasks divides each task's scores by the size of the baseline's mean there, so it needs a
+baseline that ran on every task and whose means are not 0.
 """
 
 import csv
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +22,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from tenfold.platform.errors import InputError, unknown
-from tenfold.platform.report import draw_curves, draw_intervals, write_html
+from tenfold.platform.report import (
+    ALL_TASKS,
+    chance,
+    draw_curves,
+    draw_intervals,
+    interval,
+    number,
+    write_html,
+)
 from tenfold.platform.runs import load_curve, load_trials
 from tenfold.platform.statistics import (
     Estimate,
@@ -34,7 +41,7 @@ from tenfold.platform.statistics import (
     probability_of_improvement,
 )
 
-ALL_TASKS = "all tasks (each divided by the baseline's mean)"
+_DEFAULT = "(default)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Row:
     Attributes:
         task: The task, or `ALL_TASKS`.
         group: Value of the tag or parameter that groups.
-        seeds: Number of trials.
+        seeds: Number of trials; over all tasks, their sum.
         mean: Mean over seeds.
         iqm: Interquartile mean.
         median: Median over seeds.
@@ -75,7 +82,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison says; lists of rows in the order of the tables."""
+    """What a comparison says; lists of rows in the order of the tables.
+
+    Attributes:
+        without_metric: Finished trials left out because they have no value of the metric.
+        pooled: Tags and parameters in which trials of the same group, task and seed differ.
+    """
 
     names: list[str]
     by: str
@@ -88,6 +100,8 @@ class Comparison:
     superseded: int
     failed: int
     running: int
+    without_metric: int
+    pooled: list[str]
     commits: list[str]
     run_ids: dict[str, list[str]]
     files: list[str] = field(default_factory=list)
@@ -101,12 +115,27 @@ class Comparison:
         """What a reader must know beside the numbers."""
         better = "less is better" if self.mode == "min" else "more is better"
         said = [f"{self.metric}: {better}; intervals: 95 %, stratified bootstrap over seeds."]
+        if self.baseline is not None:
+            said.append(f"P(better): probability that a run beats one of {self.baseline}.")
         if any(row.mean.low is None for row in self.rows):
             said.append("A group with one seed has no interval: run it with more seeds.")
+        if self.pooled:
+            said.append(
+                f"Groups hold trials of one seed that differ in {', '.join(self.pooled)}; "
+                "intervals take them for independent runs."
+            )
+        tasks = {row.task for row in self.rows}
+        if len(tasks) > 1 and ALL_TASKS not in tasks and self.by != "task":
+            said.append(
+                "No table over all tasks: it needs a baseline that ran on each of them, with means "
+                "other than 0."
+            )
         if self.failed or self.running:
             said.append(
                 f"Left out: {self.failed} failed or killed and {self.running} unfinished trials."
             )
+        if self.without_metric:
+            said.append(f"Left out: {self.without_metric} finished trials without {self.metric}.")
         if self.superseded:
             said.append(f"{self.superseded} older trials of the same cell and seed are superseded.")
         return said
@@ -117,21 +146,24 @@ class Comparison:
             table = Table(
                 title=escape(task), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
             )
-            table.add_column(self.by, no_wrap=True)
-            for column in ("seeds", "mean [95 %]", "IQM"):
-                table.add_column(column, justify="right")
+            table.add_column(escape(self.by), overflow="fold")
+            for column in ("seeds", "mean", "95 %", "IQM"):
+                table.add_column(column, justify="right", no_wrap=True)
             if self.baseline is not None:
-                table.add_column(escape(f"P(beats {self.baseline})"), justify="right")
+                table.add_column("P(better)", justify="right", no_wrap=True)
             for row in (row for row in self.rows if row.task == task):
-                cells = [escape(row.group), str(row.seeds), shown(row.mean), number(row.iqm.value)]
-                if self.baseline is not None:
+                numbers = [number(row.mean.value), interval(row.mean), number(row.iqm.value)]
+                cells = [row.group, str(row.seeds), *numbers]
+                if row.group == self.baseline:
+                    cells.append("baseline")
+                elif self.baseline is not None:
                     cells.append("-" if row.better is None else chance(row.better))
-                table.add_row(*cells)
+                table.add_row(*map(escape, cells))
             console.print(table)
         for note in self.notes():
-            console.print(note, highlight=False)
+            console.print(note, highlight=False, markup=False)
         for file in self.files:
-            console.print(file, highlight=False, soft_wrap=True)
+            console.print(file, highlight=False, soft_wrap=True, markup=False)
 
 
 def compare(
@@ -166,7 +198,7 @@ def compare(
     metric, mode = _judged_by(table, metric)
     table["group"] = _groups(table, by)
     table = table[table[f"metric.{metric}"].notna()]
-    groups = sorted(table["group"].unique(), key=_natural)
+    groups = _ordered(table, metric, mode)
     if baseline is not None and baseline not in groups:
         raise unknown(f"baseline among the groups by {by}", baseline, groups)
     comparison = Comparison(
@@ -177,50 +209,30 @@ def compare(
         step_unit=str(table["step_unit"].iloc[0]),
         baseline=baseline,
         rows=_rows(table, metric, mode, groups, baseline, seed),
-        curves=_curves(client, table, metric),
+        curves=_curves(client, table, metric, groups),
         superseded=trials.superseded,
         failed=trials.failed,
         running=trials.running,
+        without_metric=len(trials.table) - len(table),
+        pooled=_pooled(table),
         commits=sorted(set(table["commit"])),
-        run_ids={str(group): list(part["run_id"]) for group, part in table.groupby("group")},
+        run_ids={group: list(table.loc[table["group"] == group, "run_id"]) for group in groups},
     )
     _write(comparison, out)
     experiment_name = str(table["experiment"].iloc[0])
     return _log(client, comparison, experiment_name, out)
 
 
-def number(value: float) -> str:
-    """A number with four significant digits, as people write it."""
-    if value != 0 and not 1e-3 <= abs(value) < 1e9:
-        return f"{value:.3e}"
-    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{float(f'{value:.4g}'):,.{digits}f}"
-
-
-def shown(value: Estimate) -> str:
-    """``1.230 [1.100, 1.400]``, or the value alone when there is no interval."""
-    if value.low is None or value.high is None:
-        return number(value.value)
-    return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
-
-
-def chance(value: Estimate) -> str:
-    """A probability with two digits, and its interval if it has one."""
-    if value.low is None or value.high is None:
-        return f"{value.value:.2f}"
-    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
 def _judged_by(table: pd.DataFrame, metric: str | None) -> tuple[str, str]:
     own = sorted(set(zip(table["metric"], table["mode"], strict=True)))
-    logged = _columns(table, "metric.")
+    logged = [name for name in _columns(table, "metric.") if table[f"metric.{name}"].notna().any()]
     if metric is None:
         if len(own) > 1:
             raise InputError(
                 f"These runs are judged by different metrics ({', '.join(m for m, _ in own)}): "
                 "name one with --metric."
             )
-        return own[0]
+        metric = str(own[0][0])
     if metric not in logged:
         raise unknown("metric of these runs", metric, logged)
     modes = dict(own)
@@ -235,7 +247,7 @@ def _groups(table: pd.DataFrame, by: str) -> pd.Series:
     column = f"param.{by}"
     if column not in table:
         raise unknown("tag or parameter to compare by", by, [*tags, *_columns(table, "param.")])
-    return table[column].fillna("(default)").astype(str)
+    return table[column].fillna(_DEFAULT).astype(str)
 
 
 def _columns(table: pd.DataFrame, prefix: str) -> list[str]:
@@ -243,11 +255,26 @@ def _columns(table: pd.DataFrame, prefix: str) -> list[str]:
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
-def _natural(group: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(group), group
-    except ValueError:
-        return 1, 0.0, group
+def _ordered(table: pd.DataFrame, metric: str, mode: str) -> list[str]:
+    """Groups that are numbers in their order, others best first by their mean rank over tasks."""
+    means = table.groupby(["task", "group"])[f"metric.{metric}"].mean()
+    by_task = means.groupby(level="task").rank(ascending=mode == "min")
+    place = by_task.groupby(level="group").mean()
+    numbers = pd.to_numeric(place.index.to_series().replace(_DEFAULT, "inf"), errors="coerce")
+    if numbers.notna().all():
+        place = numbers
+    return sorted(map(str, place.index), key=lambda group: (place[group], group))
+
+
+def _pooled(table: pd.DataFrame) -> list[str]:
+    params = [f"param.{name}" for name in _columns(table, "param.")]
+    cells = table.groupby(["group", "task", "seed"])
+    differing = [
+        column
+        for column in ("experiment", "method", "variant", *params)
+        if (cells[column].nunique(dropna=False) > 1).any()
+    ]
+    return [column.removeprefix("param.") for column in differing]
 
 
 def _rows(
@@ -324,10 +351,15 @@ def _row(
     )
 
 
-def _curves(client: MlflowClient, table: pd.DataFrame, metric: str) -> list[Curve]:
+def _curves(
+    client: MlflowClient, table: pd.DataFrame, metric: str, groups: list[str]
+) -> list[Curve]:
     """One curve a task and group, on the steps that all its seeds have reached."""
     curves = []
-    for (task, group), part in table.groupby(["task", "group"]):
+    parts = table.groupby(["task", "group"])
+    cells = {(str(task), str(group)): part for (task, group), part in parts}
+    for task, group in sorted(cells, key=lambda cell: (cell[0], groups.index(cell[1]))):
+        part = cells[task, group]
         single = [load_curve(client, run_id, metric) for run_id in part["run_id"]]
         single = [(steps, values) for steps, values in single if len(steps) > 1]
         if not single:
@@ -336,10 +368,12 @@ def _curves(client: MlflowClient, table: pd.DataFrame, metric: str) -> list[Curv
         start = max(steps[0] for steps, _ in single)
         grid = np.unique(np.concatenate([steps for steps, _ in single]))
         grid = grid[(grid >= start) & (grid <= end)]
+        if len(grid) < 2:
+            continue
         stacked = np.array([np.interp(grid, steps, values) for steps, values in single])
         centre, low, high = band(stacked)
         lists = [array.astype(float).tolist() for array in (grid, centre, low, high)]
-        curves.append(Curve(str(task), str(group), len(single), *lists))
+        curves.append(Curve(task, group, len(single), *lists))
     return curves
 
 

@@ -1,8 +1,10 @@
 """Comparisons say what the runs in the store say, no more and no less."""
 
+import base64
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from rich.console import Console
 
-from tenfold.platform.compare import ALL_TASKS, Comparison, compare, number
+from tenfold.platform.compare import Comparison, compare
 from tenfold.platform.errors import InputError
+from tenfold.platform.report import ALL_TASKS, number
+from tenfold.platform.statistics import mean, probability_of_improvement
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +224,9 @@ def test_the_report_stands_alone_and_escapes_what_it_shows(store: Store) -> None
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "http://" not in html
     assert "https://" not in html
-    assert html.count("data:image/png;base64,") == 2
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
+    assert html.count("<img") == len(images) == 2
+    assert all(base64.b64decode(image).startswith(b"\x89PNG") for image in images)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +237,8 @@ def test_the_report_stands_alone_and_escapes_what_it_shows(store: Store) -> None
         (12.3456, "12.35"),
         (0.00012, "1.200e-04"),
         (-3, "-3.000"),
+        (999.96, "1,000"),
+        (0.99996, "1.000"),
     ],
 )
 def test_numbers_have_four_significant_digits(value: float, text: str) -> None:
@@ -244,3 +252,107 @@ def test_a_group_that_misses_a_task_is_left_out_of_the_aggregate(store: Store) -
     groups = {r.group for r in store.compare(baseline="uniform").rows if r.task == ALL_TASKS}
     assert groups == {"softmw", "uniform"}
     assert np.isfinite(row(store.compare(), "switching", "oracle").median)
+
+
+def test_groups_without_numbers_are_ordered_best_first_by_their_ranks(store: Store) -> None:
+    # Ranks b: 2, 2; c: 1, 1; a: 3, 3. The numbers' sizes must not matter.
+    levels = {"one": {"a": 9.0, "b": 5.0, "c": 1.0}, "two": {"a": 1e6, "b": 20.0, "c": 10.0}}
+    for task, values in levels.items():
+        for variant, value in values.items():
+            store.trial([0.0, value], task=task, variant=variant)
+            store.trial([0.0, value], task=task, variant=variant, metric="gain", mode="max", seed=1)
+    less = store.compare(metric="backlog")
+    assert [r.group for r in less.rows] == ["c", "b", "a"] * 2
+    assert [c.group for c in less.curves] == ["c", "b", "a"] * 2
+    assert list(less.run_ids) == ["c", "b", "a"]
+    more = store.compare(metric="gain")
+    assert [r.group for r in more.rows] == ["a", "b", "c"] * 2
+
+
+def test_a_mean_rank_counts_every_task_alike(store: Store) -> None:
+    # a wins one task by far, b wins the two others narrowly.
+    for task, a, b in (("one", 1.0, 1e6), ("two", 3.0, 2.0), ("three", 3.0, 2.0)):
+        store.trial([a], task=task, variant="a")
+        store.trial([b], task=task, variant="b")
+    assert [r.group for r in store.compare(tasks=["one", "two", "three"]).rows] == ["b", "a"] * 3
+
+
+def test_runs_without_the_parameter_are_the_last_group(store: Store) -> None:
+    for c in ("10", "0.5", "2"):
+        store.trial([1.0], params={"c": c})
+    store.trial([1.0])
+    assert [r.group for r in store.compare(by="c").rows] == ["0.5", "2", "10", "(default)"]
+
+
+def test_unequal_seeds_agree_with_the_statistics_by_hand(store: Store) -> None:
+    ours, theirs = [3.0, 5.0, 4.0], [4.0, 6.0, 5.0, 1.0, 7.0]
+    for variant, values in (("ours", ours), ("theirs", theirs)):
+        for seed, value in enumerate(values):
+            store.trial([value], variant=variant, seed=seed)
+    found = store.compare(baseline="theirs")
+    assert [(r.group, r.seeds) for r in found.rows] == [("ours", 3), ("theirs", 5)]
+    wins = [0.5 if x == y else float(x < y) for x in ours for y in theirs]
+    better = row(found, "switching", "ours").better
+    assert better.value == pytest.approx(np.mean(wins))
+    arrays = np.array(ours), np.array(theirs)
+    assert better == probability_of_improvement([arrays[0]], [arrays[1]], "min")
+    assert row(found, "switching", "theirs").median == 5.0
+    # Trimming a quarter of five values drops one at each end.
+    assert row(found, "switching", "theirs").iqm.value == pytest.approx(5.0)
+    assert row(found, "switching", "theirs").mean.value == pytest.approx(mean(arrays[1]))
+
+
+def test_finished_trials_without_the_metric_are_told_or_refused(store: Store) -> None:
+    store.trial([4.0], seed=0)
+    store.trial([], seed=1)
+    found = store.compare()
+    assert (found.without_metric, row(found, "switching", "softmw").seeds) == (1, 1)
+    assert "Left out: 1 finished trials without backlog." in found.notes()
+    store.trial([], experiment="empty")
+    with pytest.raises(InputError, match="'backlog'"):
+        store.compare("empty")
+
+
+def test_trials_of_one_seed_that_differ_elsewhere_are_told(store: Store) -> None:
+    for c in ("1", "2"):
+        store.trial([float(c)], params={"c": c})
+    assert store.compare().pooled == ["c"]
+    assert "differ in c;" in " ".join(store.compare().notes())
+    assert store.compare(by="c").pooled == []
+
+
+def test_a_missing_aggregate_is_explained(store: Store) -> None:
+    filled(store)
+    assert not any("No table over all" in note for note in store.compare(baseline="softmw").notes())
+    store.trial([0.0], task="third", variant="softmw")
+    found = store.compare(baseline="softmw")
+    assert all(r.task != ALL_TASKS for r in found.rows)
+    assert any("No table over all tasks" in note for note in found.notes())
+
+
+def test_curves_that_share_no_steps_are_left_out(store: Store) -> None:
+    store.trial([1.0, 2.0], seed=0, steps=[0, 100])
+    store.trial([3.0, 4.0], seed=1, steps=[200, 300])
+    found = store.compare()
+    assert found.curves == []
+    assert row(found, "switching", "softmw").mean.value == 3.0
+
+
+def test_comparing_twice_gives_the_same_json(store: Store) -> None:
+    filled(store)
+    first, second = (json.loads(store.compare(baseline="softmw").to_json()) for _ in range(2))
+    assert first.pop("mlflow_run") != second.pop("mlflow_run")
+    assert first == second
+
+
+def test_the_table_keeps_brackets_and_marks_the_baseline(store: Store) -> None:
+    for seed in range(2):
+        store.trial([1.0 + seed], variant="[red]", seed=seed)
+        store.trial([3.0 + seed], variant="plain", seed=seed)
+    printed = io.StringIO()
+    store.compare(baseline="[red]").print(Console(file=printed, width=80))
+    lines = printed.getvalue().splitlines()
+    (marked,) = (line for line in lines if line.endswith(" baseline  "))
+    assert marked.split() == ["[red]", "2", "1.500", "[1.000,", "2.000]", "1.500", "baseline"]
+    (other,) = (line for line in lines if line.startswith(" plain"))
+    assert other.split()[-3:] == ["0.00", "[0.00,", "0.00]"]
