@@ -91,10 +91,19 @@ class Metrics:
                 curve=sums.curve[:, :bins] / (ends - starts),
             )
 
-    def running_mean(self) -> np.ndarray:
-        """Time-average total backlog up to each of `curve_slots`, (R, bins)."""
+    def running_mean(self, warmup: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Last slots of the bins after the warm-up, and the time-average backlog from there to each.
+
+        Args:
+            warmup: Slots to leave out; a bin that begins before it is left out whole.
+
+        Returns:
+            Slots (bins,) and total backlogs (R, bins).
+        """
         lengths = np.diff(self.curve_slots, prepend=0)
-        return np.cumsum(self.curve * lengths, axis=1) / self.curve_slots
+        kept = self.curve_slots - lengths >= warmup
+        means = np.cumsum(self.curve[:, kept] * lengths[kept], axis=1) / np.cumsum(lengths[kept])
+        return self.curve_slots[kept], means
 
 
 def _quantile(histogram: np.ndarray, level: float) -> float:
@@ -117,16 +126,21 @@ class Slope:
     high: float
 
 
-def running_mean_slope(metrics: Metrics) -> Slope:
+def running_mean_slope(metrics: Metrics, warmup: int = 0) -> Slope:
     """Least-squares slope of the running mean backlog over the last half of the slots.
 
     One slope a replica; the interval is Student's t on them. A bounded time average has a slope
-    that goes to 0; linear growth of the backlog at rate g gives g / 2.
+    that goes to 0; linear growth of the backlog at rate g gives g / 2. A queue that starts empty
+    has a positive slope that fades as 1 / T; deleting a warm-up (Welch's method) takes it away.
+
+    Args:
+        metrics: What to judge.
+        warmup: Slots at the start that the running mean leaves out.
 
     Raises:
         ValueError: There are fewer than two replicas or four points of the curve.
     """
-    slots, means = metrics.curve_slots, metrics.running_mean()
+    slots, means = metrics.running_mean(warmup)
     late = slots > metrics.slots / 2
     R = len(means)
     if R < 2 or late.sum() < 2:

@@ -61,12 +61,14 @@ def row(metrics: Metrics, seconds: float, **labels: Any) -> dict[str, Any]:
     """One line of a table; slopes are times T, so in work units over the whole run.
 
     The running mean's slope is positive for every stable queue that starts empty (the start fades
-    as 1 / T), the oracle's included. So the growth of the backlog itself over the last half stands
-    beside it, and `trend` says what is sure of it.
+    as 1 / T), the oracle's included. So it stands there twice, from the first slot and with the
+    first quarter of the slots left out as warm-up, beside the growth of the backlog itself over
+    the last half; `trend` says what is sure of that.
     """
     backlog, half = interval(metrics.backlog_mean)
     delay, delay_half = interval(metrics.delay_p99)
     slope = running_mean_slope(metrics)
+    settled = running_mean_slope(metrics, warmup=metrics.slots // 4)
     late, late_half = interval(late_growth(metrics))
     return {
         **labels,
@@ -76,6 +78,9 @@ def row(metrics: Metrics, seconds: float, **labels: Any) -> dict[str, Any]:
         "mean's slope x T": slope.mean * metrics.slots,
         "low": slope.low * metrics.slots,
         "high": slope.high * metrics.slots,
+        "after warm-up": settled.mean * metrics.slots,
+        "its low": settled.low * metrics.slots,
+        "its high": settled.high * metrics.slots,
         "late growth": late,
         "late ±": late_half,
         "trend": trend(backlog, late - late_half),

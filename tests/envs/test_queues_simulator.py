@@ -246,7 +246,7 @@ def test_curve_stays_small_and_keeps_the_mean(rule):
     metrics = simulator.metrics()
     assert CURVE_POINTS / 2 <= len(metrics.curve_slots) <= CURVE_POINTS
     assert metrics.curve_slots[-1] == metrics.slots == 4 * CURVE_POINTS + 123
-    np.testing.assert_allclose(metrics.running_mean()[:, -1], metrics.backlog_mean, rtol=1e-12)
+    np.testing.assert_allclose(metrics.running_mean()[1][:, -1], metrics.backlog_mean, rtol=1e-12)
 
 
 def test_memory_does_not_grow_with_the_slots(rule):
