@@ -1,8 +1,9 @@
 """From an experiment's point (task, variant, seed, overrides) to the method's own config object.
 
-Defaults live in the method's `AlgorithmConfig` subclass; here overrides are checked against them
-(is there such a key, is the value of the default's type) and applied. What a value means is for
-the config's own `validate()`.
+Defaults live in the method's config class, a subclass of RLlib's `AlgorithmConfig` or, for a
+training loop, of `TrainingConfig`; here overrides are checked against them (is there such a key, is
+the value of the default's type) and applied. What a value means is for the config's own
+`validate()` or `check()`.
 """
 
 import logging
@@ -11,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pydantic import ValidationError
 from ray import tune
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
@@ -19,6 +21,7 @@ from ray.tune.search.sample import Categorical
 from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.registry import Method, get_method
+from tenfold.platform.training import TrainingConfig
 
 # Tune's Repeater numbers the repetitions of a point under this key; they are our seeds.
 SEED_INDEX = "__trial_index__"
@@ -73,7 +76,7 @@ def check_configs(experiment: Experiment) -> None:
 
 def build_config(
     method: Method, task: str, variant: str, overrides: Mapping[str, Any], seed: int
-) -> AlgorithmConfig:
+) -> AlgorithmConfig | TrainingConfig:
     """The validated config of one trial.
 
     Args:
@@ -86,11 +89,15 @@ def build_config(
     Raises:
         InputError: Unknown key, wrong type or a value that the method refuses.
     """
-    config: AlgorithmConfig = method.load_config_class()()
+    changes = {**method.variants[variant], **overrides}
+    config_class = method.load_config_class()
+    if issubclass(config_class, TrainingConfig):
+        return _training_config(method, config_class, changes, task, seed)
+    config: AlgorithmConfig = config_class()
     defaults = config.to_dict()
     config.environment(task)
     config.debugging(seed=seed, log_level="ERROR")
-    for key, value in {**method.variants[variant], **overrides}.items():
+    for key, value in changes.items():
         _check_key(method, defaults, key)
         head, *path = key.split(".")
         attribute = _attribute(defaults, head)
@@ -114,6 +121,31 @@ def build_config(
     return config
 
 
+def _training_config(
+    method: Method,
+    config_class: type[TrainingConfig],
+    values: Mapping[str, Any],
+    task: str,
+    seed: int,
+) -> TrainingConfig:
+    """A training loop's config; pydantic checks the types, `check` the rest."""
+    for key in values:
+        _check_key(method, config_class.model_fields, key)
+    try:
+        config = config_class(**values, task=task, seed=seed)
+        config.check()
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if not str(part).endswith("]"))
+        said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise InputError(
+            f"Bad value {first['input']!r} for config key '{key}' of {method.name}: {said}."
+        ) from None
+    except ValueError as error:
+        raise InputError(" ".join(str(error).split())) from None
+    return config
+
+
 def flatten(nested: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; empty mappings stay as they are."""
     flat: dict[str, Any] = {}
@@ -126,16 +158,19 @@ def flatten(nested: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
     return flat
 
 
-def changed_from_default(method: Method, task: str, config: AlgorithmConfig) -> dict[str, Any]:
+def changed_from_default(
+    method: Method, task: str, config: AlgorithmConfig | TrainingConfig
+) -> dict[str, Any]:
     """What a trial's config changes against the method's defaults on the same task, flat."""
-    default: AlgorithmConfig = method.load_config_class()()
-    default.environment(task)
-    default.validate()
+    default = method.load_config_class()()
+    if not isinstance(default, TrainingConfig):
+        default.environment(task)
+        default.validate()
     defaults = flatten(default.to_dict())
     return {
         key: value
         for key, value in flatten(config.to_dict()).items()
-        if key not in ("seed", "env", "log_level")
+        if key not in ("seed", "env", "task", "log_level")
         and isinstance(value, bool | int | float | str | list | tuple)
         and defaults.get(key) != value
     }
@@ -171,7 +206,7 @@ def _check_key(method: Method, defaults: Mapping[str, Any], key: str) -> None:
             raise unknown(f"entry of model_config of {method.name}", rest, names)
 
 
-_SET_BY = {"env": "task", "seed": "seeds"}
+_SET_BY = {"env": "task", "task": "task", "seed": "seeds"}
 
 
 def _check_type(method: Method, key: str, default: Any, value: Any) -> None:

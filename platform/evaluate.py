@@ -54,7 +54,7 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     config = build_config(method, task or point.task, point.variant, point.overrides, point.seed)
     start_ray(experiment, None)
     algorithm = method.load_trainable()(config)
-    algorithm.restore_from_path(str(checkpoint))
+    algorithm.load_checkpoint(str(checkpoint))
     try:
         result = flatten(algorithm.evaluate(), separator="/")
     except ValueError as error:

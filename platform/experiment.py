@@ -215,7 +215,7 @@ def _check_names(experiment: Experiment, method: Method) -> None:
         if Path(task).suffix in method.task_files:
             if not Path(task).is_file():
                 raise InputError(f"Task file '{task}' does not exist.")
-        elif task not in method.tasks:
+        elif task not in method.tasks and not (method.task_folders and Path(task).is_dir()):
             raise unknown(f"task of {method.name}", task, method.tasks)
     for variant in experiment.variants:
         if variant not in method.variants:

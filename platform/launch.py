@@ -1,8 +1,9 @@
 """Run an experiment: one code path for a run and a sweep, over `ray.tune.Tuner`.
 
-Trials are the product of tasks, variants, sampled points and seeds. A trial is the method's RLlib
-`Algorithm`, built from its point. A run's folder holds the experiment, Tune's state and the MLflow
-journals, so that an interrupted run resumes from the folder alone.
+Trials are the product of tasks, variants, sampled points and seeds. A trial is the method's
+trainable (an RLlib `Algorithm` or a `TrainingTrial`), built from its point. A run's folder holds
+the experiment, Tune's state and the MLflow journals, so that an interrupted run resumes from the
+folder alone.
 """
 
 import errno
@@ -19,7 +20,6 @@ from typing import Any
 import ray
 import yaml
 from ray import tune
-from ray.rllib.algorithms.algorithm import Algorithm
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import (
     ASHAScheduler,
@@ -38,6 +38,7 @@ from tenfold.platform.progress import Progress
 from tenfold.platform.registry import Method, get_method
 from tenfold.platform.store import check_folder, runs_folder
 from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
+from tenfold.platform.training import TrainingConfig
 
 EXPERIMENT_FILE = "experiment.yaml"
 _MAX_FAILURES = 3
@@ -139,9 +140,9 @@ def interrupted_run(storage: Path, experiment: Experiment) -> Path:
     return found[-1]
 
 
-def trial_class(experiment: Experiment, method: Method) -> type[Algorithm]:
-    """The method's Algorithm as a Tune trainable that takes a point of the experiment."""
-    base: type[Algorithm] = method.load_trainable()
+def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
+    """The method's trainable, taking a point of the experiment."""
+    base: type[tune.Trainable] = method.load_trainable()
 
     def config_of(point: Mapping[str, Any]) -> Any:
         at = trial_point(experiment, point)
@@ -218,10 +219,11 @@ def _stopping_rule(experiment: Experiment, method: Method) -> Mapping[str, float
 def _tune_config(experiment: Experiment, method: Method) -> tune.TuneConfig:
     space = experiment.search_space()
     samples = 1
+    concurrent = experiment.resources.concurrent or _trials_at_once(experiment, method)
     search: Searcher | SearchAlgorithm = BasicVariantGenerator(
         constant_grid_search=True,
         random_state=experiment.seeds[0],
-        max_concurrent=experiment.resources.concurrent or 0,
+        max_concurrent=concurrent or 0,
     )
     if space is not None:
         kind = experiment.search_kind()
@@ -236,13 +238,23 @@ def _tune_config(experiment: Experiment, method: Method) -> tune.TuneConfig:
         num_samples=samples,
         search_alg=search,
         scheduler=_scheduler(experiment),
-        max_concurrent_trials=experiment.resources.concurrent
-        if isinstance(search, Searcher)
-        else None,
+        max_concurrent_trials=concurrent if isinstance(search, Searcher) else None,
         trial_name_creator=_trial_name,
         trial_dirname_creator=_trial_name,
         reuse_actors=False,
     )
+
+
+def _trials_at_once(experiment: Experiment, method: Method) -> int | None:
+    """Trials that fit when Ray Train's workers, which Tune does not see, take the resources."""
+    variant = experiment.variants[0]
+    config = build_config(method, experiment.tasks[0], variant, experiment.config, seed=0)
+    if not isinstance(config, TrainingConfig):
+        return None
+    try:
+        return config.trials_at_once(ray.cluster_resources())
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _scheduler(experiment: Experiment) -> TrialScheduler | None:

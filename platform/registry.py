@@ -51,10 +51,12 @@ class Method:
         name: What the user types.
         title: One line for `tenfold list`.
         paper: arXiv id, or None for a library baseline.
-        trainable: ``"module:attribute"`` of an RLlib `Algorithm` subclass.
-        config: ``"module:attribute"`` of its `AlgorithmConfig` subclass. Its default
-            object holds every default of the method, its `validate()` refuses bad values.
-        tasks: Names valid for `AlgorithmConfig.environment`, the default first.
+        trainable: ``"module:attribute"`` of an RLlib `Algorithm` or a `TrainingTrial` subclass.
+        config: ``"module:attribute"`` of its `AlgorithmConfig` or `TrainingConfig` subclass. Its
+            default object holds every default of the method, its `validate()` or `check()`
+            refuses bad values.
+        tasks: Names valid for `AlgorithmConfig.environment` or `TrainingConfig.task`, the default
+            first.
         metric: Result key that the method is judged by, nested keys joined with ``/``.
         mode: ``"min"`` or ``"max"``.
         metrics: Result keys logged to MLflow (`metric` among them); the rest stays in the trial's
@@ -67,6 +69,7 @@ class Method:
         spaces: ``"module:attribute"`` of the mapping name -> `Space` (in `tune_spaces/`).
         smoke: Overrides that make a run take about a second; the contract tests use them.
         task_files: Suffixes of files that may stand as a task (a user's own trace: ".csv").
+        task_folders: A folder may stand as a task (a user's own images or texts).
         optional_metrics: Those of `metrics` that only some tasks have.
     """
 
@@ -86,15 +89,16 @@ class Method:
     spaces: str
     smoke: Mapping[str, Any] = field(default_factory=dict)
     task_files: tuple[str, ...] = ()
+    task_folders: bool = False
     optional_metrics: frozenset[str] = frozenset()
 
     def load_trainable(self) -> type:
-        """The method's `Algorithm` subclass (imports Ray, and whatever the method needs)."""
+        """The method's trainable class (imports Ray, and whatever the method needs)."""
         cls: type = load_attribute(self.trainable)
         return cls
 
     def load_config_class(self) -> type:
-        """The method's `AlgorithmConfig` subclass (imports Ray)."""
+        """The method's config class (imports Ray)."""
         cls: type = load_attribute(self.config)
         return cls
 

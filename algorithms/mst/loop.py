@@ -1,0 +1,316 @@
+"""The training loop of MST: masked steps, topology steps, attention by phase, FLOPs counted."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from tenfold.algorithms.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.mst.attention import kept_fraction, pattern_mask, set_pattern
+from tenfold.algorithms.mst.config import MSTConfig
+from tenfold.algorithms.mst.execution import SparsePath, calibrated
+from tenfold.algorithms.mst.flops import FlopLedger, StepFlops, step_flops
+from tenfold.algorithms.mst.masks import Masks, masked_layers
+from tenfold.algorithms.mst.topology import DROP, GRADIENT_SHARE
+from tenfold.algorithms.qsr.local import AllReduce, LocalOptimizer, StackMean
+from tenfold.algorithms.qsr.shard import Shard
+from tenfold.algorithms.qsr.workers import Batch, Workers
+from tenfold.envs.text import batch, check_length, load_corpus
+from tenfold.platform.store import runs_folder
+from tenfold.platform.training import TrainingLoop, TrainingTrial
+
+Tensors = dict[str, torch.Tensor]
+
+
+class MSTLoop(TrainingLoop):
+    """Sparse pretraining of a GPT-2 on K workers, of which this process holds a stack."""
+
+    config: MSTConfig
+
+    def __init__(self, config: MSTConfig, rank: int = 0, size: int = 1) -> None:
+        super().__init__(config, rank, size)
+        self.corpus = load_corpus(config.task, config.tokenizer, runs_folder() / "data")
+        check_length(self.corpus, config.context)
+        torch.manual_seed(config.seed)
+        sizes = {"n_layer": config.n_layer, "n_head": config.n_head, "n_embd": config.n_embd}
+        model = make_gpt2(self.corpus.vocabulary, config.context, sizes)
+        layers = masked_layers(model)
+        self.workers = Workers(model.train(), config.workers_per_process, self._loss)
+        self.weights: Tensors = {n: self.workers.parameters[f"{n}.weight"] for n in layers}
+        self.schedule = config.schedule
+        self.masks = Masks(
+            self.weights, config.distribution, self.schedule(0), config.first_mask, config.seed
+        )
+        self.masks.apply(self.weights)
+        self.sparse_path = None
+        if config.kernels == "auto":
+            rows = config.batch * config.context
+            self.sparse_path = SparsePath(layers, calibrated(layers, rows))
+            self.sparse_path.follow(self.masks.masks)
+        self.optimizer = LocalOptimizer(
+            torch.optim.AdamW(
+                list(self.workers.parameters.values()),
+                lr=config.lr,
+                betas=config.betas,
+                weight_decay=config.weight_decay,
+            ),
+            config.rule,
+            config.learning_rate,
+            average=self._averager(),
+            gradients=config.sync == "data_parallel",
+            before_step=self._mask_and_clip,
+        )
+        self.scores = self._averager()
+        self.uncounted = AllReduce()
+        self.ledger = FlopLedger()
+        self.topology_steps = 0
+        self.pattern: torch.Tensor | None = None
+        self._set_attention()
+
+    @property
+    def K(self) -> int:
+        """Number of workers in all processes."""
+        return self.config.workers_per_process * self.size
+
+    @property
+    def items(self) -> str:
+        """Tokens."""
+        return "tokens"
+
+    @property
+    def items_per_step(self) -> int:
+        """Tokens that all workers consume in a step."""
+        c = self.config
+        return self.K * c.accumulate * c.batch * c.context
+
+    def train(self, due: int) -> dict[str, float]:
+        """Steps up to step `due`."""
+        losses = []
+        while self.step < due:
+            self._set_attention()
+            topology = self._topology_is_due()
+            losses.append(self._gradients(topology))
+            self._count(topology)
+            gradients = self._dense_gradients() if topology else {}
+            self.step += 1
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            if topology:
+                self._evolve(gradients)
+        train_loss = torch.stack(losses).mean()
+        self.uncounted([train_loss])
+        return {
+            "train_loss": float(train_loss),
+            "lr": self.optimizer.inner.param_groups[0]["lr"],
+            "sparsity": 1 - self.masks.active / self.masks.size,
+            **{f"sparsity_{kind}": 1 - d for kind, d in self._density_by_kind().items()},
+            "active_connections": float(self.masks.active),
+            "ever_active": self.masks.ever_active,
+            "churn": self.masks.churn,
+            "attention_kept": self._attention_kept(),
+            "flops": self.ledger.spent.total,
+            "flops_blocks": self.ledger.spent.blocks,
+            "flop_reduction": self.ledger.reduction,
+            "flop_reduction_blocks": self.ledger.reduction_blocks,
+            "communication_fraction": self.optimizer.averages / self.step,
+            "sent_bytes": self.optimizer.average.sent + self.scores.sent,
+            **self.evaluate(),
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out loss, bits a byte and accuracy of the model, averaged over workers."""
+        mean = self.workers.means()
+        if self.config.sync == "quadratic":
+            self.uncounted(list(mean.values()))
+        if self.sparse_path is not None:
+            self.sparse_path.on = False
+        with self.workers.standing(mean) as module:
+            return judge(module, self.corpus, self.config.context, self.config.validation_windows)
+
+    def save(self, folder: Path) -> None:
+        """This process's tensors; process 0 adds the averaged model, plain and loadable."""
+        held = {
+            "parameter": self.workers.parameters,
+            "mask": self.masks.masks,
+            "ever": self.masks.ever,
+        }
+        counters = {
+            "churn": self.masks.churn,
+            "topology_steps": self.topology_steps,
+            "ledger": self.ledger.state_dict(),
+            "scores": self.scores.sent,
+        }
+        Shard(held, counters).write(folder, self.rank, self.optimizer)
+        mean = self.workers.means()
+        if self.config.sync == "quadratic":
+            self.uncounted(list(mean.values()))
+        if self.rank == 0:
+            set_pattern(self.workers.module, None)
+            with self.workers.standing(mean) as module:
+                module.save_pretrained(folder / "model")
+            set_pattern(self.workers.module, self.pattern)
+
+    def load(self, folder: Path) -> None:
+        """Continue from a checkpoint, which must be of the same number of processes."""
+        shard = Shard.read(folder, self.rank, self.optimizer)
+        self.step = self.optimizer.step_count
+        with torch.no_grad():
+            for name, p in self.workers.parameters.items():
+                p.copy_(shard.tensors["parameter"][name])
+        self.masks.masks = dict(shard.tensors["mask"])
+        self.masks.ever = dict(shard.tensors["ever"])
+        self.masks.churn = shard.counters["churn"]
+        self.topology_steps = shard.counters["topology_steps"]
+        self.ledger.load_state_dict(shard.counters["ledger"])
+        self.scores.sent = shard.counters["scores"]
+        if self.sparse_path is not None:
+            self.sparse_path.follow(self.masks.masks)
+        self._set_attention()
+
+    def _averager(self) -> AllReduce | StackMean:
+        stacked = self.config.workers_per_process
+        return AllReduce() if stacked == 1 else StackMean(stacked, AllReduce())
+
+    def _loss(self, model: Any, own: Batch) -> torch.Tensor:
+        """Mean next-token loss of a worker's micro-batch."""
+        bf16 = self.config.precision == "bfloat16"
+        with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+            logits = model(input_ids=own["tokens"][:, :-1]).logits
+        return next_token_loss(logits.float(), own["tokens"])
+
+    def _gradients(self, dense: bool) -> torch.Tensor:
+        """Gradients of all micro-batches of a step; returns the mean loss.
+
+        When `dense`, the last micro-batch runs without the sparse kernels, and its gradient alone
+        is kept for the topology step.
+        """
+        total = torch.zeros(())
+        for micro in range(self.config.accumulate):
+            last = micro == self.config.accumulate - 1
+            if self.sparse_path is not None:
+                self.sparse_path.on = not (dense and last)
+            if dense and last:
+                self._before_last = {
+                    name: w.grad.clone() if w.grad is not None else torch.zeros_like(w)
+                    for name, w in self.weights.items()
+                }
+            loss = self.workers.losses(self._batch(micro)) / self.config.accumulate
+            loss.sum().backward()
+            total += loss.detach().mean()
+        return total
+
+    def _batch(self, micro: int) -> Batch:
+        c = self.config
+        first = self.rank * c.workers_per_process
+        own = [
+            batch(self.corpus.train, c.context, c.batch, [c.seed, self.step, micro, first + k])
+            for k in range(c.workers_per_process)
+        ]
+        return {"tokens": torch.stack([torch.from_numpy(tokens) for tokens in own])}
+
+    def _mask_and_clip(self) -> None:
+        self.masks.apply({name: w.grad for name, w in self.weights.items()})
+        if self.config.clip > 0:
+            self.workers.clip(self.config.clip)
+
+    def _topology_is_due(self) -> bool:
+        """Whether masks change after this step: every `delta` steps, or at the next average."""
+        after = self.step + 1
+        if after // self.config.delta <= self.topology_steps or after == self.config.steps:
+            return False
+        return after == self.optimizer.round_start + self.optimizer.H and (
+            self.config.growth != "none"
+            or sum(self.masks.targets(self.schedule(after)).values()) != self.masks.active
+        )
+
+    def _dense_gradients(self) -> Tensors:
+        """Gradients of the last micro-batch, averaged over all workers, (n_in, n_out) each."""
+        gradients = {
+            name: (w.grad - self._before_last[name]) * self.config.accumulate
+            for name, w in self.weights.items()
+            if w.grad is not None
+        }
+        self.scores(list(gradients.values()))
+        return {n: g if g.dim() == 2 else g[0] for n, g in gradients.items()}
+
+    @torch.no_grad()
+    def _evolve(self, gradients: Tensors) -> None:
+        """A topology step, the same on every worker."""
+        c = self.config
+        one = {name: w if w.dim() == 2 else w[0] for name, w in self.weights.items()}
+        inner = self.optimizer.inner.state
+        self.masks.step(
+            self.step,
+            self.weights,
+            gradients,
+            {n: [inner[w]["exp_avg"], inner[w]["exp_avg_sq"]] for n, w in self.weights.items()},
+            {n: DROP[c.drop](w, gradients[n], c.mest_lambda) for n, w in one.items()},
+            self.schedule(self.step),
+            0.0 if c.growth == "none" else self.schedule.zeta(self.step, c.zeta),
+            GRADIENT_SHARE["mixed" if c.growth == "none" else c.growth](c.grad_rand_ratio),
+        )
+        self.topology_steps = self.step // c.delta
+        if self.sparse_path is not None:
+            self.sparse_path.follow(self.masks.masks)
+        if self.size > 1:
+            assert_same_masks(self.masks)
+
+    def _set_attention(self) -> None:
+        """The pattern in the ultra-sparse phase, dense attention before and after."""
+        c = self.config
+        ultra = self.schedule.phase(min(self.step, c.steps - 1)) == "ultra"
+        wanted = c.attention if ultra else "dense"
+        self.pattern = None
+        if wanted != "dense":
+            self.pattern = pattern_mask(
+                wanted, c.context, width=c.attention_width, stride=c.attention_stride
+            )
+        set_pattern(self.workers.module, self.pattern)
+
+    def _attention_kept(self) -> float:
+        return 1.0 if self.pattern is None else kept_fraction(self.pattern)
+
+    def _density_by_kind(self) -> dict[str, float]:
+        """Density of each kind of layer: layers of one shape have one density."""
+        kinds: dict[str, float] = {}
+        for name, density in self.masks.density().items():
+            kinds[name.split(".", 3)[-1].replace(".", "_")] = density
+        return kinds
+
+    def _count(self, topology: bool) -> None:
+        c = self.config
+        config = self.workers.module.config
+
+        def flops(density: dict[str, float], kept: float, dense: bool, micro: int) -> StepFlops:
+            return step_flops(config, self.K * c.batch * micro, c.context, density, kept, dense)
+
+        density, kept = self.masks.density(), self._attention_kept()
+        spent = flops(density, kept, topology, 1)
+        if c.accumulate > 1:
+            spent = spent + flops(density, kept, False, c.accumulate - 1)
+        whole = dict.fromkeys(density, 1.0)
+        self.ledger.add(spent, flops(whole, 1.0, False, c.accumulate))
+
+
+def assert_same_masks(masks: Masks) -> None:
+    """Check that every process has the same masks.
+
+    Raises:
+        RuntimeError: They differ.
+    """
+    flat = torch.cat([mask.flatten() for mask in masks.masks.values()]).to(torch.int64)
+    places = torch.arange(1, flat.numel() + 1)
+    checksum = (flat * (places * 2_654_435_761 % 2**31)).sum()
+    most, least = checksum.clone(), checksum.clone()
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    if not torch.equal(most, least):
+        raise RuntimeError("The workers' masks differ: their scores or seeds were not the same.")
+
+
+class MST(TrainingTrial):
+    """MST as a Tune trainable."""
+
+    loop_class = MSTLoop

@@ -1,0 +1,94 @@
+"""How sparse the model is at each step: dense, ultra-sparse for most of the time, dense again.
+
+A schedule is a table of (start, sparsity) with starts as fractions of the T steps, as the paper's
+released code has a table of evaluation indices. The three phases of MST are read off it: what comes
+before the largest sparsity is the warm-up, what comes after it the restoration.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SparsitySchedule:
+    """A piecewise constant sparsity.
+
+    Attributes:
+        total: Steps T.
+        table: (start, sparsity) in order of start, the first at 0; a start is a fraction of T,
+            sparsity the fraction of weights that are off.
+
+    Raises:
+        ValueError: The table is empty, out of order or out of range.
+    """
+
+    total: int
+    table: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        starts = [start for start, _ in self.table]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= 1:
+            raise ValueError(
+                f"Bad value {self.table} for 'sparsity': starts must rise from 0 and stay below 1."
+            )
+        for _, sparsity in self.table:
+            if not 0 <= sparsity < 1:
+                raise ValueError(
+                    f"Bad value {sparsity} in 'sparsity': give fractions from 0 to below 1."
+                )
+
+    def __call__(self, step: int) -> float:
+        """Sparsity that step aims at."""
+        return self.table[self._place(step)][1]
+
+    def phase(self, step: int) -> str:
+        """``warm-up``, ``ultra`` or ``restoration``; ``dense`` throughout if nothing is off."""
+        most = max(sparsity for _, sparsity in self.table)
+        if most == 0:
+            return "dense"
+        ultra = [i for i, (_, sparsity) in enumerate(self.table) if sparsity == most]
+        place = self._place(step)
+        if place < ultra[0]:
+            return "warm-up"
+        return "ultra" if place <= ultra[-1] else "restoration"
+
+    def zeta(self, step: int, first: float) -> float:
+        """Fraction of active weights to replace: a cosine from `first` to 0 within each phase."""
+        here = self.phase(step)
+        of_phase = [i for i in range(len(self.table)) if self.phase(self._start(i)) == here]
+        begin, end = self._start(of_phase[0]), self._start(of_phase[-1] + 1)
+        return first * 0.5 * (1 + math.cos(math.pi * (step - begin) / (end - begin)))
+
+    def _start(self, place: int) -> int:
+        """First step of an entry, T for the one after the last."""
+        return self.total if place == len(self.table) else round(self.table[place][0] * self.total)
+
+    def _place(self, step: int) -> int:
+        return max(i for i in range(len(self.table)) if self._start(i) <= step)
+
+
+def erdos_renyi(shapes: Sequence[tuple[int, int]], density: float) -> list[float]:
+    """Densities of layers proportional to (n_in + n_out) / (n_in n_out), at most 1.
+
+    A layer whose density would pass 1 is dense, and the rest share what remains.
+
+    Args:
+        shapes: (n_in, n_out) of each layer.
+        density: Fraction of all weights that are on.
+
+    Returns:
+        One density a layer; weighted by the layers' sizes they average to `density`.
+    """
+    sizes = [n_in * n_out for n_in, n_out in shapes]
+    raw = [(n_in + n_out) / (n_in * n_out) for n_in, n_out in shapes]
+    dense: set[int] = set()
+    while len(dense) < len(shapes):
+        rest = [i for i in range(len(shapes)) if i not in dense]
+        budget = density * sum(sizes) - sum(sizes[i] for i in dense)
+        scale = budget / sum(raw[i] * sizes[i] for i in rest)
+        over = {i for i in rest if scale * raw[i] > 1}
+        if not over:
+            return [1.0 if i in dense else scale * raw[i] for i in range(len(shapes))]
+        dense |= over
+    return [1.0] * len(shapes)

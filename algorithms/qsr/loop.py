@@ -1,0 +1,208 @@
+"""The training loop of QSR: local steps, averages, and the judgement of the averaged model."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from tenfold.algorithms.qsr.config import QSRConfig
+from tenfold.algorithms.qsr.local import AllReduce, LocalOptimizer, StackMean
+from tenfold.algorithms.qsr.shard import Shard
+from tenfold.algorithms.qsr.sharpness import hessian_trace
+from tenfold.algorithms.qsr.tasks import make_task
+from tenfold.algorithms.qsr.workers import Batch, Workers, reestimate_batchnorm
+from tenfold.platform.training import TrainingLoop, TrainingTrial
+
+
+class QSRLoop(TrainingLoop):
+    """Local gradient training of K workers, of which this process holds a stack."""
+
+    config: QSRConfig
+
+    def __init__(self, config: QSRConfig, rank: int = 0, size: int = 1) -> None:
+        super().__init__(config, rank, size)
+        self.task = make_task(config)
+        torch.manual_seed(config.seed)
+        self.workers = Workers(self.task.model(), config.workers_per_process, self.task.loss)
+        self.workers.module.train()
+        across = AllReduce()
+        stacked = config.workers_per_process
+        self.optimizer = LocalOptimizer(
+            self._inner(),
+            config.sync,
+            config.learning_rate,
+            average=across if stacked == 1 else StackMean(stacked, across),
+            gradients=config.rule == "data_parallel",
+            moments=config.average_moments,
+            before_step=self._clip,
+            before_average=self._judge_workers_if_due,
+        )
+        self.planned = sum(1 for _ in config.sync.rounds(config.learning_rate))
+        self._uncounted = AllReduce()
+        self._of_workers: dict[str, float] = {}
+
+    @property
+    def K(self) -> int:
+        """Number of local workers in all processes."""
+        return self.config.workers_per_process * self.size
+
+    @property
+    def items(self) -> str:
+        """Images or tokens."""
+        return self.task.items
+
+    @property
+    def items_per_step(self) -> int:
+        """Images or tokens that all workers consume in a step."""
+        return self.K * self.task.items_per_batch
+
+    def train(self, due: int) -> dict[str, float]:
+        """Local steps and averages up to step `due`.
+
+        Raises:
+            RuntimeError: The run did not have as many averages as planned.
+        """
+        losses = []
+        while self.step < due:
+            batch = self._batch(self.step)
+            loss = self.workers.losses(batch)
+            loss.sum().backward()
+            losses.append(loss.detach().mean())
+            self.step += 1
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if self.finished and self.optimizer.averages != self.planned:
+            raise RuntimeError(
+                f"{self.optimizer.averages} averages, but the schedule has {self.planned}."
+            )
+        if not self._of_workers:
+            self._judge_workers()
+        spread, self._of_workers = self._of_workers, {}
+        train_loss = torch.stack(losses).mean()
+        self._uncounted([train_loss])
+        model_bytes = sum(p.numel() * p.element_size() for p in self.workers.means().values())
+        done = self.optimizer.averages
+        return {
+            "train_loss": float(train_loss),
+            "lr": self.optimizer.inner.param_groups[0]["lr"],
+            "H": float(self.optimizer.H),
+            "averages": float(done),
+            "planned_averages": float(self.planned),
+            "communication_fraction": done / self.step,
+            "sent_bytes": self.optimizer.average.sent,
+            "model_bytes": float(model_bytes),
+            "averaging_seconds": self.optimizer.average.seconds,
+            **spread,
+            **self.evaluate(),
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out accuracy and loss of the average of all workers' parameters."""
+        mean = self.mean_parameters()
+        with self.workers.standing(mean) as module:
+            self._reestimate(module)
+            judged = self.task.judge(module)
+            if self.config.sharpness_samples:
+                judged["sharpness"] = hessian_trace(
+                    module,
+                    lambda: self.task.loss(module, self._sample(self.step)),
+                    self.config.sharpness_samples,
+                    self.config.seed,
+                )
+        return judged
+
+    def mean_parameters(self) -> dict[str, torch.Tensor]:
+        """The parameters averaged over all workers; no communication is counted for it."""
+        mean = self.workers.means()
+        self._uncounted(list(mean.values()))
+        return mean
+
+    def save(self, folder: Path) -> None:
+        """This process's parameters and optimizer state; process 0 adds the averaged model."""
+        held = {"parameter": self.workers.parameters, "buffer": self.workers.buffers}
+        Shard(held, {"processes": self.size}).write(folder, self.rank, self.optimizer)
+        mean = self.mean_parameters()
+        if self.rank == 0:
+            with self.workers.standing(mean) as module:
+                self._reestimate(module)
+                module.save_pretrained(folder / "model")
+
+    def load(self, folder: Path) -> None:
+        """Continue from a checkpoint.
+
+        With another number of processes than it was saved by, all go on from the mean of the saved
+        parameters, with the optimizer state of one saved process each, and a new round.
+        """
+        saved = int(Shard.read(folder, 0).counters["processes"])
+        shard = Shard.read(folder, self.rank % saved, self.optimizer)
+        self.step = self.optimizer.step_count
+        held = {"parameter": self.workers.parameters, "buffer": self.workers.buffers}
+        with torch.no_grad():
+            for group, tensors in held.items():
+                for name, tensor in tensors.items():
+                    tensor.copy_(shard.tensors[group][name])
+            if saved != self.size:
+                shards = [Shard.read(folder, rank) for rank in range(saved)]
+                self._start_from([shard.tensors["parameter"] for shard in shards])
+
+    def _start_from(self, saved: Sequence[Mapping[str, torch.Tensor]]) -> None:
+        """Begin a new round with all workers at the mean of saved ones; the plan counts on."""
+        for name, p in self.workers.parameters.items():
+            mean = torch.stack([parameters[name] for parameters in saved]).mean(dim=0)
+            p.copy_(mean if self.workers.stacked == 1 else mean.mean(dim=0).expand_as(p))
+        self.optimizer.restart_round()
+        rounds = self.config.sync.rounds(self.config.learning_rate, self.step)
+        self.planned = self.optimizer.averages + sum(1 for _ in rounds)
+
+    def _inner(self) -> torch.optim.Optimizer:
+        parameters = list(self.workers.parameters.values())
+        c = self.config
+        if c.optimizer == "sgd":
+            return torch.optim.SGD(
+                parameters, lr=c.lr, momentum=c.betas[0], weight_decay=c.weight_decay
+            )
+        return torch.optim.AdamW(parameters, lr=c.lr, betas=c.betas, weight_decay=c.weight_decay)
+
+    def _clip(self) -> None:
+        if self.config.clip > 0:
+            self.workers.clip(self.config.clip)
+
+    def _batch(self, step: int) -> Batch:
+        """The workers' own batches, stacked."""
+        first = self.rank * self.config.workers_per_process
+        own = [
+            self.task.batch(step, first + k, self.K) for k in range(self.config.workers_per_process)
+        ]
+        return {name: torch.stack([batch[name] for batch in own]) for name in own[0]}
+
+    def _sample(self, step: int) -> Batch:
+        return self.task.batch(step, 0, self.K)
+
+    def _reestimate(self, module: torch.nn.Module) -> None:
+        first = max(0, self.step - self.config.batchnorm_batches)
+        batches = range(first, first + self.config.batchnorm_batches)
+        if any(isinstance(m, torch.nn.BatchNorm2d) for m in module.modules()):
+            reestimate_batchnorm(module, [self.task.inputs(self._sample(b)) for b in batches])
+
+    def _judge_workers_if_due(self) -> None:
+        """Before an average: judge the workers while they still differ, if a report is due."""
+        due = self.step % self.config.report_every == 0 or self.step == self.config.steps
+        if due:
+            self._judge_workers()
+
+    def _judge_workers(self) -> None:
+        """Distance of the workers from their mean, and the accuracy of single ones."""
+        distance = self.workers.consensus_distance(self.mean_parameters()).mean()
+        with self.workers.standing(self.workers.of(0)) as module:
+            accuracy = torch.tensor(self.task.judge(module)["accuracy"])
+        self._uncounted([distance, accuracy])
+        self._of_workers = {
+            "consensus_distance": float(distance),
+            "worker_accuracy": float(accuracy),
+        }
+
+
+class QSR(TrainingTrial):
+    """QSR as a Tune trainable."""
+
+    loop_class = QSRLoop

@@ -1,0 +1,60 @@
+"""A process's part of a checkpoint: its tensors (safetensors) and its counters (JSON).
+
+Every process writes its own, since local workers differ in parameters and optimizer state.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from tenfold.algorithms.qsr.local import LocalOptimizer
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a process saves.
+
+    Attributes:
+        tensors: Tensors by name, in groups: ``parameter``, ``buffer``, ...
+        counters: Whatever else is needed to go on; JSON values.
+    """
+
+    tensors: Mapping[str, Mapping[str, torch.Tensor]]
+    counters: Mapping[str, Any]
+
+    def write(self, folder: Path, rank: int, optimizer: LocalOptimizer) -> None:
+        """Write it and the optimizer's state as process `rank`'s."""
+        state = optimizer.state_dict()
+        inner = state.pop("inner")["state"]
+        flat = {f"{group}/{k}": t for group, held in self.tensors.items() for k, t in held.items()}
+        for index, entries in inner.items():
+            for name, value in entries.items():
+                flat[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
+        copies = {name: tensor.detach().contiguous().clone() for name, tensor in flat.items()}
+        save_file(copies, folder / f"worker-{rank}.safetensors")
+        counters = {**self.counters, "optimizer": state}
+        (folder / f"worker-{rank}.json").write_text(json.dumps(counters))
+
+    @classmethod
+    def read(cls, folder: Path, rank: int, optimizer: LocalOptimizer | None = None) -> "Shard":
+        """Read process `rank`'s shard, and put the optimizer where it stood."""
+        counters = json.loads((folder / f"worker-{rank}.json").read_text())
+        groups: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in load_file(folder / f"worker-{rank}.safetensors").items():
+            group, _, key = name.partition("/")
+            groups.setdefault(group, {})[key] = tensor
+        inner: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in groups.pop("optimizer", {}).items():
+            index, _, name = key.partition("/")
+            inner.setdefault(int(index), {})[name] = tensor
+        state = counters.pop("optimizer")
+        if optimizer is not None:
+            param_groups = optimizer.inner.state_dict()["param_groups"]
+            whole = {"state": inner, "param_groups": param_groups}
+            optimizer.load_state_dict({**state, "inner": whole})
+        return cls(groups, counters)

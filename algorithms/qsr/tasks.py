@@ -1,0 +1,145 @@
+"""What QSR trains on: a model from a transformers config, its data, its loss and its judgement."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import (
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+from tenfold.algorithms.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.qsr.config import QSRConfig
+from tenfold.algorithms.qsr.workers import Batch
+from tenfold.envs.images import ImageData, load_images, worker_indices
+from tenfold.envs.text import batch, check_length, load_corpus
+from tenfold.platform.store import runs_folder
+
+
+class Task(ABC):
+    """A model and its data.
+
+    Attributes:
+        items: What a batch holds, ``images`` or ``tokens``.
+        items_per_batch: How many of them a worker takes in a step.
+    """
+
+    items: ClassVar[str]
+    items_per_batch: int
+
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """An untrained model, drawn from torch's global generator."""
+
+    @abstractmethod
+    def batch(self, step: int, worker: int, workers: int) -> Batch:
+        """A worker's batch of a step, a pure function of the seed and the arguments."""
+
+    @abstractmethod
+    def loss(self, model: Callable[..., Any], batch: Batch) -> torch.Tensor:
+        """Mean loss of a batch, a scalar."""
+
+    @abstractmethod
+    def inputs(self, batch: Batch) -> Batch:
+        """The model's inputs in a batch."""
+
+    @abstractmethod
+    def judge(self, model: nn.Module) -> dict[str, float]:
+        """Held-out ``accuracy`` and ``loss``."""
+
+
+class ImageTask(Task):
+    """Image classification by a ViT or a ResNet, with label noise and smoothing."""
+
+    items = "images"
+
+    def __init__(self, config: QSRConfig) -> None:
+        self.config = config
+        self.items_per_batch = config.batch
+        self.data: ImageData = load_images(
+            config.task,
+            cache=runs_folder() / "data",
+            size=config.image_size,
+            label_noise=config.label_noise,
+            seed=config.seed,
+        )
+
+    def model(self) -> nn.Module:
+        _, channels, size, _ = self.data.train_x.shape
+        common: dict[str, Any] = {"num_channels": channels, "num_labels": len(self.data.classes)}
+        if self.config.architecture == "resnet":
+            return ResNetForImageClassification(ResNetConfig(**common, **self.config.model_sizes))
+        plain: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        return ViTForImageClassification(
+            ViTConfig(image_size=size, **common, **plain, **self.config.model_sizes)
+        )
+
+    def batch(self, step: int, worker: int, workers: int) -> Batch:
+        chosen = worker_indices(
+            len(self.data.train_y), workers, worker, self.config.batch, step, self.config.seed
+        )
+        return {
+            "pixel_values": torch.from_numpy(np.ascontiguousarray(self.data.train_x[chosen])),
+            "labels": torch.from_numpy(self.data.train_y[chosen]),
+        }
+
+    def loss(self, model: Callable[..., Any], batch: Batch) -> torch.Tensor:
+        logits = model(pixel_values=batch["pixel_values"]).logits
+        return cross_entropy(logits, batch["labels"], label_smoothing=self.config.label_smoothing)
+
+    def inputs(self, batch: Batch) -> Batch:
+        return {"pixel_values": batch["pixel_values"]}
+
+    @torch.no_grad()
+    def judge(self, model: nn.Module) -> dict[str, float]:
+        labels = torch.from_numpy(self.data.test_y)
+        parts = np.array_split(self.data.test_x, -(-len(labels) // 512))
+        logits = torch.cat([model(pixel_values=torch.from_numpy(part)).logits for part in parts])
+        accuracy = (logits.argmax(dim=1) == labels).double().mean()
+        return {"accuracy": float(accuracy), "loss": float(cross_entropy(logits, labels))}
+
+
+class TextTask(Task):
+    """Next-token prediction by a GPT-2."""
+
+    items = "tokens"
+
+    def __init__(self, config: QSRConfig) -> None:
+        self.config = config
+        self.items_per_batch = config.batch * config.context
+        self.corpus = load_corpus(config.task, config.tokenizer, runs_folder() / "data")
+        check_length(self.corpus, config.context)
+
+    def model(self) -> nn.Module:
+        return make_gpt2(self.corpus.vocabulary, self.config.context, self.config.model_sizes)
+
+    def batch(self, step: int, worker: int, workers: int) -> Batch:
+        key = [self.config.seed, step, worker]
+        tokens = batch(self.corpus.train, self.config.context, self.config.batch, key)
+        return {"tokens": torch.from_numpy(tokens)}
+
+    def loss(self, model: Callable[..., Any], batch: Batch) -> torch.Tensor:
+        logits = model(input_ids=batch["tokens"][:, :-1]).logits
+        return next_token_loss(logits, batch["tokens"])
+
+    def inputs(self, batch: Batch) -> Batch:
+        return {"input_ids": batch["tokens"][:, :-1]}
+
+    def judge(self, model: nn.Module) -> dict[str, float]:
+        return judge(model, self.corpus, self.config.context, self.config.validation_windows)
+
+
+def make_task(config: QSRConfig) -> Task:
+    """The task of a config.
+
+    Raises:
+        ValueError: The data cannot be read or are too few.
+    """
+    return TextTask(config) if config.architecture == "gpt2" else ImageTask(config)

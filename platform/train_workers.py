@@ -1,0 +1,138 @@
+"""Ray Train behind a training trial: start its workers, take their reports, stop them.
+
+`TorchTrainer.fit` blocks until the end, so it runs in an actor of its own, the host. A report goes
+worker -> Ray Train's controller -> host -> trial; ending the host ends the controller and its
+workers. Ray Train restarts the workers from the last report's checkpoint when one dies; each
+worker adds its own files to that checkpoint.
+"""
+
+import logging
+import queue
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import train
+from ray.train.v2.api.callback import UserCallback
+
+if TYPE_CHECKING:
+    from tenfold.platform.training import TrainingConfig, TrainingLoop
+
+_MAX_FAILURES = 3
+
+
+class TrainWorkers:
+    """The Ray Train workers of one trial.
+
+    Attributes:
+        checkpoint: Folder of the checkpoint that came with the last report.
+    """
+
+    def __init__(
+        self,
+        loop_class: "type[TrainingLoop]",
+        config: "TrainingConfig",
+        folder: Path,
+        restored: Path | None,
+    ) -> None:
+        self.checkpoint: Path
+        self._host = ray.remote(num_cpus=0, max_concurrency=3)(_Host).remote()
+        self._host.fit.remote(self._host, loop_class, config, folder, restored)
+
+    def next_report(self) -> dict[str, Any]:
+        """Wait for the workers' next report.
+
+        Raises:
+            RuntimeError: Training failed for good; the message is the worker's.
+        """
+        metrics, path, error = ray.get(self._host.next_report.remote())
+        if error is not None:
+            raise RuntimeError(error)
+        self.checkpoint = Path(path)
+        return dict(metrics)
+
+    def stop(self) -> None:
+        """End the host, and with it the controller and the workers."""
+        ray.kill(self._host)
+
+
+class _Host:
+    def __init__(self) -> None:
+        self.reports: queue.Queue[tuple[Any, str | None, str | None]] = queue.Queue(1)
+
+    def fit(
+        self,
+        me: Any,
+        loop_class: "type[TrainingLoop]",
+        config: "TrainingConfig",
+        folder: Path,
+        restored: Path | None,
+    ) -> None:
+        from ray.train.torch import TorchTrainer
+
+        logging.getLogger("ray.train").setLevel(logging.ERROR)
+        fewest = config.min_workers or config.workers
+        resources = {"CPU": config.cpus_per_worker, "GPU": config.gpus_per_worker}
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config={"loop": loop_class, "config": config, "restored": restored},
+            scaling_config=train.ScalingConfig(
+                num_workers=config.workers
+                if fewest == config.workers
+                else (fewest, config.workers),
+                use_gpu=config.gpus_per_worker > 0,
+                resources_per_worker={name: n for name, n in resources.items() if n > 0},
+            ),
+            run_config=train.RunConfig(
+                # A name of its own: Ray Train would continue an older run of the same name.
+                name=f"workers-{time.time_ns()}",
+                storage_path=str(folder),
+                failure_config=train.FailureConfig(max_failures=_MAX_FAILURES),
+                checkpoint_config=train.CheckpointConfig(num_to_keep=3),
+                callbacks=[_PassOn(me)],
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # whatever ends Ray Train ends the trial with its message
+            self.reports.put((None, None, f"{type(error).__name__}: {error}"))
+
+    def put(self, metrics: Mapping[str, Any], path: str) -> None:
+        self.reports.put((metrics, path, None))
+
+    def next_report(self) -> tuple[Any, str | None, str | None]:
+        return self.reports.get()
+
+
+class _PassOn(UserCallback):
+    """Runs in Ray Train's controller: passes the first worker's metrics on to the host."""
+
+    def __init__(self, host: Any) -> None:
+        self.host = host
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any
+    ) -> None:
+        # Waiting for the host keeps training at most two reports ahead of the trial, so that the
+        # checkpoint of the trial's last report is always among those that are kept.
+        ray.get(self.host.put.remote(metrics[0], checkpoint.path))
+
+
+def train_worker(given: dict[str, Any]) -> None:
+    """What runs in each Ray Train worker: a loop, reported and saved until it is finished."""
+    context = train.get_context()
+    loop = given["loop"](given["config"], context.get_world_rank(), context.get_world_size())
+    latest = train.get_checkpoint()
+    if latest is not None:
+        with latest.as_directory() as folder:
+            loop.load(Path(folder))
+    elif given["restored"] is not None:
+        loop.load(given["restored"])
+    while not loop.finished:
+        metrics = loop.advance()
+        with tempfile.TemporaryDirectory() as folder:
+            loop.save(Path(folder))
+            train.report(metrics, checkpoint=train.Checkpoint.from_directory(folder))

@@ -1,0 +1,216 @@
+"""Training loops as Tune trials: in the trial's own process, or on Ray Train workers.
+
+A method that trains by gradients is a `TrainingLoop`: an object that advances by some steps at a
+time and can be saved and loaded. `TrainingTrial` makes it a Tune trainable. With ``workers=0`` the
+loop runs inside the trial; with more, Ray Train runs one loop in each of its workers (gloo on CPU,
+NCCL on GPU) and the trial passes their reports on. Either way a trial is the same to Tune: one
+result for every report, checkpoints that a killed trial resumes from, and the same parameters
+after a resume as without one.
+"""
+
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from ray import tune
+from ray.tune.result import DONE
+
+from tenfold.platform.train_workers import TrainWorkers
+
+
+class TrainingConfig(BaseModel):
+    """What every training loop is told; a method's config adds its own fields.
+
+    Attributes:
+        task: What to train on: a data set that the method names, or a path.
+        seed: Fixes the initial model and the order of the data.
+        steps: Optimizer steps T.
+        report_every: Steps between two reports (metrics and, on Ray Train, a checkpoint).
+        workers: Ray Train workers; 0 trains in the trial's own process.
+        min_workers: Fewest workers to go on with after losing some; as many as `workers` if None.
+        cpus_per_worker: Logical CPUs of a Ray Train worker.
+        gpus_per_worker: GPUs of a Ray Train worker.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = ""
+    seed: NonNegativeInt = 0
+    steps: PositiveInt
+    report_every: PositiveInt
+    workers: NonNegativeInt = 0
+    min_workers: PositiveInt | None = None
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field and its value."""
+        return self.model_dump()
+
+    def trials_at_once(self, cluster: Mapping[str, float]) -> int | None:
+        """How many trials a cluster's resources can run; None if Tune can tell by itself.
+
+        Raises:
+            ValueError: Not even one.
+        """
+        if self.workers == 0:
+            return None
+        fewest = self.min_workers or self.workers
+        for name, each in (("CPU", self.cpus_per_worker), ("GPU", self.gpus_per_worker)):
+            if fewest * each > cluster.get(name, 0.0):
+                raise ValueError(
+                    f"Bad value {self.workers} for 'workers': {fewest} need {fewest * each:g} "
+                    f"{name}s, Ray has {cluster.get(name, 0.0):g}; give fewer workers or a smaller "
+                    f"'{name.lower()}s_per_worker'."
+                )
+        return max(1, int(cluster.get("CPU", 0.0) // (self.workers * self.cpus_per_worker)))
+
+    def check(self) -> None:
+        """Refuse what the fields' types do not: values that do not go together, missing data.
+
+        Raises:
+            ValueError: One sentence that names the field, its value and what would be right.
+        """
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(
+                f"Bad value {self.min_workers} for 'min_workers': give at most "
+                f"'workers', which is {self.workers}."
+            )
+
+
+class TrainingLoop(ABC):
+    """One worker's training: advances by some steps at a time, can be saved and loaded.
+
+    All that is random is a function of the seed and the step, so that `step` and the tensors are
+    the whole state, and a loaded loop goes on bit for bit as the saved one would have.
+
+    Attributes:
+        config: The trial's config.
+        rank: This worker among all, from 0.
+        size: Number of workers.
+        step: Optimizer steps done.
+    """
+
+    def __init__(self, config: Any, rank: int = 0, size: int = 1) -> None:
+        self.config = config
+        self.rank = rank
+        self.size = size
+        self.step = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= int(self.config.steps)
+
+    def advance(self) -> dict[str, float]:
+        """Train until the next report is due, and return its metrics, speed included."""
+        start, first = time.perf_counter(), self.step
+        due = min(self.step + self.config.report_every, self.config.steps)
+        metrics = self.train(due)
+        seconds = time.perf_counter() - start
+        speed = (self.step - first) / seconds
+        return {
+            **metrics,
+            "step": float(self.step),
+            f"{self.items}_per_second": speed * self.items_per_step,
+            "eta_seconds": (self.config.steps - self.step) / speed,
+        }
+
+    @property
+    @abstractmethod
+    def items(self) -> str:
+        """What a step consumes: ``tokens`` or ``images``."""
+
+    @property
+    @abstractmethod
+    def items_per_step(self) -> int:
+        """Tokens or images that all workers together consume in a step."""
+
+    @abstractmethod
+    def train(self, due: int) -> dict[str, float]:
+        """Train up to step `due` and return metrics, the same on every worker."""
+
+    @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Judge the present model on held-out data without changing it."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write this worker's part of a checkpoint; worker 0 also writes what all share."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Continue from a checkpoint, also one of another number of workers if there can be one."""
+
+
+class TrainingTrial(tune.Trainable):
+    """A Tune trial of a training loop; subclasses name their `loop_class`."""
+
+    loop_class: ClassVar[type[TrainingLoop]]
+
+    def __init__(self, config: TrainingConfig, **kwargs: Any) -> None:
+        self.settings = config
+        self._loop: TrainingLoop | None = None
+        self._train_workers: TrainWorkers | None = None
+        self._start_folder: Path | None = None
+        super().__init__({}, **kwargs)
+
+    @classmethod
+    def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """A core for a loop in the trial; Ray Train asks for its workers' resources itself."""
+        # Tune needs some resource; a byte leaves all cores to the workers.
+        return tune.PlacementGroupFactory([{"memory": 1} if config["workers"] else {"CPU": 1}])
+
+    def step(self) -> dict[str, Any]:
+        """Train until the next report."""
+        if self.settings.workers == 0:
+            metrics = self.loop.advance()
+            return {**metrics, DONE: self.loop.finished}
+        if self._train_workers is None:
+            folder = Path(self.logdir) / "train"
+            self._train_workers = TrainWorkers(
+                self.loop_class, self.settings, folder, self._start_folder
+            )
+        metrics = self._train_workers.next_report()
+        return {**metrics, DONE: metrics["step"] >= self.settings.steps}
+
+    @property
+    def loop(self) -> TrainingLoop:
+        """The loop in this process, made and restored when first needed."""
+        if self._loop is None:
+            self._loop = self.loop_class(self.settings)
+            if self._start_folder is not None:
+                self._loop.load(self._start_folder)
+        return self._loop
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the loop's state, or copy the checkpoint of the last report."""
+        if self._train_workers is not None:
+            shutil.copytree(self._train_workers.checkpoint, checkpoint_dir, dirs_exist_ok=True)
+        else:
+            Path(checkpoint_dir).mkdir(parents=True, exist_ok=True)
+            self.loop.save(Path(checkpoint_dir))
+
+    def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
+        """Continue from a checkpoint's folder."""
+        self.cleanup()
+        # Tune deletes its copy of the folder as soon as this returns.
+        self._start_folder = Path(self.logdir) / "restored"
+        shutil.rmtree(self._start_folder, ignore_errors=True)
+        shutil.copytree(str(checkpoint), self._start_folder)
+        if self.settings.workers == 0:
+            _ = self.loop
+
+    def evaluate(self) -> dict[str, float]:
+        """Judge the restored model, in this process."""
+        return self.loop.evaluate()
+
+    def cleanup(self) -> None:
+        """End the workers."""
+        if self._train_workers is not None:
+            self._train_workers.stop()
+        self._train_workers = self._loop = None

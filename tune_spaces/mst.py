@@ -1,0 +1,24 @@
+"""Search spaces of `mst`."""
+
+from tenfold.platform.registry import Space
+
+SPACES = {
+    "default": Space(
+        define=lambda tune: {
+            "lr": tune.loguniform(5e-4, 8e-3),
+            "zeta": tune.uniform(0.1, 0.5),
+            "delta": tune.choice([10, 20, 50, 100]),
+            "grad_rand_ratio": tune.choice([1.0, 3.0, 9.0]),
+        },
+        samples=12,
+        scheduler="asha",
+    ),
+    "growth": Space(
+        define=lambda tune: {"growth": tune.choice(["mixed", "gradient", "random", "none"])},
+        samples=4,
+        search="grid",
+    ),
+    "smoke": Space(
+        define=lambda tune: {"growth": tune.choice(["mixed", "random"])}, samples=2, search="grid"
+    ),
+}
