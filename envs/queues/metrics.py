@@ -92,7 +92,7 @@ class Metrics:
             )
 
     def running_mean(self, warmup: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Last slots of the bins after the warm-up, and the time-average backlog from there to each.
+        """Last slots of the bins after the warm-up, and the time average from there to each.
 
         Args:
             warmup: Slots to leave out; a bin that begins before it is left out whole.
