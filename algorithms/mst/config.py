@@ -56,9 +56,9 @@ class MSTConfig(TrainingConfig):
     """
 
     task: str = "stdlib"
-    steps: PositiveInt = 1_500
-    report_every: PositiveInt = 150
-    n_layer: PositiveInt = 4
+    steps: PositiveInt = 1_000
+    report_every: PositiveInt = 100
+    n_layer: PositiveInt = 2
     n_head: PositiveInt = 4
     n_embd: PositiveInt = 128
     context: PositiveInt = 128
@@ -74,11 +74,11 @@ class MSTConfig(TrainingConfig):
     clip: NonNegativeFloat = 1.0
     sparsity: tuple[tuple[float, float], ...] = (
         (0.0, 0.0),
-        (0.02, 0.5),
-        (0.04, 0.9),
-        (0.8, 0.8),
-        (0.86, 0.5),
-        (0.92, 0.0),
+        (0.01, 0.5),
+        (0.02, 0.9),
+        (0.84, 0.8),
+        (0.89, 0.5),
+        (0.94, 0.0),
     )
     distribution: Literal["erdos_renyi", "uniform"] = "erdos_renyi"
     first_mask: Literal["random", "magnitude"] = "random"
@@ -89,7 +89,7 @@ class MSTConfig(TrainingConfig):
     zeta: Fraction = 0.3
     delta: PositiveInt = 20
     attention: Literal["dense", "local", "strided", "sparse", "fixed"] = "sparse"
-    attention_width: PositiveInt = 32
+    attention_width: PositiveInt = 16
     attention_stride: PositiveInt = 16
     kernels: Literal["auto", "dense"] = "dense"
     sync: Literal["data_parallel", "quadratic"] = "data_parallel"

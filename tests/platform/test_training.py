@@ -181,3 +181,24 @@ def test_mistakes_are_refused_in_one_sentence(config: dict[str, Any], said: list
     assert "\n" not in message
     for part in said:
         assert part in message
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_two_ray_workers_prune_and_grow_the_same_weights(tmp_path: Path) -> None:
+    method = get_method("mst")
+    config = {**method.smoke, "steps": 24, "report_every": 24, "delta": 2, "workers": 2}
+    experiment = make_experiment({"method": "mst", "config": config})
+    built = trial_class(experiment, method)({"task": "stdlib", "variant": "mst", "seed": 0})
+    report = built.train()  # a worker that finds other masks than its own ends the trial
+    built.save_checkpoint(str(tmp_path))
+    built.stop()
+    one, two = (load_file(tmp_path / f"worker-{rank}.safetensors") for rank in range(2))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, two[name]), name
+    stacked = {**config, "workers": 0, "workers_per_process": 2}
+    alone = trial_class(make_experiment({"method": "mst", "config": stacked}), method)(
+        {"task": "stdlib", "variant": "mst", "seed": 0}
+    ).train()
+    for key in ("loss", "flops", "churn", "ever_active"):
+        assert report[key] == pytest.approx(alone[key], rel=1e-4), key
