@@ -2,6 +2,7 @@
 
 import sys
 import time
+from datetime import timedelta
 from typing import Any
 
 from ray.tune import Callback
@@ -88,4 +89,11 @@ class Progress(Callback):
         value = flat.get(self.method.metric)
         step = flat.get(self.method.step_metric)
         shown = "no result yet" if value is None else f"{self.method.metric} {value:.4g}"
-        return shown if step is None else f"{shown} after {step:,.0f} {self.method.step_unit}"
+        if step is not None:
+            shown += f" after {step:,.0f} {self.method.step_unit}"
+        # A training loop says how fast it is and how long it will take.
+        for key, speed in flat.items():
+            if key.endswith("_per_second") and flat.get("eta_seconds"):
+                left = timedelta(seconds=round(flat["eta_seconds"]))
+                shown += f", {speed:,.0f} {key.removesuffix('_per_second')}/s, {left} left"
+        return shown

@@ -137,6 +137,7 @@ class MSTLoop(TrainingLoop):
             "ever": self.masks.ever,
         }
         counters = {
+            "processes": self.size,
             "churn": self.masks.churn,
             "topology_steps": self.topology_steps,
             "ledger": self.ledger.state_dict(),
@@ -153,12 +154,20 @@ class MSTLoop(TrainingLoop):
             set_pattern(self.workers.module, self.pattern)
 
     def load(self, folder: Path) -> None:
-        """Continue from a checkpoint, which must be of the same number of processes."""
-        shard = Shard.read(folder, self.rank, self.optimizer)
+        """Continue from a checkpoint.
+
+        With another number of processes than it was saved by, all go on from the mean of the saved
+        parameters in a new round.
+        """
+        saved, shard = Shard.take_up(folder, self.rank, self.optimizer)
         self.step = self.optimizer.step_count
         with torch.no_grad():
             for name, p in self.workers.parameters.items():
                 p.copy_(shard.tensors["parameter"][name])
+        if saved != self.size:
+            shards = [Shard.read(folder, rank) for rank in range(saved)]
+            self.workers.meet([found.tensors["parameter"] for found in shards])
+            self.optimizer.restart_round()
         self.masks.masks = dict(shard.tensors["mask"])
         self.masks.ever = dict(shard.tensors["ever"])
         self.masks.churn = shard.counters["churn"]

@@ -1,6 +1,5 @@
 """The training loop of QSR: local steps, averages, and the judgement of the averaged model."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -133,8 +132,7 @@ class QSRLoop(TrainingLoop):
         With another number of processes than it was saved by, all go on from the mean of the saved
         parameters, with the optimizer state of one saved process each, and a new round.
         """
-        saved = int(Shard.read(folder, 0).counters["processes"])
-        shard = Shard.read(folder, self.rank % saved, self.optimizer)
+        saved, shard = Shard.take_up(folder, self.rank, self.optimizer)
         self.step = self.optimizer.step_count
         held = {"parameter": self.workers.parameters, "buffer": self.workers.buffers}
         with torch.no_grad():
@@ -143,16 +141,11 @@ class QSRLoop(TrainingLoop):
                     tensor.copy_(shard.tensors[group][name])
             if saved != self.size:
                 shards = [Shard.read(folder, rank) for rank in range(saved)]
-                self._start_from([shard.tensors["parameter"] for shard in shards])
-
-    def _start_from(self, saved: Sequence[Mapping[str, torch.Tensor]]) -> None:
-        """Begin a new round with all workers at the mean of saved ones; the plan counts on."""
-        for name, p in self.workers.parameters.items():
-            mean = torch.stack([parameters[name] for parameters in saved]).mean(dim=0)
-            p.copy_(mean if self.workers.stacked == 1 else mean.mean(dim=0).expand_as(p))
-        self.optimizer.restart_round()
-        rounds = self.config.sync.rounds(self.config.learning_rate, self.step)
-        self.planned = self.optimizer.averages + sum(1 for _ in rounds)
+                self.workers.meet([shard.tensors["parameter"] for shard in shards])
+                self.optimizer.restart_round()
+                # The plan counts on from here.
+                rounds = self.config.sync.rounds(self.config.learning_rate, self.step)
+                self.planned = self.optimizer.averages + sum(1 for _ in rounds)
 
     def _inner(self) -> torch.optim.Optimizer:
         parameters = list(self.workers.parameters.values())

@@ -41,6 +41,16 @@ class Shard:
         (folder / f"worker-{rank}.json").write_text(json.dumps(counters))
 
     @classmethod
+    def take_up(cls, folder: Path, rank: int, optimizer: LocalOptimizer) -> tuple[int, "Shard"]:
+        """Continue as process `rank` from a checkpoint of any number of processes.
+
+        Returns:
+            How many processes saved it, and the shard of one of them, `rank`'s own if it has one.
+        """
+        saved = int(cls.read(folder, 0).counters["processes"])
+        return saved, cls.read(folder, rank % saved, optimizer)
+
+    @classmethod
     def read(cls, folder: Path, rank: int, optimizer: LocalOptimizer | None = None) -> "Shard":
         """Read process `rank`'s shard, and put the optimizer where it stood."""
         counters = json.loads((folder / f"worker-{rank}.json").read_text())

@@ -81,6 +81,13 @@ class Workers:
             return {name: p.detach().clone() for name, p in self.parameters.items()}
         return {name: p.mean(dim=0) for name, p in self.parameters.items()}
 
+    @torch.no_grad()
+    def meet(self, saved: Sequence[Batch]) -> None:
+        """Put all workers at the mean of parameters that several processes had."""
+        for name, p in self.parameters.items():
+            mean = torch.stack([parameters[name] for parameters in saved]).mean(dim=0)
+            p.copy_(mean if self.stacked == 1 else mean.mean(dim=0).expand_as(p))
+
     @contextmanager
     def standing(self, parameters: Batch, worker: int = 0) -> Iterator[nn.Module]:
         """The model with the given parameters and a worker's buffers, for as long as it is used."""
