@@ -151,6 +151,8 @@ def compare(
     metric: Annotated[str | None, typer.Option(help="The method's own by default.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Group to compare with.")] = None,
     task: Tasks = None,
+    mode: Annotated[str | None, typer.Option(help="min or max; the method's own.")] = None,
+    against: Annotated[str | None, typer.Option(help="Metric for the curves' axis.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     store: Store = None,
     as_json: Json = False,
@@ -170,6 +172,8 @@ def compare(
         metric=metric,
         baseline=baseline,
         tasks=task,
+        mode=mode,
+        against=against,
         tracking_uri=uri,
         out=out or runs_folder() / "compare" / "-".join(names),
     )

@@ -175,6 +175,8 @@ def compare(
     metric: str | None = None,
     baseline: str | None = None,
     tasks: Sequence[str] | None = None,
+    mode: str | None = None,
+    against: str | None = None,
     seed: int = 0,
 ) -> Comparison:
     """Compare finished trials, write table, figures and report, and log them to MLflow.
@@ -187,6 +189,8 @@ def compare(
         metric: A logged metric; the method's own when None.
         baseline: The group that the others are compared with; none when None.
         tasks: Only these tasks.
+        mode: ``min`` or ``max``; the direction of the method's own metric when None.
+        against: A logged metric that rises (FLOPs, bytes), for the curves' axis instead of steps.
         seed: Of the bootstrap.
 
     Raises:
@@ -195,7 +199,12 @@ def compare(
     client = MlflowClient(tracking_uri=tracking_uri)
     trials = load_trials(client, names, tasks)
     table = trials.table.copy()
-    metric, mode = _judged_by(table, metric)
+    metric, own_mode = _judged_by(table, metric)
+    mode = mode or own_mode
+    if mode not in ("min", "max"):
+        raise InputError(f"Bad value '{mode}' for 'mode': give min or max.")
+    if against is not None and f"metric.{against}" not in table:
+        raise unknown("metric of these runs", against, _columns(table, "metric."))
     table["group"] = _groups(table, by)
     table = table[table[f"metric.{metric}"].notna()]
     groups = _ordered(table, metric, mode)
@@ -206,10 +215,10 @@ def compare(
         by=by,
         metric=metric,
         mode=mode,
-        step_unit=str(table["step_unit"].iloc[0]),
+        step_unit=against or str(table["step_unit"].iloc[0]),
         baseline=baseline,
         rows=_rows(table, metric, mode, groups, baseline, seed),
-        curves=_curves(client, table, metric, groups),
+        curves=_curves(client, table, metric, groups, against),
         superseded=trials.superseded,
         failed=trials.failed,
         running=trials.running,
@@ -352,7 +361,7 @@ def _row(
 
 
 def _curves(
-    client: MlflowClient, table: pd.DataFrame, metric: str, groups: list[str]
+    client: MlflowClient, table: pd.DataFrame, metric: str, groups: list[str], against: str | None
 ) -> list[Curve]:
     """One curve a task and group, on the steps that all its seeds have reached."""
     curves = []
@@ -360,7 +369,7 @@ def _curves(
     cells = {(str(task), str(group)): part for (task, group), part in parts}
     for task, group in sorted(cells, key=lambda cell: (cell[0], groups.index(cell[1]))):
         part = cells[task, group]
-        single = [load_curve(client, run_id, metric) for run_id in part["run_id"]]
+        single = [load_curve(client, run_id, metric, against) for run_id in part["run_id"]]
         single = [(steps, values) for steps, values in single if len(steps) > 1]
         if not single:
             continue

@@ -75,12 +75,23 @@ def load_trials(
     )
 
 
-def load_curve(client: MlflowClient, run_id: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric of one run, in the order of the steps."""
-    history = client.get_metric_history(run_id, metric)
-    by_step = {point.step: point.value for point in history}
-    steps = np.array(sorted(by_step))
-    return steps, np.array([by_step[step] for step in steps])
+def load_curve(
+    client: MlflowClient, run_id: str, metric: str, against: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one metric of one run, in the order of the steps.
+
+    With `against` the values of that metric, which must rise, stand for the steps.
+    """
+    by_step = _by_step(client, run_id, metric)
+    place = (
+        {step: step for step in by_step} if against is None else _by_step(client, run_id, against)
+    )
+    steps = sorted(by_step.keys() & place.keys())
+    return np.array([place[step] for step in steps]), np.array([by_step[step] for step in steps])
+
+
+def _by_step(client: MlflowClient, run_id: str, metric: str) -> dict[int, float]:
+    return {point.step: point.value for point in client.get_metric_history(run_id, metric)}
 
 
 def _search(client: MlflowClient, experiment_ids: list[str], condition: str) -> list[Run]:

@@ -176,6 +176,18 @@ def loads(replicas: Replicas = 64, horizon: Horizon = 200_000) -> None:
 
 
 @app.command()
+def episodes(replicas: Replicas = 64, horizon: Horizon = 1_000) -> None:
+    """Schedulers on the episodes that PPO learns from (learned.yaml), from empty queues."""
+    names = ("softmw", "ssmw", "softmw_fast", "oracle", "uniform", "longest_queue")
+    rows = [
+        row(*simulate(world, name, replicas, horizon), world=world, scheduler=name)
+        for world in ("stationary", "asymmetric")
+        for name in names
+    ]
+    save("episodes", rows, f"{replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
 def fast(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """SoftMW-fast against SoftMW on every feasible scenario, replica by replica."""
     rows = []

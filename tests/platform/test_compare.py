@@ -198,6 +198,23 @@ def test_curves_are_means_on_common_steps(store: Store) -> None:
     )
 
 
+def test_curves_against_another_metric_and_judged_the_other_way(store: Store) -> None:
+    for seed, speed in enumerate((10.0, 20.0)):
+        run = store.trial([4.0, 3.0, 1.0], seed=seed)
+        cost = [Metric("flops", speed * step, 1, step) for step in (10, 20, 30)]
+        store.client.log_batch(run, metrics=cost)
+    found = store.compare(against="flops", mode="max")
+    assert (found.mode, found.step_unit) == ("max", "flops")
+    (curve,) = found.curves
+    # Seed 0 is at 3 and 1 after 200 and 300, seed 1 at 4 and 3.5 there.
+    assert curve.steps == [200, 300]
+    assert curve.mean == pytest.approx([3.5, 2.25])
+    with pytest.raises(InputError, match="metric of these runs 'flop'"):
+        store.compare(against="flop")
+    with pytest.raises(InputError, match="'mode'"):
+        store.compare(mode="less")
+
+
 def test_files_agree_with_the_comparison_and_are_in_mlflow(store: Store) -> None:
     found = filled(store).compare(baseline="uniform")
     data = json.loads(found.to_json())
