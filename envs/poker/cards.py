@@ -67,5 +67,4 @@ def format_hand(hand: int) -> str:
 
 def live_hands(dead: Iterable[int]) -> NDArray[np.bool_]:
     """(1326,): whether a hand holds none of the dead cards (a board, another hand)."""
-    live: NDArray[np.bool_] = ~np.isin(HANDS, list(dead)).any(axis=1)
-    return live
+    return np.logical_not(np.isin(HANDS, list(dead)).any(axis=1))

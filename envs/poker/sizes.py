@@ -1,0 +1,113 @@
+"""Which raises a solver may use: menus of pot fractions, and the learned abstraction's size map.
+
+A raise by the fraction f of the pot first calls, then adds f times the pot after the call. Targets
+are whole chips, at least the smallest legal raise, at most all-in; equal ones merge.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tenfold.envs.poker.rules import BettingState
+
+ALL_IN = "allin"
+
+
+@dataclass(frozen=True)
+class Menu:
+    """Bet sizes that are the same at every decision.
+
+    Attributes:
+        fractions: Raises as fractions of the pot.
+        all_in: Whether all-in is one of them.
+    """
+
+    fractions: tuple[float, ...]
+    all_in: bool = True
+
+    def __post_init__(self) -> None:
+        for fraction in self.fractions:
+            if not (math.isfinite(fraction) and fraction > 0):
+                raise ValueError(
+                    f"Bet size {fraction} is no fraction of the pot: give one above 0."
+                )
+
+    def raises(self, state: BettingState) -> list[int]:
+        """The menu's legal raises at a decision, ascending, without duplicates."""
+        targets = [pot_raise(state, fraction) for fraction in self.fractions]
+        return merge(state, targets, self.all_in)
+
+
+def parse_menu(text: str) -> Menu:
+    """Read a menu such as ``"0.5,1,allin"``.
+
+    Raises:
+        ValueError: An entry is no fraction above 0 and not "allin", or it stands there twice.
+    """
+    names = [name.strip().lower() for name in text.split(",")]
+    fractions = []
+    for name in names:
+        if name == ALL_IN:
+            continue
+        try:
+            fraction = float(name)
+        except ValueError:
+            fraction = math.nan
+        if not (math.isfinite(fraction) and fraction > 0):
+            raise ValueError(
+                f"Unknown bet size '{name}' in '{text}': give fractions of the pot above 0, or "
+                f"'{ALL_IN}', with commas between them."
+            )
+        fractions.append(fraction)
+    if len(set(fractions)) < len(fractions) or names.count(ALL_IN) > 1:
+        raise ValueError(f"Bet sizes '{text}' name a size twice: name each once.")
+    return Menu(tuple(sorted(fractions)), all_in=ALL_IN in names)
+
+
+def pot_raise(state: BettingState, fraction: float) -> int:
+    """The raise-to that adds a fraction of the pot after the call, not yet made legal."""
+    return max(state.committed) + round(fraction * (state.pot + state.to_call))
+
+
+def merge(state: BettingState, targets: Iterable[int], all_in: bool) -> list[int]:
+    """Legal raises of some wanted ones: moved into the legal interval, sorted, each once."""
+    if state.raises is None:
+        return []
+    low, high = state.raises
+    legal = {min(max(target, low), high) for target in targets}
+    return sorted(legal | {high} if all_in else legal)
+
+
+def component_raise(
+    state: BettingState, component: float, threshold: float, largest: float
+) -> int | None:
+    """The raise that a component of an abstraction stands for (arXiv:2403.04344, our map).
+
+    From `threshold` to 1 the raise grows geometrically from the smallest legal one to `largest`
+    pots, so that equal steps are equal factors of the size; below the threshold there is none.
+
+    Args:
+        state: The decision.
+        component: In [-1, 1].
+        threshold: In [-1, 1).
+        largest: Fraction of the pot that the component 1 raises by.
+
+    Returns:
+        A legal raise-to, or None where the component says no or nobody can raise.
+    """
+    if component < threshold or state.raises is None:
+        return None
+    low, high = state.raises
+    bet = max(state.committed)
+    smallest = low - bet
+    most = max(smallest, largest * (state.pot + state.to_call))
+    share = (component - threshold) / (1.0 - threshold)
+    return min(bet + round(smallest * (most / smallest) ** share), high)
+
+
+def abstraction_raises(
+    state: BettingState, components: Sequence[float], threshold: float, largest: float
+) -> list[int]:
+    """The raises of an action vector of the abstraction MDP, with all-in, ascending, each once."""
+    raises = (component_raise(state, each, threshold, largest) for each in components)
+    return merge(state, [target for target in raises if target is not None], all_in=True)

@@ -1,0 +1,174 @@
+"""The betting rules: OpenSpiel's hands replayed, and the rules of thumb of no-limit poker."""
+
+import numpy as np
+import pyspiel
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenfold.envs.poker.openspiel import disagreement, game_string, random_action
+from tenfold.envs.poker.rules import CALL, FOLD, HUNL, BettingState, Rules, describe, start
+from tenfold.envs.poker.sizes import (
+    Menu,
+    abstraction_raises,
+    component_raise,
+    parse_menu,
+    pot_raise,
+)
+
+RIVER = Rules(stacks=(9_500, 9_500), street=3, pot=1_000)
+
+
+def play(rules: Rules, *actions: int) -> BettingState:
+    state = start(rules)
+    for action in actions:
+        state = state.apply(action)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("rules", "hands"),
+    [
+        (HUNL, 1_000),
+        (Rules(stacks=(1_500, 1_500), blinds=(100, 50)), 300),
+        (Rules(stacks=(7, 7), blinds=(2, 1), big_blind=2), 200),
+    ],
+)
+def test_random_hands_go_as_in_openspiel(rules: Rules, hands: int) -> None:
+    rng = np.random.default_rng(0)
+    game = pyspiel.load_game(game_string(rules))
+    for _ in range(hands):
+        assert disagreement(game, rules, rng) is None
+
+
+def test_a_disagreement_is_told() -> None:
+    game = pyspiel.load_game(game_string(HUNL))
+    other = Rules(stacks=(20_000, 20_000), blinds=(100, 50), big_blind=150)
+    said = disagreement(game, other, np.random.default_rng(0))
+    assert said is not None
+    assert "legal actions" in said
+
+
+def test_min_raises_follow_the_last_raise() -> None:
+    opened = play(HUNL, 250)
+    assert opened.raises == (400, 20_000)
+    assert opened.apply(1_000).raises == (1_750, 20_000)
+    flop = opened.apply(CALL)
+    assert (flop.street, flop.player, flop.pot, flop.raises) == (1, 0, 500, (350, 20_000))
+    assert play(HUNL, CALL).player == 0
+    assert play(HUNL, CALL, CALL).street == 1
+
+
+def test_short_stacks_may_only_go_all_in() -> None:
+    state = play(Rules(stacks=(250, 250), blinds=(100, 50)), 230)
+    assert state.raises == (250, 250)
+    called = state.apply(250).apply(CALL)
+    assert called.over
+    assert called.raises is None
+    assert called.legal_actions() == []
+
+
+def test_no_bet_goes_beyond_the_shorter_stack() -> None:
+    state = start(Rules(stacks=(9_500, 4_000), street=3, pot=1_000))
+    assert state.raises == (100, 4_000)
+    assert state.apply(4_000).apply(CALL).payoffs(1) == (-4_000, 5_000)
+
+
+def test_payoffs_of_a_subgame_share_its_pot() -> None:
+    assert play(RIVER, 500, FOLD).payoffs() == (1_000, 0)
+    assert play(RIVER, CALL, 500, CALL).payoffs(1) == (-500, 1_500)
+    assert play(RIVER, CALL, CALL).payoffs(None) == (500, 500)
+
+
+@pytest.mark.parametrize(
+    ("actions", "action", "message"),
+    [
+        ((), FOLD, "check instead"),
+        ((), 50, "raise to 100..9500"),
+        ((), 9_501, "raise to 100..9500"),
+        ((9_500,), 9_500, "a player is all-in"),
+        ((9_500, CALL), CALL, "play is over"),
+    ],
+)
+def test_illegal_actions_are_refused(actions: tuple[int, ...], action: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        play(RIVER, *actions).apply(action)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"stacks": (100, 100), "blinds": (100, 50)}, "too short"),
+        ({"stacks": (500, 500), "blinds": (200, 100)}, "big blind"),
+        ({"stacks": (500, 500), "pot": -1}, "Pot -1 is negative"),
+        ({"stacks": (500, 500), "street": 4}, "Street 4"),
+    ],
+)
+def test_impossible_rules_are_refused(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Rules(**fields)
+
+
+def test_actions_are_told_in_words() -> None:
+    turn = play(Rules(stacks=(9_500, 9_500), street=2, pot=1_000), 500, CALL)
+    assert describe(CALL, turn) == "check"
+    assert describe(1_500, turn) == "bet 1000"
+    bet = turn.apply(1_500)
+    assert [describe(each, bet) for each in (FOLD, CALL, 3_000, 9_500)] == [
+        "fold",
+        "call 1000",
+        "raise to 2500",
+        "raise to 9000 all-in",
+    ]
+
+
+def test_menus_raise_by_fractions_of_the_pot() -> None:
+    menu = parse_menu("1, 0.5,ALLIN")
+    assert menu == Menu((0.5, 1.0), all_in=True)
+    assert menu.raises(start(RIVER)) == [500, 1_000, 9_500]
+    # Facing 500 into 1,000: the pot after the call is 2,000.
+    assert menu.raises(play(RIVER, 500)) == [1_500, 2_500, 9_500]
+    # Too small becomes the smallest legal raise and merges, too large becomes all-in.
+    assert Menu((0.01, 0.05, 20.0), all_in=False).raises(start(RIVER)) == [100, 9_500]
+    assert menu.raises(play(RIVER, 9_500)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Unknown bet size ''"),
+        ("half", "Unknown bet size 'half' in 'half'"),
+        ("0.5,-1", "Unknown bet size '-1'"),
+        ("inf", "Unknown bet size 'inf'"),
+        ("0.5,0.50", "name a size twice"),
+    ],
+)
+def test_bad_menus_are_refused_by_name(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_menu(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
+def test_components_map_to_legal_raises_in_order(seed: int, a: float, b: float) -> None:
+    rng = np.random.default_rng(seed)
+    state = start(HUNL)
+    for _ in range(rng.integers(8)):
+        after = state.apply(random_action(state, rng))
+        state = state if after.over else after
+    low, high = state.raises or (0, 0)
+    a, b = sorted((a, b))
+    raises = [component_raise(state, each, threshold=-0.5, largest=4.0) for each in (a, b)]
+    for component, target in zip((a, b), raises, strict=True):
+        assert (target is None) == (component < -0.5 or state.raises is None)
+        assert target is None or low <= target <= high
+    if None not in raises:
+        assert raises == sorted(raises)
+        merged = abstraction_raises(state, (b, a, b), threshold=-0.5, largest=4.0)
+        assert merged == sorted({*raises, high})
+
+
+def test_the_ends_of_the_component_map() -> None:
+    state = play(RIVER, 500)
+    ends = [component_raise(state, each, threshold=-0.5, largest=4.0) for each in (-0.5, 1.0)]
+    assert ends == [1_000, pot_raise(state, 4.0)] == [1_000, 8_500]
