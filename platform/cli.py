@@ -15,11 +15,36 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperGroup
 
 from tenfold.platform.errors import InputError, unknown
+from tenfold.platform.registry import command_entries
+
+
+class Commands(TyperGroup):
+    """The commands below, then those of installed methods, imported when typed or listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the help text."""
+        own = super().list_commands(ctx)
+        return own + [name for name in command_entries() if name not in own]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        entry = command_entries().get(cmd_name)
+        if entry is None:
+            return None
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(cmd_name)(entry.load())
+        return typer.main.get_command(single)
+
 
 app = typer.Typer(
     name="tenfold",
+    cls=Commands,
     help="Ten research papers as software people run: Ray jobs, Tune sweeps, MLflow comparison.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -457,6 +482,7 @@ def _usage_mistake(error: Any) -> int | None:
     if message.startswith("No such command"):
         wrong = message.split("'")[1]
         names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+        names += command_entries()
         message = str(unknown("command", wrong, names))
     elif possible:
         message = f"{message.split(' Did you')[0].rstrip('.')}: did you mean '{possible[0]}'?"

@@ -3,18 +3,22 @@
 A method is declared once, as a `Method` value named `METHOD` in its package, and found through the
 entry-point group `tenfold.methods`. The declaration imports nothing heavy: classes are named as
 ``"module:attribute"`` strings and loaded when a run needs them, so `tenfold list` stays quick.
+
+A package may also bring commands of its own (`tenfold solve`): functions as Typer takes them, named
+in the entry-point group `tenfold.commands`. Their modules import nothing heavy either.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
 from tenfold.platform.errors import InputError, unknown
 
 ENTRY_POINT_GROUP = "tenfold.methods"
+COMMAND_GROUP = "tenfold.commands"
 
 
 def load_attribute(path: str) -> Any:
@@ -141,3 +145,9 @@ def get_method(name: str) -> Method:
     if name not in found:
         raise unknown("method", name, found)
     return found[name]
+
+
+def command_entries() -> dict[str, EntryPoint]:
+    """The commands that installed packages add to the command line, by name, not yet imported."""
+    found = sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name)
+    return {entry.name: entry for entry in found}
