@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.envs.poker.cards import HANDS, format_cards, live_hands, parse_cards
+from tenfold.envs.poker.cards import CARDS, HANDS, format_cards, live_hands, parse_cards
 from tenfold.envs.poker.ranges import parse_range
 from tenfold.envs.poker.rules import STREETS, Rules
 
@@ -76,10 +76,9 @@ def deals(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
         (2, 1326): each hand's weight times the other's weight of the hands without its cards; both
         rows sum to the same total, which is 0 if no pair of hands can be dealt.
     """
-    per_card = np.zeros((2, 52))
-    for column in HANDS.T:
-        np.add.at(per_card, (slice(None), column), ranges)
     c1, c2 = HANDS.T
+    holds = (HANDS[:, :, None] == np.arange(CARDS)).any(axis=1)  # (1326, 52)
+    per_card = ranges @ holds
     # Hands with either card leave; the very hand has both and was taken out twice.
     free = ranges.sum(axis=1, keepdims=True) - per_card[:, c1] - per_card[:, c2] + ranges
     return ranges * np.maximum(free[::-1], 0.0)
