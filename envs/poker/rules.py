@@ -121,13 +121,21 @@ class BettingState:
         low, high = self.raises or (1, 0)
         return [*fold, CALL, *range(low, high + 1)]
 
+    def is_legal(self, action: int) -> bool:
+        """Whether `player` may act so."""
+        if self.over or action == CALL:
+            return not self.over
+        low, high = self.raises or (1, 0)
+        return self.to_call > 0 if action == FOLD else low <= action <= high
+
     def apply(self, action: int) -> "BettingState":
         """The state after an action of `player`.
 
         Raises:
             ValueError: The action is not legal here; the message says what would be.
         """
-        self._check(action)
+        if not self.is_legal(action):
+            raise ValueError(self._why_illegal(action))
         if action == FOLD:
             return replace(self, folded=self.player, over=True, acted=True)
         other = 1 - self.player
@@ -172,18 +180,14 @@ class BettingState:
             shares[1] * self.pot - self.committed[1],
         )
 
-    def _check(self, action: int) -> None:
+    def _why_illegal(self, action: int) -> str:
         if self.over:
-            raise ValueError(f"Action {action} is too late: play is over.")
-        if action == CALL or (action == FOLD and self.to_call):
-            return
+            return f"Action {action} is too late: play is over."
         if action == FOLD:
-            raise ValueError("A fold is not legal when there is no bet: check instead.")
+            return "A fold is not legal when there is no bet: check instead."
         if self.raises is None:
-            raise ValueError(f"A raise to {action} is not legal: a player is all-in.")
-        low, high = self.raises
-        if not low <= action <= high:
-            raise ValueError(f"A raise to {action} is not legal: raise to {low}..{high}.")
+            return f"A raise to {action} is not legal: a player is all-in."
+        return f"A raise to {action} is not legal: raise to {self.raises[0]}..{self.raises[1]}."
 
 
 def start(rules: Rules) -> BettingState:
@@ -201,14 +205,3 @@ def start(rules: Rules) -> BettingState:
 def openspiel_action(action: int) -> int:
     """The number of an action in `universal_poker`: 0 fold, 1 call, n raise to n."""
     return action + 1 if action <= CALL else action
-
-
-def describe(action: int, state: BettingState) -> str:
-    """An action in words: ``"check"``, ``"call 300"``, ``"bet 500"``, ``"raise to 900"``."""
-    if action == FOLD:
-        return "fold"
-    if action == CALL:
-        return f"call {state.to_call}" if state.to_call else "check"
-    verb = "raise to" if max(state.bets) else "bet"
-    all_in = " all-in" if action == state.rules.depth else ""
-    return f"{verb} {action - state.level}{all_in}"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.envs.poker.openspiel import disagreement, game_string, random_action
-from tenfold.envs.poker.rules import CALL, FOLD, HUNL, BettingState, Rules, describe, start
+from tenfold.envs.poker.rules import CALL, FOLD, HUNL, BettingState, Rules, start
 from tenfold.envs.poker.sizes import (
     Menu,
     abstraction_raises,
@@ -15,6 +15,7 @@ from tenfold.envs.poker.sizes import (
     parse_menu,
     pot_raise,
 )
+from tenfold.envs.poker.words import describe, read_action
 
 RIVER = Rules(stacks=(9_500, 9_500), street=3, pot=1_000)
 
@@ -109,17 +110,36 @@ def test_impossible_rules_are_refused(fields: dict, message: str) -> None:
         Rules(**fields)
 
 
-def test_actions_are_told_in_words() -> None:
+def test_actions_are_told_in_words_and_read_back() -> None:
     turn = play(Rules(stacks=(9_500, 9_500), street=2, pot=1_000), 500, CALL)
     assert describe(CALL, turn) == "check"
     assert describe(1_500, turn) == "bet 1000"
     bet = turn.apply(1_500)
-    assert [describe(each, bet) for each in (FOLD, CALL, 3_000, 9_500)] == [
-        "fold",
-        "call 1000",
-        "raise to 2500",
-        "raise to 9000 all-in",
-    ]
+    words = ["fold", "call 1000", "raise to 2500", "raise to 9000 all-in"]
+    assert [describe(each, bet) for each in (FOLD, CALL, 3_000, 9_500)] == words
+    assert [read_action(each, bet) for each in words] == [FOLD, CALL, 3_000, 9_500]
+    short = ["f", "C", "r2500", "allin", " Raise  2500 "]
+    assert [read_action(each, bet) for each in short] == [FOLD, CALL, 3_000, 9_500, 3_000]
+    assert read_action("k", turn) == CALL
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Cannot read ''"),
+        ("jump", "Cannot read 'jump': write fold, call, raise 2000..9000, or all-in"),
+        ("raise", "say how much: write fold, call, raise 2000..9000"),
+        ("raise 1.5", "Cannot read 'raise 1.5'"),
+        ("check", "Check is not possible: there is a bet of 1000"),
+        ("raise 100", "'raise 100' is not legal: write fold, call, raise 2000..9000"),
+        ("raise 9001", "raise 2000..9000"),
+        ("call 500", "'call 500' has a number that is not the call"),
+    ],
+)
+def test_bad_words_are_refused(text: str, message: str) -> None:
+    bet = play(Rules(stacks=(9_500, 9_500), street=2, pot=1_000), 500, CALL, 1_500)
+    with pytest.raises(ValueError, match=message):
+        read_action(text, bet)
 
 
 def test_menus_raise_by_fractions_of_the_pot() -> None:
