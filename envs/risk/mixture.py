@@ -1,0 +1,64 @@
+"""Linear mixtures: worlds whose kernels are unknown averages of known ones."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenfold.envs.risk.mdp import TabularMDP, check_probabilities
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A linear mixture of known kernels.
+
+    Attributes:
+        kernels: P^i(s' | s, a), (d, S, A, S) float64.
+        theta: Unknown weights of each step, on the simplex, (H, d) float64.
+        mdp: The world that they make.
+
+    Raises:
+        ValueError: A kernel or a weight vector is no probability law, see `TabularMDP` too.
+    """
+
+    kernels: np.ndarray
+    theta: np.ndarray
+    mdp: TabularMDP
+
+    @property
+    def d(self) -> int:
+        """Number of base kernels."""
+        return len(self.kernels)
+
+
+def mixture(
+    kernels: np.ndarray, theta: np.ndarray, rewards: np.ndarray, initial: int = 0
+) -> Mixture:
+    """Build the world of base kernels and weights.
+
+    Args:
+        kernels: (d, S, A, S).
+        theta: (H, d), or (d,) with as many steps as `rewards` has.
+        rewards: (H, S, A) in [0, 1].
+        initial: The first state.
+
+    Raises:
+        ValueError: See `Mixture`.
+    """
+    theta = np.broadcast_to(theta, (len(rewards), len(kernels))).copy()
+    check_probabilities("theta", theta)
+    check_probabilities("kernels", kernels)
+    first = np.zeros(kernels.shape[1])
+    first[initial] = 1.0
+    transitions = np.einsum("hi,isat->hsat", theta, kernels)
+    return Mixture(kernels, theta, TabularMDP(transitions, rewards, first))
+
+
+def check_steps(H: int, least: int = 1) -> int:
+    """H, if it is at least `least`.
+
+    Raises:
+        ValueError: It is less.
+    """
+    if not least <= H:
+        raise ValueError(f"Bad value {H} for 'H': give at least {least} steps.")
+    return H

@@ -1,0 +1,107 @@
+"""The risk-sensitive tasks are what their definitions say."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from tenfold.envs.risk.benchmarks import BUILDERS, make_task, switching_alpha
+from tenfold.envs.risk.names import TASK_NAMES
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_every_task_is_a_mixture_of_its_kernels(name: str) -> None:
+    task = make_task(name, 0.3)
+    H, S, A, d = task.mdp.H, task.mdp.S, task.mdp.A, task.d
+    assert task.kernels.shape == (d, S, A, S)
+    assert task.theta.shape == (H, d)
+    np.testing.assert_allclose(task.kernels.sum(axis=-1), 1.0)
+    np.testing.assert_allclose(task.theta.sum(axis=-1), 1.0)
+    mixed = sum(task.theta[:, i, None, None, None] * task.kernels[i] for i in range(d))
+    np.testing.assert_allclose(task.mdp.transitions, mixed, atol=1e-15)
+
+
+def test_frozen_lake_moves_as_gymnasium_does() -> None:
+    task = make_task("icvar/FrozenLake-v0", 0.5)
+    lake = gym.make("FrozenLake-v1", map_name="4x4", is_slippery=True).unwrapped
+    for s, actions in lake.P.items():
+        for a, outcomes in actions.items():
+            law = np.zeros(16)
+            for probability, after, *_ in outcomes:
+                law[after] += probability
+            np.testing.assert_allclose(task.mdp.transitions[0, s, a], law, atol=1e-12)
+
+
+def test_the_cliff_without_wind_moves_as_gymnasium_does() -> None:
+    task = make_task("icvar/WindyCliff-v0", 0.5, columns=12, wind=0.0)
+    cliff = gym.make("CliffWalking-v1").unwrapped
+    ours = {0: 3, 1: 2, 2: 1, 3: 0}  # Gymnasium's up, right, down, left
+    for s in range(37):
+        for a, action in ours.items():
+            ((_, after, reward, _),) = cliff.P[s][a]
+            if reward == -1:  # Gymnasium sends a fall back to the start, here it is final
+                assert task.mdp.transitions[0, s, action, after] == 1.0
+
+
+def test_the_wind_blows_one_cell_down() -> None:
+    law = make_task("icvar/WindyCliff-v0", 0.5, wind=0.25).mdp.transitions[0, 13, 2]
+    assert law[14] == 0.75  # to the right along the edge
+    assert law[20] == 0.25  # into the cliff
+
+
+def test_the_queues_are_served_then_filled() -> None:
+    task = make_task("icvar/QueueBacklog-v0", 0.5, arrival=0.3, turbo=0.6)
+    law = task.mdp.transitions[0, 2 * 5 + 2, 2].reshape(5, 5)  # queue 1 at full speed
+    one = np.array([0.6 * 0.7, 0.6 * 0.3, 0.4 * 0.7, 0.4 * 0.3, 0.0])
+    two = np.array([0.0, 0.0, 0.7, 0.3, 0.0])
+    np.testing.assert_allclose(law, np.outer(one, two), atol=1e-12)
+    steady = task.mdp.transitions[0, 4 * 5 + 0, 1].reshape(5, 5)  # queue 2 is empty, 1 is full
+    np.testing.assert_allclose(steady[4], [0.7, 0.3, 0.0, 0.0, 0.0], atol=1e-12)
+
+
+def test_the_end_of_the_lower_bound_chain_is_seen_as_rarely_as_stated() -> None:
+    task = make_task("icvar/LowerBound-v0", 0.2, H=5)
+    reached = task.mdp.initial
+    for h in range(3):
+        reached = reached @ task.mdp.transitions[h, :, 0]
+    assert reached[3] == pytest.approx(0.2**3)
+    assert task.mdp.transitions[0, 3, 2, 6] == pytest.approx(0.1)  # the better action
+    assert task.mdp.transitions[0, 3, 0, 6] == pytest.approx(0.2)
+
+
+def test_the_random_mixture_is_fixed_by_its_instance() -> None:
+    first, same, other = (
+        make_task("icvar/RandomMixture-v0", 0.5, instance=i).mdp.transitions for i in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert np.abs(first - other).max() > 0.01
+
+
+def test_the_switching_alpha_grows_with_the_steps_left() -> None:
+    levels = [switching_alpha(0.05, m) for m in range(1, 8)]
+    assert levels == sorted(levels)
+    assert levels[1] == pytest.approx(0.15)  # p / (1 - 2/3)
+
+
+@pytest.mark.parametrize(
+    ("name", "alpha", "fields", "said"),
+    [
+        ("icvar/Nowhere-v0", 0.5, {}, "No task 'icvar/Nowhere-v0': choose one of"),
+        ("icvar/RiskyShortcut-v0", 0.0, {}, "Bad value 0.0 for 'alpha'"),
+        ("icvar/RiskyShortcut-v0", 0.5, {"q": 1}, "has no field 'q'; it has: H, p, safe, risky"),
+        ("icvar/RiskyShortcut-v0", 0.5, {"p": 1.5}, "'theta' at .* is no probability law"),
+        ("icvar/RiskyShortcut-v0", 0.5, {"risky": 1.2}, "is 1.2: rewards must be in"),
+        ("icvar/RiskyShortcut-v0", 0.5, {"H": 0}, "Bad value 0 for 'H'"),
+        ("icvar/RiskyShortcut-v0", 0.5, {"H": 2.5}, "Bad value 2.5 for field 'H'"),
+        ("icvar/LowerBound-v0", 0.5, {"rarity": 2.0}, "'kernels' at .* is no probability law"),
+        ("icvar/LowerBound-v0", 0.5, {"H": 1}, "give at least 2 steps"),
+        ("icvar/RandomMixture-v0", 0.5, {"concentration": 0.0}, "for 'concentration'"),
+        ("icvar/QueueBacklog-v0", 0.5, {"start": 9}, "give a length from 0 to 4"),
+    ],
+)
+def test_a_bad_task_is_refused_in_one_sentence(name, alpha, fields, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make_task(name, alpha, **fields)
+
+
+def test_every_name_has_its_builder() -> None:
+    assert tuple(BUILDERS) == TASK_NAMES
