@@ -1,0 +1,170 @@
+"""Gymnasium tasks on which caution costs some reward, for agents that learn by deep networks.
+
+`TableEnv` plays a tabular task of `benchmarks` (windy cliff, risky shortcut, slippery ice, queue
+backlog): short and dangerous beside long and safe, with an exact optimum for every risk measure to
+compare with. `CurvyRoad` is continuous: fast driving pays and now and then skids. Both run for a
+fixed number of steps that the observation tells, so they are to be played with a discount of 1.
+"""
+
+import math
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from tenfold.envs.risk.benchmarks import make_task
+
+CONTROL_NAMES = (
+    "risk/WindyCliff-v0",
+    "risk/CurvyRoad-v0",
+    "risk/RiskyShortcut-v0",
+    "risk/FrozenLake-v0",
+    "risk/QueueBacklog-v0",
+)
+
+
+class TableEnv(gym.Env[np.ndarray, np.int64]):
+    """A tabular finite-horizon world as a Gymnasium environment.
+
+    Observation: one-hot state, then one-hot step (all zero at the end), (S + H,) float32. Action:
+    Discrete(A). Reward: r_h(s, a) in [0, 1]. An episode terminates after H steps. ``info`` holds
+    the state as an int.
+
+    Args:
+        task: Name of a tabular task, such as ``icvar/WindyCliff-v0``.
+        alpha: Risk level that `icvar/LowerBound-v0` is built for; the others do not read it.
+        **fields: Fields of the task that differ from its defaults.
+
+    Raises:
+        ValueError: See `make_task`.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+
+    def __init__(self, task: str, alpha: float = 1.0, **fields: float) -> None:
+        self.mdp = make_task(task, alpha, **fields).mdp
+        size = self.mdp.S + self.mdp.H
+        self.observation_space = gym.spaces.Box(0.0, 1.0, (size,), np.float32)
+        self.action_space = gym.spaces.Discrete(self.mdp.A)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state = int(self.np_random.choice(self.mdp.S, p=self.mdp.initial))
+        self.h = 0
+        return self.observe(self.h, self.state), {"state": self.state}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        reward = float(self.mdp.rewards[self.h, self.state, action])
+        law = self.mdp.transitions[self.h, self.state, action]
+        self.state = int(self.np_random.choice(self.mdp.S, p=law))
+        self.h += 1
+        done = self.h == self.mdp.H
+        return self.observe(self.h, self.state), reward, done, False, {"state": self.state}
+
+    def observe(self, h: int, state: int) -> np.ndarray:
+        """What an agent sees in a state at step h (counted from 0), (S + H,) float32."""
+        seen = np.zeros(self.mdp.S + self.mdp.H, np.float32)
+        seen[state] = 1.0
+        if h < self.mdp.H:
+            seen[self.mdp.S + h] = 1.0
+        return seen
+
+    def observations(self) -> np.ndarray:
+        """The observations of all steps and states, (H, S, S + H): a policy's table in one call."""
+        return np.array(
+            [[self.observe(h, s) for s in range(self.mdp.S)] for h in range(self.mdp.H)]
+        )
+
+
+class CurvyRoad(gym.Env[np.ndarray, np.int64]):
+    """Drive a winding loop for a fixed time; above the speed that a curve allows the car may skid.
+
+    With position x in [0, 1) and speed v in [0, 1], actions 0 brake, 1 hold, 2 accelerate:
+
+        v <- clip(v + (-0.2, 0, 0.1)[action], 0, 1),   x <- x + 0.05 v mod 1
+        reward = v - cost * Bernoulli(p),   p = min(steepness (v - safe(x))^+, most)
+        safe(x) = 0.6 + 0.2 cos(2 pi x)
+
+    A skid costs and changes nothing else. So the movement is deterministic given the start, and the
+    iterated CVaR of a policy is the sum over its steps of v - cost min(p / alpha, 1), exactly; with
+    the defaults p / alpha decides whether full speed pays (alpha = 1) or not (alpha <= 0.3).
+
+    Observation: cos 2 pi x, sin 2 pi x, v, share of the time gone, (4,) float32. Start: x uniform,
+    v = 0. An episode terminates after T steps. ``info`` of a step holds ``skid_probability``.
+
+    Args:
+        T: Steps of an episode.
+        cost: What a skid costs.
+        steepness: Growth of the probability with the excess speed.
+        most: Largest probability.
+
+    Raises:
+        ValueError: A value out of range.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    PUSHES = (-0.2, 0.0, 0.1)
+
+    def __init__(
+        self, T: int = 40, cost: float = 2.0, steepness: float = 0.5, most: float = 0.1
+    ) -> None:
+        for name, value in (("T", T), ("cost", cost), ("steepness", steepness)):
+            if not 0.0 < value < math.inf:
+                raise ValueError(f"Bad value {value} for '{name}': give a number above 0.")
+        if not 0.0 < most <= 1.0:
+            raise ValueError(
+                f"Bad value {most} for 'most': give a probability above 0 and at most 1."
+            )
+        self.T, self.cost, self.steepness, self.most = T, cost, steepness, most
+        self.observation_space = gym.spaces.Box(
+            np.array([-1.0, -1.0, 0.0, 0.0], np.float32), np.ones(4, np.float32)
+        )
+        self.action_space = gym.spaces.Discrete(3)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.x, self.v, self.t = float(self.np_random.random()), 0.0, 0
+        return self._observation(), {"skid_probability": 0.0}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.v = min(max(self.v + self.PUSHES[int(action)], 0.0), 1.0)
+        self.x = (self.x + 0.05 * self.v) % 1.0
+        self.t += 1
+        p = self.skid_probability()
+        reward = self.v - self.cost * float(self.np_random.random() < p)
+        return self._observation(), reward, self.t >= self.T, False, {"skid_probability": p}
+
+    def skid_probability(self) -> float:
+        """At the present place and speed."""
+        safe = 0.6 + 0.2 * math.cos(2.0 * math.pi * self.x)
+        return min(self.steepness * max(self.v - safe, 0.0), self.most)
+
+    def _observation(self) -> np.ndarray:
+        angle = 2.0 * math.pi * self.x
+        seen = (math.cos(angle), math.sin(angle), self.v, self.t / self.T)
+        return np.array(seen, np.float32)
+
+
+def make_control(name: str, **fields: float) -> gym.Env[np.ndarray, np.int64]:
+    """A control task by its name.
+
+    Args:
+        name: One of `CONTROL_NAMES`.
+        **fields: Arguments of the task that differ from its defaults.
+
+    Raises:
+        ValueError: No such task or field, or a value out of range.
+    """
+    if name not in CONTROL_NAMES:
+        raise ValueError(f"No task '{name}': choose one of {', '.join(CONTROL_NAMES)}.")
+    if name != "risk/CurvyRoad-v0":
+        return TableEnv(name.replace("risk/", "icvar/"), **fields)
+    known = ("T", "cost", "steepness", "most")
+    for field in fields:
+        if field not in known:
+            raise ValueError(f"Task '{name}' has no field '{field}'; it has: {', '.join(known)}.")
+    return CurvyRoad(**fields)  # type: ignore[arg-type]
