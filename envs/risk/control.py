@@ -13,14 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from tenfold.envs.risk.benchmarks import make_task
-
-CONTROL_NAMES = (
-    "risk/WindyCliff-v0",
-    "risk/CurvyRoad-v0",
-    "risk/RiskyShortcut-v0",
-    "risk/FrozenLake-v0",
-    "risk/QueueBacklog-v0",
-)
+from tenfold.envs.risk.control_names import CONTROL_NAMES
 
 
 class TableEnv(gym.Env[np.ndarray, np.int64]):

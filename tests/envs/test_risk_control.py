@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tenfold.envs.risk.control import CONTROL_NAMES, CurvyRoad, TableEnv, make_control
+from tenfold.envs.risk.control import CurvyRoad, TableEnv, make_control
+from tenfold.envs.risk.control_names import CONTROL_NAMES
 
 
 @pytest.mark.parametrize("name", CONTROL_NAMES)

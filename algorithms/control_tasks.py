@@ -1,0 +1,12 @@
+"""The control tasks of `envs/risk` as tasks of RLlib's algorithms."""
+
+from ray.tune.registry import register_env
+
+from tenfold.envs.risk.control import make_control
+from tenfold.envs.risk.control_names import CONTROL_NAMES
+
+
+def register_control_tasks() -> None:
+    """Make every control task's name a valid `AlgorithmConfig.environment` of this process."""
+    for name in CONTROL_NAMES:
+        register_env(name, lambda env_config, name=name: make_control(name, **env_config))
