@@ -1,0 +1,156 @@
+"""Solve a spot: iterate until it is good enough, then say what to do at the root.
+
+spot = read_spot("AsKd7h2c3d", 1_000, "9500", ["22+,A2s+,KTo+", "random"], 100)
+solution = solve(Subgame(spot, parse_menu("0.5,1,allin").raises), "dcfr", 500)
+solution.strategy  # (A, 1326)
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.algorithms.rl_cfr.solver import Solver
+from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.envs.poker.cards import HAND_COUNT, format_cards, format_hand
+from tenfold.envs.poker.spot import deals
+from tenfold.envs.poker.words import describe
+
+Progress = Callable[[int, float, float], None]
+"""Called with iterations done, exploitability in chips, and seconds."""
+
+CHECK_EVERY = 25
+"""Iterations between looks at the exploitability, which costs about two."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solved spot says.
+
+    Attributes:
+        subgame: What was solved.
+        solver: Its average strategies, at every node.
+        iterations: How many were run.
+        seconds: Time that they took, looks at the exploitability included.
+        actions: Actions at the root, in words.
+        strategy: (A, 1326) their average probabilities by hand; 0 for hands out of range.
+        ev: (2, 1326) chips that each hand wins from here on, the pot included.
+        equity: (2, 1326) chance to win if nobody bets, ties half.
+        value: Expected chips of each player; they sum to the pot.
+        exploitability: Mean gain of the two best answers, in chips.
+    """
+
+    subgame: Subgame
+    solver: Solver
+    iterations: int
+    seconds: float
+    actions: list[str]
+    strategy: NDArray[np.float64]
+    ev: NDArray[np.float64]
+    equity: NDArray[np.float64]
+    value: tuple[float, float]
+    exploitability: float
+
+    @property
+    def percent(self) -> float:
+        """Exploitability in per cent of the pot."""
+        return 100.0 * self.exploitability / self.subgame.spot.rules.pot
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """(A,): how often each action is taken at the root over all dealable hands."""
+        weights = deals(self.subgame.spot.ranges)[self._player]
+        return self.strategy @ weights / weights.sum()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text; hands that cannot be dealt are left out."""
+        spot, player = self.subgame.spot, self._player
+        weights = deals(spot.ranges)
+        hands = {
+            format_hand(hand): {
+                "strategy": _rounded(self.strategy[:, hand]),
+                "ev": round(float(self.ev[player, hand]), 3),
+                "equity": round(float(self.equity[player, hand]), 5),
+                "weight": float(spot.ranges[player, hand]),
+            }
+            for hand in range(HAND_COUNT)
+            if weights[player, hand] > 0
+        }
+        return {
+            "board": format_cards(spot.board),
+            "pot": spot.rules.pot,
+            "stacks": list(spot.rules.stacks),
+            "variant": self.solver.variant,
+            "iterations": self.iterations,
+            "seconds": round(self.seconds, 3),
+            "exploitability": {"chips": self.exploitability, "percent_of_pot": self.percent},
+            "ev": list(self.value),
+            "player": player,
+            "actions": self.actions,
+            "frequencies": _rounded(self.frequencies()),
+            "hands": hands,
+        }
+
+    @property
+    def _player(self) -> int:
+        return self.subgame.states[0].player
+
+
+def solve(
+    subgame: Subgame,
+    variant: str,
+    iterations: int,
+    target: float = 0.0,
+    progress: Progress | None = None,
+) -> Solution:
+    """Run CFR on a subgame.
+
+    Args:
+        subgame: The spot and its bet tree.
+        variant: One of `VARIANTS`.
+        iterations: At most this many.
+        target: Stop once the exploitability is at most this many per cent of the pot.
+        progress: Told at every look at the exploitability.
+
+    Raises:
+        ValueError: There are no iterations, or the target is negative, or the variant is unknown.
+    """
+    if iterations < 1:
+        raise ValueError(f"{iterations} iterations solve nothing: give at least 1.")
+    if not target >= 0:
+        raise ValueError(f"Target {target} is no share of the pot: give 0 or more per cent.")
+    solver = Solver(subgame.game, variant)
+    begin = time.perf_counter()
+    look = CHECK_EVERY if target > 0 or progress else iterations
+    while True:
+        solver.iterate(min(look, iterations - solver.iteration))
+        values = solver.values()
+        seconds = time.perf_counter() - begin
+        if progress:
+            progress(solver.iteration, values.exploitability, seconds)
+        reached = 100.0 * values.exploitability <= target * subgame.spot.rules.pot
+        if solver.iteration == iterations or reached:
+            break
+    spot = subgame.spot
+    free = deals((spot.ranges > 0) * 1.0) > 0
+    weights = np.where(free, deals(spot.ranges) / np.where(spot.ranges > 0, spot.ranges, 1.0), 1.0)
+    state = subgame.states[0]
+    inside = spot.ranges[state.player] > 0
+    return Solution(
+        subgame=subgame,
+        solver=solver,
+        iterations=solver.iteration,
+        seconds=seconds,
+        actions=[describe(move, state) for move in subgame.moves[0]],
+        strategy=subgame.spread(solver.strategy(0)) * inside,
+        ev=np.where(free, subgame.spread(values.hands) / weights, 0.0),
+        equity=np.where(free, subgame.equities(), 0.0),
+        value=values.players,
+        exploitability=values.exploitability,
+    )
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    return [round(float(each), 5) for each in values]

@@ -1,0 +1,235 @@
+"""Subgames of hold'em: from a spot and a menu of bets to a public tree over private hands."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tenfold.algorithms.rl_cfr.game import Game, LeafEvaluator
+from tenfold.algorithms.rl_cfr.tree import (
+    CHANCE,
+    DECISION,
+    FOLD,
+    LEAF,
+    MATRIX,
+    SHOWDOWN,
+    TreeBuilder,
+)
+from tenfold.envs.poker.cards import CARDS, HAND_COUNT, HANDS, live_hands
+from tenfold.envs.poker.isomorphism import HAND_MAPS, next_cards, symmetries
+from tenfold.envs.poker.rules import CALL, BettingState, start
+from tenfold.envs.poker.rules import FOLD as FOLD_ACTION
+from tenfold.envs.poker.spot import BOARD_CARDS, Spot, deals
+from tenfold.envs.poker.strength import board_order, board_ranks
+
+Raises = Callable[[BettingState], Sequence[int]]
+"""The raises that the tree offers at a decision, such as `Menu.raises`: any bet tree at all."""
+
+
+class Subgame:
+    """A spot with its bet tree, ready for a `Solver`.
+
+    Args:
+        spot: Board, stacks, pot and ranges; flop, turn or river.
+        raises: Legal raises at each decision; fold and call are always there.
+        max_raises: At most this many bets and raises on a street; None sets no limit.
+        leaf: If given, the tree ends where the next card would come, and this values those states
+            (in the order of `leaf_states`). All-in calls still go to the showdown.
+        isomorphism: Whether next cards that differ by a renaming of suits are solved once.
+        dtype: Precision of the solver, np.float32 or np.float64.
+
+    Attributes:
+        game: What the solver takes. Values are chips won since the spot.
+        hands: (H,) hands of the tree: those that the board leaves and a range holds.
+        states: Node -> betting state of each decision.
+        moves: Node -> actions of each decision in the order of its children.
+        leaf_states: Betting state of each leaf.
+
+    Raises:
+        ValueError: The spot is preflop, or the raises are not legal.
+    """
+
+    def __init__(
+        self,
+        spot: Spot,
+        raises: Raises,
+        max_raises: int | None = None,
+        leaf: LeafEvaluator | None = None,
+        isomorphism: bool = True,
+        dtype: type[np.floating] = np.float32,
+    ) -> None:
+        if len(spot.board) < BOARD_CARDS[1]:
+            raise ValueError("Subgames start on the flop or later: give a board of 3 to 5 cards.")
+        self.spot, self.dtype = spot, dtype
+        live = live_hands(spot.board) & (spot.ranges > 0).any(axis=0)
+        self.hands: NDArray[np.int64] = np.flatnonzero(live)
+        if len(spot.board) == BOARD_CARDS[3]:  # in the order of strength the walk reads in a line
+            self.hands = self.hands[np.argsort(board_ranks(spot.board)[self.hands], kind="stable")]
+        self._place = np.full(HAND_COUNT, -1, np.int32)
+        self._place[self.hands] = np.arange(len(self.hands))
+        self.states: dict[int, BettingState] = {}
+        self.moves: dict[int, list[int]] = {}
+        self.leaf_states: list[BettingState] = []
+        self._raises, self._max_raises = raises, max_raises
+        self._limited, self._isomorphism = leaf is not None, isomorphism
+        self._builder = TreeBuilder(HANDS[self.hands].astype(np.int32))
+        self._tables: dict[tuple[int, ...], int] = {}
+        self._equity = -1
+        self._add(start(spot.rules), spot.board, 1.0, 0, -1, 0)
+        ranges = spot.ranges[:, self.hands]
+        mass = float(deals(spot.ranges)[0].sum())
+        self.game = Game(self._builder.build(dtype), ranges, mass, float(spot.rules.pot), leaf)
+
+    def spread(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., H) values by hand of the tree -> (..., 1326), 0 for hands that are not in it."""
+        out = np.zeros((*values.shape[:-1], HAND_COUNT))
+        out[..., self.hands] = values
+        return out
+
+    def equities(self) -> NDArray[np.float64]:
+        """(2, 1326): chance to win, ties half, when all cards are dealt and nobody bets.
+
+        Against the other player's range; 0 for hands that are not in the tree.
+        """
+        signs = self._signs()
+        ranges = self.spot.ranges[:, self.hands]
+        blocked = (HANDS[self.hands][:, None, :, None] == HANDS[self.hands][None, :, None, :]).any(
+            axis=(2, 3)
+        )
+        free = np.maximum((~blocked) @ ranges[::-1].T, 1e-30).T  # (2, H)
+        return self.spread(0.5 + 0.5 * (signs @ ranges[::-1].T).T / free)
+
+    def _add(
+        self,
+        state: BettingState,
+        board: tuple[int, ...],
+        chance: float,
+        raised: int,
+        parent: int,
+        action: int,
+        renamings: Sequence[NDArray[np.int32]] = (),
+    ) -> None:
+        """Add the node of a state and all below it.
+
+        Args:
+            state: The betting.
+            board: Cards that are out.
+            chance: Of the cards since the root, given both hands.
+            raised: Bets and raises on this street so far.
+            parent: Its parent's node.
+            action: Its place below the parent.
+            renamings: Of the card that led here, see `PublicTree.members`.
+        """
+        builder = self._builder
+        if state.over:
+            base = [chance * payoff for payoff in state.payoffs()]
+            swing = 0.0 if state.folded is not None else chance * state.pot / 2
+            kind = FOLD if state.folded is not None else SHOWDOWN
+            matrix = (-1, -1)
+            if kind == SHOWDOWN and len(board) < BOARD_CARDS[3]:
+                kind, matrix = MATRIX, (self._all_in(),) * 2
+            table = self._table(board)
+            builder.add(kind, parent, action, -1, 0, table, base, swing, matrix, renamings)
+            return
+        if len(board) < BOARD_CARDS[state.street]:
+            if self._limited:
+                self.leaf_states.append(state)
+                builder.add(LEAF, parent, action, renamings=renamings)
+            else:
+                node = builder.add(CHANCE, parent, action, renamings=renamings)
+                self._deal(state, board, chance, node)
+            return
+        moves = self._moves(state, raised)
+        node = builder.add(DECISION, parent, action, state.player, len(moves), renamings=renamings)
+        self.states[node], self.moves[node] = state, moves
+        for place, move in enumerate(moves):
+            self._add(state.apply(move), board, chance, raised + (move > CALL), node, place)
+
+    def _deal(self, state: BettingState, board: tuple[int, ...], chance: float, node: int) -> None:
+        """Add the next cards below a chance node, each class of like cards once."""
+        share = chance / (CARDS - len(board) - 4)
+        symmetric = symmetries(board, *self.spot.ranges) if self._isomorphism else [0]
+        if board != self.spot.board:
+            # A renaming must keep the cards since the root one by one: only the root's classes do.
+            symmetric = [0]
+        for place, (card, members) in enumerate(next_cards(board, symmetric).items()):
+            images = [self._place[HAND_MAPS[p, self.hands]] for _, p in members]
+            renamings = images if len(members) > 1 else []
+            self._add(state, (*board, card), share, 0, node, place, renamings)
+
+    def _moves(self, state: BettingState, raised: int) -> list[int]:
+        stop = self._max_raises is not None and raised >= self._max_raises
+        raises = [] if stop else list(self._raises(state))
+        for each in raises:
+            if each <= CALL or not state.is_legal(each):
+                raise ValueError(f"The bet tree offers {each}, which is no legal raise.")
+        return [*([FOLD_ACTION] if state.to_call else []), CALL, *raises]
+
+    def _table(self, board: tuple[int, ...]) -> int:
+        """The place of a board among the tables."""
+        if board not in self._tables:
+            if len(board) == BOARD_CARDS[3]:
+                order, groups = board_order(board)
+                kept = self._place[order] >= 0
+                bounds = np.append(0, np.cumsum(kept))[groups]
+                order, groups = self._place[order[kept]], np.unique(bounds).astype(np.int32)
+            else:
+                order = self._place[self.hands[live_hands(board)[self.hands]]]
+                groups = np.zeros(1, np.int32)
+            self._tables[board] = self._builder.add_table(order, groups)
+        return self._tables[board]
+
+    def _all_in(self) -> int:
+        """The place of the all-in matrix; the run-outs are counted once for a spot."""
+        if self._equity < 0:
+            self._equity = self._builder.add_matrix(self._signs())
+        return self._equity
+
+    def _signs(self) -> NDArray[np.float32]:
+        return all_in_signs(tuple(sorted(self.spot.board)))[np.ix_(self.hands, self.hands)]
+
+
+@lru_cache(maxsize=8)
+def all_in_signs(board: tuple[int, ...]) -> NDArray[np.float32]:
+    """Chance to win minus chance to lose of each hand against each other over all run-outs.
+
+    Args:
+        board: 3 to 5 cards in ascending order.
+
+    Returns:
+        (1326, 1326) float32, read-only; 0 where the hands cannot be dealt together.
+    """
+    total = np.zeros((HAND_COUNT, HAND_COUNT), np.float32)
+    run_outs = [board]
+    for missing in range(BOARD_CARDS[3] - len(board)):
+        known = len(board) + missing
+        run_outs = [
+            (*each, card)
+            for each in run_outs
+            for card in range(each[-1] + 1 if missing else 0, CARDS)
+            if card not in each[:known]
+        ]
+    for each in run_outs:
+        _add_signs(total, board_ranks(each), HANDS)
+    unseen = CARDS - len(board) - 4
+    total /= {0: 1, 1: unseen, 2: unseen * (unseen - 1) // 2}[BOARD_CARDS[3] - len(board)]
+    total.setflags(write=False)
+    return total
+
+
+@njit(cache=True)
+def _add_signs(total, ranks, hands):
+    """Add who wins on one full board; hands that share a card or are blocked stay as they are."""
+    for first in range(len(ranks)):
+        if ranks[first] < 0:
+            continue
+        a, b = hands[first]
+        for second in range(first):
+            c, d = hands[second]
+            if ranks[second] < 0 or a in (c, d) or b in (c, d):
+                continue
+            sign = np.sign(ranks[first] - ranks[second])
+            total[first, second] += sign
+            total[second, first] -= sign
