@@ -1,0 +1,42 @@
+"""Iterated CVaR with a quantile critic: the deep counterpart of `icvar` (arXiv:2307.02842).
+
+Q(s, a) = CVaR_alpha of r + gamma max_a' Q(s', a') over what one step may bring. The critic learns
+the quantiles of that one-step law, so risk is taken at every step and not over the whole return.
+alpha = 1 is the risk-neutral agent of the same code.
+"""
+
+from tenfold.envs.risk.control_names import CONTROL_NAMES
+from tenfold.platform.registry import Method
+
+METHOD = Method(
+    name="icvar_deep",
+    title="Iterated CVaR with a quantile critic (DQN)",
+    paper="2307.02842",
+    trainable="tenfold.algorithms.icvar_deep.algorithm:ICVaRDeep",
+    config="tenfold.algorithms.icvar_deep.config:ICVaRDeepConfig",
+    tasks=CONTROL_NAMES,
+    metric="env_runners/episode_return_mean",
+    mode="max",
+    metrics=(
+        "env_runners/episode_return_mean",
+        "env_runners/episode_return_min",
+        "learners/default_policy/qf_loss",
+        "learners/default_policy/qf_mean",
+        "learners/default_policy/alpha",
+    ),
+    step_metric="num_env_steps_sampled_lifetime",
+    step_unit="env steps",
+    stop={"num_env_steps_sampled_lifetime": 20_000},
+    variants={
+        "icvar_deep": {},
+        "annealed": {"alpha": [[0, 1.0], [8_000, 0.25]]},
+        "risk_neutral": {"alpha": 1.0},
+    },
+    spaces="tenfold.tune_spaces.icvar_deep:SPACES",
+    smoke={
+        "train_batch_size_per_learner": 16,
+        "num_steps_sampled_before_learning_starts": 32,
+        "min_sample_timesteps_per_iteration": 64,
+        "model_config.fcnet_hiddens": [8],
+    },
+)

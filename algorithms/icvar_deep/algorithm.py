@@ -1,0 +1,77 @@
+"""The critic of iterated CVaR and what it learns.
+
+    Y(s, a) = r + gamma V(s'),     V(s') = max_a' Q(s', a'),     Q(s, a) = CVaR_alpha(Y(s, a))
+
+The next state's law is reduced to the number V(s') before it is a target, so the only randomness of
+a target is that of one step, and the N quantiles of (s, a) estimate the law of Y(s, a). (QR-DQN
+backs up all quantiles of s' instead and so learns the law of the return.)
+"""
+
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.dqn import DQNConfig
+from ray.rllib.core.columns import Columns
+from ray.rllib.utils.annotations import override
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ray.rllib.utils.schedules.scheduler import Scheduler
+
+from tenfold.algorithms.quantile_critic import (
+    NEXT_QUANTILES,
+    NEXT_VALUES,
+    QuantileLearner,
+    QuantileModule,
+    at_actions,
+    risk_of_quantiles,
+)
+from tenfold.algorithms.seeded_replay import SeededDQN
+from tenfold.envs.risk.measures import CVaR
+
+
+class ICVaRModule(QuantileModule):
+    """Actions are worth the CVaR of their quantiles, at the level in the buffer `alpha`.
+
+    The level is part of the weights: it comes to the runners with them, and into checkpoints.
+    """
+
+    @override(QuantileModule)
+    def setup(self) -> None:
+        super().setup()
+        self.register_buffer("alpha", torch.tensor(1.0, dtype=torch.float64))
+
+    @override(QuantileModule)
+    def action_values(self, quantiles: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
+        return risk_of_quantiles(quantiles, CVaR(float(self.alpha)))
+
+
+class ICVaRLearner(QuantileLearner):
+    """Sets the risk level by its schedule, and backs up single values."""
+
+    @override(QuantileLearner)
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        super().before_gradient_based_update(timesteps=timesteps)
+        steps = timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
+        for module_id, module in self.module._rl_modules.items():
+            config = self.config.get_config_for_module(module_id)
+            schedule = Scheduler(fixed_value_or_schedule=config.alpha, framework="torch")
+            schedule.update(steps)
+            alpha = float(schedule.get_current_value())
+            module.unwrapped().alpha.fill_(alpha)
+            self.metrics.log_value((module_id, "alpha"), alpha, window=1)
+
+    @override(QuantileLearner)
+    def targets(
+        self, config: DQNConfig, batch: dict[str, Any], fwd_out: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """r + gamma V(s'), (B, 1)."""
+        module = self.module[next(iter(self.module.keys()))].unwrapped()
+        best = fwd_out[NEXT_VALUES].argmax(dim=-1)
+        after = at_actions(fwd_out[NEXT_QUANTILES], best)  # (B, N)
+        value = risk_of_quantiles(after, CVaR(float(module.alpha)))
+        going_on = 1.0 - batch[Columns.TERMINATEDS].float()
+        targets = batch[Columns.REWARDS] + config.gamma * going_on * value
+        return targets[:, None]
+
+
+class ICVaRDeep(SeededDQN):
+    """DQN with the critic of iterated CVaR."""
