@@ -29,7 +29,7 @@ METHOD = Method(
     stop={"num_env_steps_sampled_lifetime": 20_000},
     variants={
         "icvar_deep": {},
-        "annealed": {"alpha": [[0, 1.0], [8_000, 0.25]]},
+        "annealed": {"anneal_steps": 8_000},
         "risk_neutral": {"alpha": 1.0},
     },
     spaces="tenfold.tune_spaces.icvar_deep:SPACES",

@@ -14,7 +14,6 @@ from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.core.columns import Columns
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
-from ray.rllib.utils.schedules.scheduler import Scheduler
 
 from tenfold.algorithms.quantile_critic import (
     NEXT_QUANTILES,
@@ -45,7 +44,7 @@ class ICVaRModule(QuantileModule):
 
 
 class ICVaRLearner(QuantileLearner):
-    """Sets the risk level by its schedule, and backs up single values."""
+    """Sets the risk level of the moment, and backs up single values."""
 
     @override(QuantileLearner)
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
@@ -53,9 +52,7 @@ class ICVaRLearner(QuantileLearner):
         steps = timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
         for module_id, module in self.module._rl_modules.items():
             config = self.config.get_config_for_module(module_id)
-            schedule = Scheduler(fixed_value_or_schedule=config.alpha, framework="torch")
-            schedule.update(steps)
-            alpha = float(schedule.get_current_value())
+            alpha = config.level(steps)
             module.unwrapped().alpha.fill_(alpha)
             self.metrics.log_value((module_id, "alpha"), alpha, window=1)
 

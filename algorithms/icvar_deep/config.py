@@ -19,8 +19,9 @@ class ICVaRDeepConfig(QuantileConfig):
     """Q(s, a) = CVaR_alpha(r + gamma max_a' Q(s', a')) by quantile regression.
 
     Attributes:
-        alpha: Risk level in (0, 1], or a schedule [[env step, level], ...] that is linear between
-            its points, such as [[0, 1.0], [8000, 0.25]]: learn the task first, then caution.
+        alpha: Risk level in (0, 1]; 1 is risk-neutral.
+        anneal_steps: Environment steps over which the level falls linearly from 1 to `alpha`: learn
+            the task first, then caution. 0 starts with `alpha`.
         double_q: The online network chooses the next action, the target network says its worth.
 
     Everything else: `QuantileConfig`, and RLlib's `DQNConfig`.
@@ -28,7 +29,8 @@ class ICVaRDeepConfig(QuantileConfig):
 
     def __init__(self) -> None:
         super().__init__(algo_class=ICVaRDeep)
-        self.alpha: float | list[list[float]] = 0.25
+        self.alpha = 0.25
+        self.anneal_steps = 0
 
     def validate(self) -> None:
         """Refuse what cannot run.
@@ -37,17 +39,17 @@ class ICVaRDeepConfig(QuantileConfig):
             ValueError: A bad value, with what would be right.
         """
         super().validate()
-        if isinstance(self.alpha, int | float):
-            check_alpha(self.alpha)
-        else:
-            steps = [point[0] for point in self.alpha]
-            if steps[:1] != [0] or len(steps) < 2 or steps != sorted(set(steps)):
-                raise ValueError(
-                    f"Bad value {self.alpha} for 'alpha': a schedule is a list of at least two "
-                    "pairs [env step, level] with growing steps, the first at step 0."
-                )
-            for _, level in self.alpha:
-                check_alpha(level)
+        check_alpha(self.alpha)
+        if not isinstance(self.anneal_steps, int) or self.anneal_steps < 0:
+            raise ValueError(
+                f"Bad value {self.anneal_steps!r} for 'anneal_steps': give a whole number of steps."
+            )
+
+    def level(self, steps: int) -> float:
+        """The risk level after some environment steps."""
+        if steps >= self.anneal_steps:
+            return self.alpha
+        return 1.0 + (self.alpha - 1.0) * steps / self.anneal_steps
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         return RLModuleSpec(module_class=ICVaRModule, model_config=self.model_config)

@@ -55,8 +55,8 @@ def test_a_table_of_quantiles_learns_the_exact_optimum(alpha: float) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_targets_take_the_risk_of_one_step_and_the_level_follows_its_schedule() -> None:
-    agent = ICVaRDeep(config(alpha=[[0, 1.0], [192, 0.5]]))
+def test_targets_take_the_risk_of_one_step_and_the_level_is_annealed() -> None:
+    agent = ICVaRDeep(config(alpha=0.5, anneal_steps=192))
     levels = []
     for _ in range(3):
         result = agent.train()
@@ -83,8 +83,8 @@ def test_targets_take_the_risk_of_one_step_and_the_level_follows_its_schedule() 
     ("values", "said"),
     [
         ({"alpha": 0.0}, "Bad value 0.0 for 'alpha'"),
-        ({"alpha": [[0, 1.0], [100, 1.5]]}, "Bad value 1.5 for 'alpha'"),
-        ({"alpha": [[10, 1.0], [100, 0.5]]}, "for 'alpha': a schedule is"),
+        ({"alpha": 1.5}, "Bad value 1.5 for 'alpha'"),
+        ({"anneal_steps": -1}, "Bad value -1 for 'anneal_steps'"),
         ({"num_atoms": 1}, "Bad value 1 for 'num_atoms'"),
         ({"kappa": -1.0}, "Bad value -1.0 for 'kappa'"),
         ({"n_step": 3, "rollout_fragment_length": 3}, "Bad value 3 for 'n_step'"),
