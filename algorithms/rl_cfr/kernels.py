@@ -35,17 +35,21 @@ class Buffers(NamedTuple):
 
     Attributes:
         reach: (D, H) the opponent's reach.
+        own: (D, H) the probability that the player's own actions lead here, by hand.
         value: (D, H) counterfactual values of the player that the walk is for.
         sigma: (D, A, H) the strategy of the decision on each level.
         level: (D,) the row of `reach` that holds on each level.
+        own_level: (D,) the same of `own`.
         card_sum: (2, 52) float64, reach by card: all hands, and the weaker ones so far.
         leaf_values: (leaves, H) what the leaf evaluator said, for the walk's player.
     """
 
     reach: Array
+    own: Array
     value: Array
     sigma: Array
     level: NDArray[np.int32]
+    own_level: NDArray[np.int32]
     card_sum: NDArray[np.float64]
     leaf_values: Array
 
@@ -55,9 +59,11 @@ def make_buffers(tree: PublicTree) -> Buffers:
     levels, hands, dtype = int(tree.depth.max()) + 1, tree.hands, tree.swing.dtype
     return Buffers(
         reach=np.zeros((levels, hands), dtype),
+        own=np.ones((levels, hands), dtype),
         value=np.zeros((levels, hands), dtype),
         sigma=np.zeros((levels, max(int(tree.actions.max()), 1), hands), dtype),
         level=np.zeros(levels, np.int32),
+        own_level=np.zeros(levels, np.int32),
         card_sum=np.zeros((2, DECK)),
         leaf_values=np.zeros((tree.leaves, hands), dtype),
     )
@@ -174,21 +180,21 @@ def match(sigma, mass, count, norm):
 
 
 @inlined
-def _enter(tree, node, player, buffers):
-    """Set the opponent's reach of a node: a row of the buffer, named by its level."""
+def _enter(tree, node, player, reach, level, buffers):
+    """Set the reach of those who are not `player` at a node: a row of `reach`, named by `level`."""
     depth, above = tree.depth[node], tree.parent[node]
     if above < 0:
-        buffers.level[0] = 0
+        level[0] = 0
     elif tree.kind[above] == DECISION and tree.player[above] != player:
-        source = buffers.reach[buffers.level[depth - 1]]
-        sigma, reach = buffers.sigma[depth - 1, tree.action[node]], buffers.reach[depth]
-        tiny = reach.dtype.type(TINY)
-        for hand in range(len(reach)):
+        source, into = reach[level[depth - 1]], reach[depth]
+        sigma = buffers.sigma[depth - 1, tree.action[node]]
+        tiny, zero = reach.dtype.type(TINY), reach.dtype.type(0)
+        for hand in range(len(into)):
             product = source[hand] * sigma[hand]
-            reach[hand] = product if product > tiny else reach.dtype.type(0)
-        buffers.level[depth] = depth
+            into[hand] = product if product > tiny else zero
+        level[depth] = depth
     else:
-        buffers.level[depth] = buffers.level[depth - 1]
+        level[depth] = level[depth - 1]
 
 
 @inlined
@@ -220,7 +226,7 @@ def _pass_chance(tree, node, buffers):
 
 @compiled
 def update(tree, player, ranges, regrets, forecast, sums, weights, predictive, buffers):
-    """One player's traversal: new regrets of the player, the opponent's strategy into its average.
+    """One player's traversal: its strategy into its average, then its new regrets.
 
     Args:
         tree: `PublicTree`.
@@ -245,7 +251,8 @@ def update(tree, player, ranges, regrets, forecast, sums, weights, predictive, b
         own = tree.player[node] == player
         decision = tree.kind[node] == DECISION
         if event >= 0:
-            _enter(tree, node, player, buffers)
+            _enter(tree, node, player, buffers.reach, buffers.level, buffers)
+            _enter(tree, node, 1 - player, buffers.own, buffers.own_level, buffers)
             reach = buffers.reach[buffers.level[depth]]
             if not decision:
                 _close(tree, node, player, reach, buffers)
@@ -256,16 +263,15 @@ def update(tree, player, ranges, regrets, forecast, sums, weights, predictive, b
             else:
                 match(sigma, regrets[row : row + count], count, value)
             value[:] = zero
+            if not own:
+                continue
+            reach = buffers.own[buffers.own_level[depth]]
             for a in range(count):
-                if own:
-                    total = regrets[row + a]
-                    for hand in range(len(total)):
-                        r = total[hand]
-                        total[hand] = r * (keep_positive if r > zero else keep_negative)
-                else:
-                    average = sums[row + a]
-                    for hand in range(len(average)):
-                        average[hand] += weight * reach[hand] * sigma[a, hand]
+                total, average = regrets[row + a], sums[row + a]
+                for hand in range(len(total)):
+                    r = total[hand]
+                    total[hand] = r * (keep_positive if r > zero else keep_negative)
+                    average[hand] += weight * reach[hand] * sigma[a, hand]
             continue
         if decision and own:
             for a in range(count):
@@ -329,7 +335,7 @@ def evaluate(tree, player, ranges, sums, best, buffers):
         depth, above = tree.depth[node], tree.parent[node]
         value, count = buffers.value[depth], tree.actions[node]
         if event >= 0:
-            _enter(tree, node, player, buffers)
+            _enter(tree, node, player, buffers.reach, buffers.level, buffers)
             reach = buffers.reach[buffers.level[depth]]
             if tree.kind[node] != DECISION:
                 _close(tree, node, player, reach, buffers)
@@ -372,7 +378,7 @@ def leaf_reaches(tree, player, ranges, mass, out, buffers):
         if event < 0:
             continue
         depth = tree.depth[event]
-        _enter(tree, event, 1 - player, buffers)
+        _enter(tree, event, 1 - player, buffers.reach, buffers.level, buffers)
         reach = buffers.reach[buffers.level[depth]]
         if tree.kind[event] == LEAF:
             _copy(reach, out[tree.row[event]])

@@ -23,11 +23,14 @@ class SmallGame:
     """The public tree of a game of OpenSpiel.
 
     Args:
-        game: Two players, zero-sum, perfect recall.
+        game: Two players, zero-sum, perfect recall; see the module.
 
     Attributes:
         game: What a `Solver` takes; payoffs carry the chance of the deal, so its mass is 1.
         infosets: Information state -> (node, hand, legal actions).
+
+    Raises:
+        ValueError: The game is no such game.
     """
 
     def __init__(self, game: "pyspiel.Game") -> None:
@@ -99,6 +102,8 @@ class SolverPolicy(Policy):
 def _deal(game: "pyspiel.Game") -> tuple[States, dict[tuple[int, int], float]]:
     states, chances = {}, {}
     root = game.new_initial_state()
+    if not root.is_chance_node():
+        raise ValueError("The game does not deal one private card to each player.")
     for h0, p0 in root.chance_outcomes():
         after = root.child(h0)
         if not after.is_chance_node():

@@ -134,7 +134,7 @@ def solve(
         if solver.iteration == iterations or reached:
             break
     spot = subgame.spot
-    free = deals((spot.ranges > 0) * 1.0) > 0
+    free = deals((spot.ranges > 0).astype(np.float64)) > 0
     weights = np.where(free, deals(spot.ranges) / np.where(spot.ranges > 0, spot.ranges, 1.0), 1.0)
     state = subgame.states[0]
     inside = spot.ranges[state.player] > 0

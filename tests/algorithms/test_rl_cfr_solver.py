@@ -1,0 +1,269 @@
+"""The solver: known values, OpenSpiel's exploitability, brute force, both backends."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pyspiel
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from open_spiel.python.algorithms.exploitability import exploitability
+
+from tenfold.algorithms.rl_cfr import kernels
+from tenfold.algorithms.rl_cfr.batch import BatchSolver
+from tenfold.algorithms.rl_cfr.openspiel import SmallGame
+from tenfold.algorithms.rl_cfr.solve import Solution, solve
+from tenfold.algorithms.rl_cfr.solver import Solver
+from tenfold.algorithms.rl_cfr.subgame import Subgame, all_in_signs
+from tenfold.algorithms.rl_cfr.variants import VARIANTS
+from tenfold.envs.poker.cards import HANDS, hand_index, parse_cards
+from tenfold.envs.poker.isomorphism import next_cards, symmetries
+from tenfold.envs.poker.rules import BettingState
+from tenfold.envs.poker.sizes import parse_menu
+from tenfold.envs.poker.spot import Spot, deals, random_spot, read_spot
+from tenfold.envs.poker.strength import board_order, board_ranks
+
+TOY = (
+    "universal_poker(betting=nolimit,numPlayers=2,numRounds=2,blind=1 1,firstPlayer=1 1,"
+    "numSuits=2,numRanks=3,numHoleCards=1,numBoardCards=0 1,stack={0} {0},"
+    "bettingAbstraction=fullgame)"
+)
+LEDUC_VALUE = -0.0856  # of the first player: Southey et al. 2005
+FEW = "AA,KQs,T9s,77,54s,A2o:0.5"
+OTHER = "KK,QQ:0.25,JTs,A9s,87s,33"
+
+
+@lru_cache
+def small(name: str) -> SmallGame:
+    return SmallGame(pyspiel.load_game(name))
+
+
+def river(board: str = "AsKd7h2c3d", first: str = FEW, second: str = OTHER) -> Spot:
+    return read_spot(board, 1_000, "3000,2500", [first, second], 100)
+
+
+def pairs(spot: Spot) -> NDArray[np.bool_]:
+    """(1326, 1326): hands that can be dealt together."""
+    holds = (HANDS[:, :, None] == np.arange(52)).any(axis=1).astype(int)
+    return holds @ holds.T == 0
+
+
+@pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker", TOY.format(4)])
+@pytest.mark.parametrize("iterations", [1, 40])
+def test_exploitability_is_openspiels(name: str, iterations: int) -> None:
+    game = small(name)
+    solver = Solver(game.game, "cfr+")
+    solver.iterate(iterations)
+    theirs = exploitability(pyspiel.load_game(name), game.policy(solver))
+    assert solver.values().exploitability == pytest.approx(theirs, abs=1e-6)
+
+
+def test_kuhns_value() -> None:
+    solver = Solver(small("kuhn_poker").game, "pcfr+")
+    solver.iterate(2_000)
+    values = solver.values()
+    assert values.exploitability < 1e-7
+    assert values.players[0] == pytest.approx(-1 / 18, abs=1e-6)
+
+
+def test_leducs_value() -> None:
+    solver = Solver(small("leduc_poker").game, "dcfr")
+    solver.iterate(3_000)
+    assert solver.values().exploitability < 5e-5
+    assert solver.values().players[0] == pytest.approx(LEDUC_VALUE, abs=5e-5)
+
+
+@pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker"])
+def test_cfr_plus_is_openspiels_iteration_by_iteration(name: str) -> None:
+    spiel = pyspiel.load_game(name)
+    theirs, ours = pyspiel.CFRPlusSolver(spiel), Solver(small(name).game, "cfr+")
+    for _ in range(3):
+        ours.iterate(10)
+        for _ in range(10):
+            theirs.evaluate_and_update_policy()
+        gap = exploitability(spiel, theirs.average_policy())
+        assert ours.values().exploitability == pytest.approx(gap, abs=1e-6)
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_variants_converge(variant: str) -> None:
+    gaps = []
+    solver = Solver(small("leduc_poker").game, variant)
+    for _ in range(2):
+        solver.iterate(300)
+        gaps.append(solver.values().exploitability)
+    assert gaps[1] < 0.7 * gaps[0]
+    assert gaps[1] < 0.03
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_showdown_is_brute_force(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    board = sorted(rng.permutation(52)[:5].tolist())
+    reach = rng.random(1326) * (rng.random(1326) < rng.random())
+    base, swing = rng.normal(size=2)
+    order, groups = board_order(board)
+    out = np.zeros(1326)
+    kernels.showdown(
+        out,
+        reach,
+        order,
+        len(order),
+        groups,
+        len(groups) - 1,
+        HANDS.astype(np.int32),
+        base,
+        swing,
+        np.zeros((2, 52)),
+    )
+    ranks = board_ranks(board)
+    live = ranks >= 0
+    free = pairs(river()) & live & live[:, None]
+    signs = np.sign(ranks[:, None] - ranks)
+    np.testing.assert_allclose(out, (free * (base + swing * signs)) @ reach, atol=1e-9)
+
+
+def test_river_sums_to_the_pot_and_converges() -> None:
+    subgame = Subgame(river(), parse_menu("0.5,1,allin").raises, dtype=np.float64)
+    told: list[int] = []
+    solution = solve(
+        subgame, "dcfr", 2_000, 0.1, lambda iteration, gap, seconds: told.append(iteration)
+    )
+    assert solution.percent <= 0.1
+    assert told[-1] == solution.iterations < 2_000
+    assert sum(solution.value) == pytest.approx(1_000, abs=1e-6)
+    weights = deals(subgame.spot.ranges)
+    mean = (solution.ev * weights).sum(axis=1) / weights[0].sum()
+    np.testing.assert_allclose(mean, solution.value, atol=1e-6)
+    dealt = weights[0] > 0
+    np.testing.assert_allclose(solution.strategy[:, dealt].sum(axis=0), 1.0, atol=1e-9)
+
+
+def test_equity_is_brute_force() -> None:
+    spot = river("AsKd7h2c")
+    solution = solve(Subgame(spot, parse_menu("allin").raises, max_raises=1), "cfr+", 5)
+    hand, against = hand_index(*parse_cards("AcAh")), spot.ranges[1]
+    won = total = 0.0
+    for card in set(range(52)) - {*spot.board, *HANDS[hand].tolist()}:
+        ranks = board_ranks([*spot.board, card])
+        free = pairs(spot)[hand] & (ranks >= 0)
+        score = 0.5 + 0.5 * np.sign(ranks[hand] - ranks)
+        won += (against * free * score).sum()
+        total += (against * free).sum()
+    assert solution.equity[0, hand] == pytest.approx(won / total, abs=1e-6)
+
+
+def test_nuts_never_fold_and_air_never_calls_all_in() -> None:
+    spot = read_spot("AsKsQsJs2d", 100, "1000", ["Ts9h,3c3h,4c4h", "Td9d,5c5h"], 10)
+    solution = solve(Subgame(spot, parse_menu("1,allin").raises, dtype=np.float64), "cfr+", 500)
+    nuts = hand_index(*parse_cards("Ts9h"))
+    assert solution.ev[0, nuts] >= 100 - 1e-6
+    assert solution.equity[0, nuts] == 1.0
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_torch_agrees_with_the_kernels(variant: str) -> None:
+    rng = np.random.default_rng(0)
+    games = []
+    for _ in range(2):
+        spot = random_spot(rng, 1_000, 3_000, 100)
+        spot = replace(spot, ranges=spot.ranges * rng.random((2, 1326)))
+        subgame = Subgame(spot, parse_menu("0.5,allin").raises, 2, dtype=np.float64)
+        games.append(subgame.game)
+    batch = BatchSolver(games, variant, "cpu", torch.float64)
+    batch.iterate(15)
+    for place, (game, values) in enumerate(zip(games, batch.values(), strict=True)):
+        solver = Solver(game, variant)
+        solver.iterate(15)
+        ours = solver.values()
+        np.testing.assert_allclose(
+            batch.strategy(0)[place, :, : game.tree.hands], solver.strategy(0), atol=1e-5
+        )
+        np.testing.assert_allclose(values.hands, ours.hands, rtol=1e-5, atol=1e-5)
+        assert values.exploitability == pytest.approx(ours.exploitability, rel=1e-5)
+
+
+def test_torch_agrees_on_a_small_game() -> None:
+    game = small("leduc_poker").game
+    batch, solver = BatchSolver([game], "cfr+", "cpu", torch.float64), Solver(game, "cfr+")
+    batch.iterate(5)
+    solver.iterate(5)
+    assert batch.values()[0].exploitability == pytest.approx(
+        solver.values().exploitability, abs=1e-9
+    )
+
+
+def turn(isomorphism: bool) -> tuple[Subgame, Solution]:
+    spot = read_spot("AsKs7s2d", 100, "150", ["AA,KQs,88", "KK,QJs,76s"], 10)
+    subgame = Subgame(
+        spot, parse_menu("allin").raises, 1, isomorphism=isomorphism, dtype=np.float64
+    )
+    return subgame, solve(subgame, "dcfr", 60)
+
+
+def test_suit_isomorphism_changes_nothing() -> None:
+    (merged, ours), (plain, theirs) = turn(True), turn(False)
+    assert merged.game.tree.rows < 0.8 * plain.game.tree.rows
+    assert ours.exploitability == pytest.approx(theirs.exploitability, abs=1e-6)
+    np.testing.assert_allclose(ours.ev, theirs.ev, atol=1e-6)
+    np.testing.assert_allclose(ours.strategy, theirs.strategy, atol=1e-6)
+
+
+def test_all_in_equities_equal_the_rivers_one_by_one() -> None:
+    subgame, _ = turn(False)
+    board, cards = subgame.spot.board, next_cards(subgame.spot.board, [0])
+    signs = np.zeros((1326, 1326))
+    for card in cards:
+        ranks = board_ranks([*board, card])
+        live = ranks >= 0
+        signs += np.sign(ranks[:, None] - ranks) * (live & live[:, None] & pairs(subgame.spot))
+    np.testing.assert_allclose(all_in_signs(tuple(sorted(board))), signs / 44, atol=1e-6)
+    assert len(symmetries(board, *subgame.spot.ranges)) == 2
+
+
+def test_leaf_evaluator_that_checks_down_equals_the_tree_that_does() -> None:
+    spot = read_spot("AsKs7s2d", 100, "150", ["AA,KQs,88", "KK,QJs,76s"], 10)
+
+    def raises(state: BettingState) -> list[int]:
+        return [50] if state.street == 2 and max(state.committed) == 0 else []
+
+    full = Subgame(spot, raises, dtype=np.float64)
+    limited = Subgame(
+        spot, raises, leaf=lambda reaches: check_down(limited, reaches), dtype=np.float64
+    )
+    assert limited.game.tree.leaves == 3
+    whole, cut = solve(full, "cfr+", 40), solve(limited, "cfr+", 40)
+    np.testing.assert_allclose(cut.strategy, whole.strategy, atol=1e-5)
+    assert cut.exploitability == pytest.approx(whole.exploitability, abs=1e-3)
+
+
+def check_down(subgame: Subgame, reaches: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Values of leaves after which nobody bets: the pot by equity."""
+    hands = subgame.hands
+    signs = all_in_signs(tuple(sorted(subgame.spot.board)))[np.ix_(hands, hands)]
+    free = pairs(subgame.spot)[np.ix_(hands, hands)]
+    out = np.empty_like(reaches)
+    for leaf, state in enumerate(subgame.leaf_states):
+        for player in (0, 1):
+            payoff = (state.pot / 2 - state.committed[player]) * free + state.pot / 2 * signs
+            out[leaf, player] = payoff @ reaches[leaf, 1 - player]
+    return out
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: Solver(small("kuhn_poker").game, "cfr++"), "Unknown CFR variant 'cfr"),
+        (lambda: Subgame(river(), lambda state: [10**6]), "no legal raise"),
+        (lambda: solve(Subgame(river(), lambda state: []), "cfr", 0), "0 iterations"),
+        (lambda: SmallGame(pyspiel.load_game("tic_tac_toe")), "does not deal"),
+    ],
+)
+def test_mistakes_are_named(call: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        call()
