@@ -10,8 +10,11 @@ measured.
 from tenfold.platform.registry import Method
 
 _KINDS = ("attn_c_attn", "attn_c_proj", "mlp_c_fc", "mlp_c_proj")
-# Constant sparsity at the FLOPs of the default schedule: 0.9 with dense attention, 0.8 without.
-_CONSTANT = {"sparsity": ((0.0, 0.9),), "attention": "dense"}
+# 1.65 times the steps of `dense`, at a quarter of its FLOPs.
+_LONG = {"steps": 660}
+_DENSE = {"sparsity": ((0.0, 0.0),), "attention": "dense", "growth": "none"}
+# Constant sparsity at the FLOPs of `mst_long`, with dense attention.
+_CONSTANT = {**_LONG, "sparsity": ((0.0, 0.94),), "attention": "dense"}
 
 METHOD = Method(
     name="mst",
@@ -50,21 +53,23 @@ METHOD = Method(
     stop={},
     variants={
         "mst": {},
-        "dense": {"sparsity": ((0.0, 0.0),), "attention": "dense", "growth": "none"},
-        "tiny_dense": {
-            "n_embd": 60,
-            "sparsity": ((0.0, 0.0),),
-            "attention": "dense",
-            "growth": "none",
-        },
+        "mst_long": _LONG,
+        "dense": {**_DENSE, "lr": 1e-3},
+        "tiny_dense": {**_LONG, **_DENSE, "n_embd": 92},
         "static": {**_CONSTANT, "growth": "none"},
         "set": {**_CONSTANT, "growth": "random"},
         "rigl": {**_CONSTANT, "growth": "gradient"},
         "mest": {**_CONSTANT, "growth": "random", "drop": "mest"},
-        "mst_without_sv": {"sparsity": ((0.0, 0.8),)},
-        "mst_without_mg": {"growth": "random"},
-        "mst_without_hsa": {"attention": "dense"},
-        "mst_qsr": {"sync": "quadratic", "workers_per_process": 4, "batch": 2},
+        "mst_without_sv": {**_LONG, "sparsity": ((0.0, 0.9),)},
+        "mst_without_mg": {**_LONG, "growth": "random"},
+        "mst_without_hsa": {**_LONG, "attention": "dense"},
+        "mst_qsr": {
+            **_LONG,
+            "sync": "quadratic",
+            "workers_per_process": 4,
+            "batch": 2,
+            "base": 8,
+        },
     },
     spaces="tenfold.tune_spaces.mst:SPACES",
     smoke={

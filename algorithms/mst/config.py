@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from tenfold.algorithms.mst.schedule import SparsitySchedule
+from tenfold.algorithms.mst.schedule import SparsitySchedule, UpToChanges
 from tenfold.algorithms.qsr.config import TEXT_TASKS
 from tenfold.algorithms.qsr.schedule import ConstantSync, LearningRate, QuadraticSync, SyncRule
 from tenfold.platform.store import runs_folder
 from tenfold.platform.training import TrainingConfig
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MSTConfig(TrainingConfig):
@@ -41,8 +42,10 @@ class MSTConfig(TrainingConfig):
         mest_lambda: Weight of the gradient in ``mest``.
         zeta: Fraction of active weights that a topology step replaces, at a phase's start.
         delta: Steps between topology steps.
-        attention: Pattern in the ultra-sparse phase: ``dense``, ``local``, ``strided``, ``sparse``
+        attention: Pattern while attention is sparse: ``dense``, ``local``, ``strided``, ``sparse``
             (local or strided) or ``fixed``.
+        attention_steps: From when to when attention is sparse, as fractions of T; it is dense
+            before and after.
         attention_width: Width of the local band.
         attention_stride: Stride of ``strided`` and ``sparse``, block of ``fixed``.
         kernels: ``auto`` runs layers by the sparse kernels where they measure faster on this CPU,
@@ -56,17 +59,17 @@ class MSTConfig(TrainingConfig):
     """
 
     task: str = "stdlib"
-    steps: PositiveInt = 1_000
+    steps: PositiveInt = 400
     report_every: PositiveInt = 100
     n_layer: PositiveInt = 2
     n_head: PositiveInt = 4
-    n_embd: PositiveInt = 128
+    n_embd: PositiveInt = 256
     context: PositiveInt = 128
     tokenizer: str = "bytes"
     batch: PositiveInt = 8
     accumulate: PositiveInt = 1
     precision: Literal["float32", "bfloat16"] = "float32"
-    lr: PositiveFloat = 2e-3
+    lr: PositiveFloat = 4e-3
     lr_floor: NonNegativeFloat = 1e-4
     warmup: Fraction = 0.03
     weight_decay: NonNegativeFloat = 0.1
@@ -75,10 +78,10 @@ class MSTConfig(TrainingConfig):
     sparsity: tuple[tuple[float, float], ...] = (
         (0.0, 0.0),
         (0.01, 0.5),
-        (0.02, 0.9),
-        (0.84, 0.8),
-        (0.89, 0.5),
-        (0.94, 0.0),
+        (0.02, 0.95),
+        (0.93, 0.8),
+        (0.95, 0.5),
+        (0.98, 0.0),
     )
     distribution: Literal["erdos_renyi", "uniform"] = "erdos_renyi"
     first_mask: Literal["random", "magnitude"] = "random"
@@ -89,6 +92,7 @@ class MSTConfig(TrainingConfig):
     zeta: Fraction = 0.3
     delta: PositiveInt = 20
     attention: Literal["dense", "local", "strided", "sparse", "fixed"] = "sparse"
+    attention_steps: tuple[Share, Share] = (0.02, 0.7)
     attention_width: PositiveInt = 16
     attention_stride: PositiveInt = 16
     kernels: Literal["auto", "dense"] = "dense"
@@ -115,7 +119,8 @@ class MSTConfig(TrainingConfig):
         if self.sync == "data_parallel":
             return ConstantSync(self.steps, 1)
         warmup = int(self.warmup * self.steps)
-        return QuadraticSync(self.steps, self.alpha, self.base, 2.0, warmup, self.lr)
+        quadratic = QuadraticSync(self.steps, self.alpha, self.base, 2.0, warmup, self.lr)
+        return UpToChanges(self.steps, quadratic, self.schedule.changes)
 
     def check(self) -> None:
         """Refuse values that do not go together.
@@ -129,6 +134,11 @@ class MSTConfig(TrainingConfig):
             raise ValueError(
                 f"Bad value {self.n_head} for 'n_head': it must divide 'n_embd', "
                 f"which is {self.n_embd}."
+            )
+        if self.attention_steps[0] > self.attention_steps[1]:
+            raise ValueError(
+                f"Bad value {self.attention_steps} for 'attention_steps': the first fraction must "
+                "not be above the second."
             )
         if self.lr_floor > self.lr:
             raise ValueError(

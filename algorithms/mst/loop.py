@@ -225,14 +225,17 @@ class MSTLoop(TrainingLoop):
             self.workers.clip(self.config.clip)
 
     def _topology_is_due(self) -> bool:
-        """Whether masks change after this step: every `delta` steps, or at the next average."""
+        """Whether masks change after this step.
+
+        They do every `delta` steps and where the schedule's sparsity changes, or at the next
+        average if workers do not meet then.
+        """
         after = self.step + 1
-        if after // self.config.delta <= self.topology_steps or after == self.config.steps:
+        if after == self.config.steps or after != self.optimizer.round_start + self.optimizer.H:
             return False
-        return after == self.optimizer.round_start + self.optimizer.H and (
-            self.config.growth != "none"
-            or sum(self.masks.targets(self.schedule(after)).values()) != self.masks.active
-        )
+        if self.config.growth != "none" and after // self.config.delta > self.topology_steps:
+            return True
+        return sum(self.masks.targets(self.schedule(after)).values()) != self.masks.active
 
     def _dense_gradients(self) -> Tensors:
         """Gradients of the last micro-batch, averaged over all workers, (n_in, n_out) each."""
@@ -267,10 +270,10 @@ class MSTLoop(TrainingLoop):
             assert_same_masks(self.masks)
 
     def _set_attention(self) -> None:
-        """The pattern in the ultra-sparse phase, dense attention before and after."""
+        """The pattern while `attention_steps` last, dense attention before and after."""
         c = self.config
-        ultra = self.schedule.phase(min(self.step, c.steps - 1)) == "ultra"
-        wanted = c.attention if ultra else "dense"
+        start, end = (round(share * c.steps) for share in c.attention_steps)
+        wanted = c.attention if start <= self.step < end else "dense"
         self.pattern = None
         if wanted != "dense":
             self.pattern = pattern_mask(

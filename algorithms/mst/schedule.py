@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tenfold.algorithms.qsr.schedule import SyncRule
+
 
 @dataclass(frozen=True)
 class SparsitySchedule:
@@ -53,6 +55,11 @@ class SparsitySchedule:
             return "warm-up"
         return "ultra" if place <= ultra[-1] else "restoration"
 
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """The steps at which sparsity changes."""
+        return tuple(self._start(place) for place in range(1, len(self.table)))
+
     def zeta(self, step: int, first: float) -> float:
         """Fraction of active weights to replace: a cosine from `first` to 0 within each phase."""
         here = self.phase(step)
@@ -66,6 +73,21 @@ class SparsitySchedule:
 
     def _place(self, step: int) -> int:
         return max(i for i in range(len(self.table)) if self._start(i) <= step)
+
+
+@dataclass(frozen=True)
+class UpToChanges(SyncRule):
+    """A rule whose rounds also end where sparsity changes, since masks change at averages only.
+
+    Without it the long rounds at the end of QSR would leave no average at which to restore.
+    """
+
+    rule: SyncRule
+    changes: tuple[int, ...]
+
+    def wanted(self, lr: float, step: int) -> int:
+        ahead = [change - step for change in self.changes if change > step]
+        return min([self.rule.wanted(lr, step), *ahead])
 
 
 def erdos_renyi(shapes: Sequence[tuple[int, int]], density: float) -> list[float]:

@@ -193,7 +193,7 @@ def test_sparse_kernels_train_the_same_model() -> None:
 
 
 def test_local_workers_share_masks_that_change_at_averages_only() -> None:
-    config = MSTConfig(**{**TINY, **METHOD.variants["mst_qsr"], "base": 3, "delta": 4})
+    config = MSTConfig(**{**METHOD.variants["mst_qsr"], **TINY, "batch": 2, "base": 3, "delta": 4})
     loop = MSTLoop(config)
     ends = {r.start + r.H for r in config.rule.rounds(config.learning_rate)}
     before = {name: mask.clone() for name, mask in loop.masks.masks.items()}
@@ -207,6 +207,9 @@ def test_local_workers_share_masks_that_change_at_averages_only() -> None:
             assert bool((weight[:, ~loop.masks.masks[name]] == 0).all())
     assert changed
     assert changed <= ends
+    # Also the last of them are in time: where the table says dense, the model is.
+    assert set(loop.schedule.changes) <= changed
+    assert loop.masks.active == loop.masks.size
 
 
 @pytest.mark.parametrize("length", [7, 16, 32])
