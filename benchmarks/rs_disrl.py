@@ -1,0 +1,112 @@
+"""Cost of planning for CVaR on the augmented state, vectorised beside a straightforward loop.
+
+    python benchmarks/rs_disrl.py
+
+Milliseconds of processor time for one optimistic plan (RS-DisRL-M with LSR sets: one sweep over all
+budgets, then the policy), median of several, on random worlds in which one of S, A and H grows. The
+loop version must find the same value. The growth is the log-log slope up to that row.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tenfold.algorithms.rs_disrl.learners import RSDisRL
+from tenfold.algorithms.rs_disrl.planner import StaticPlanner
+from tenfold.envs.risk.measures import CVaR
+from tenfold.envs.risk.returns import GridMDP
+from tenfold.envs.risk.static_benchmarks import grid_mdp
+
+RHO, LEARNT, OUTCOMES, LARGEST = CVaR(0.25), 100, 4, 5
+BASE = {"S": 6, "A": 3, "H": 4}
+GROWTH = {"S": (6, 12, 24, 48), "A": (3, 6, 12, 24), "H": (2, 4, 8, 16)}
+
+
+def random_world(S: int, A: int, H: int) -> GridMDP:
+    """Dirichlet laws over a few outcomes with rewards of 0 to `LARGEST` grid steps."""
+    rng = np.random.default_rng([S, A, H])
+
+    def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
+        law = rng.dirichlet(np.ones(OUTCOMES))
+        return [(int(rng.integers(S)), int(rng.integers(LARGEST + 1)), float(p)) for p in law]
+
+    return grid_mdp(H, S, A, outcomes, 0, 0.2)
+
+
+def plain_cvar(learner: RSDisRL) -> float:
+    """The optimistic CVaR by loops over steps, states, actions, budgets and outcomes."""
+    mdp, belief = learner.mdp, learner.belief()
+    Y = mdp.Y
+    values = {(s, w): min(w, 0) * mdp.step for s in range(mdp.S) for w in range(1 - Y, Y)}
+    for h in reversed(range(mdp.H)):
+        now = {}
+        for s, w in values:
+            best = -np.inf
+            for a in range(mdp.A):
+                outcomes = sorted(
+                    (
+                        values[
+                            int(mdp.nexts[h, s, a, o]), min(w + int(mdp.rewards[h, s, a, o]), Y - 1)
+                        ],
+                        belief.laws[h, s, a, o, 0],
+                    )
+                    for o in range(mdp.probabilities.shape[3])
+                )
+                left = mass = min(float(belief.sizes[h, s, a, 0]), 1.0)
+                q = mass * outcomes[-1][0]
+                for value, p in outcomes:
+                    taken = min(left, p)
+                    left -= taken
+                    q += (p - taken) * value
+                best = max(best, q)
+            now[s, w] = best
+        values = now
+    return max(mdp.step * b + values[mdp.initial, -b] / RHO.alpha for b in range(Y))
+
+
+def milliseconds(call: Callable[[], object], repeats: int) -> float:
+    """Median processor time of a call."""
+    found = []
+    for _ in range(repeats):
+        start = time.process_time()
+        call()
+        found.append(time.process_time() - start)
+    return 1e3 * statistics.median(found)
+
+
+def main() -> None:
+    """Print the table."""
+    table = Table("grows", "S", "A", "H", "Y", "NumPy ms", "loops ms", "ratio", "growth of NumPy's")
+    for key, sizes in GROWTH.items():
+        costs: list[float] = []
+        for size in sizes:
+            now = {**BASE, key: size}
+            mdp = random_world(**now)
+            learner = RSDisRL(mdp, RHO, "model", "lsr", 1_000, 0.1, 0.05)
+            rng = np.random.default_rng(0)
+            for _ in range(LEARNT):
+                policy = rng.integers(mdp.A, size=(mdp.H, mdp.S, mdp.Y))
+                learner.update(mdp.play(policy, rng))
+            planner = StaticPlanner(mdp, learner.belief())
+            np.testing.assert_allclose(planner.solve(RHO).value, plain_cvar(learner), atol=1e-9)
+            costs.append(milliseconds(lambda p=planner: p.solve(RHO), 7))
+            loops = milliseconds(lambda x=learner: plain_cvar(x), 1)
+            rate = np.polyfit(np.log(sizes[: len(costs)]), np.log(costs), 1)[0] if costs[1:] else 0
+            table.add_row(
+                key,
+                *(str(value) for value in now.values()),
+                str(mdp.Y),
+                f"{costs[-1]:.2f}",
+                f"{loops:.0f}",
+                f"{loops / costs[-1]:,.0f}",
+                f"{key}^{rate:.2f}" if costs[1:] else "",
+            )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Static risk: the further measures, laws of the return, the grid, and the Gymnasium views."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.stats import norm, wasserstein_distance
+
+from tenfold.algorithms.rs_disrl.planner import StaticPlanner
+from tenfold.envs.risk.augmented import CollectedReward, GridMDPEnv, action
+from tenfold.envs.risk.measures import CVaR, Entropic, RiskMeasure
+from tenfold.envs.risk.returns import GridMDP, project
+from tenfold.envs.risk.static_benchmarks import make_static_task
+from tenfold.envs.risk.static_measures import (
+    MeanSemideviation,
+    Wang,
+    influence,
+    make_measure,
+    mean_cvar,
+)
+from tenfold.envs.risk.static_names import STATIC_TASK_NAMES
+
+NEW: list[RiskMeasure] = [Wang(0.7), MeanSemideviation(0.8), MeanSemideviation(1.0)]
+ALL: list[RiskMeasure] = [*NEW, CVaR(0.3), Entropic(-1.5), mean_cvar(0.2, 0.5)]
+SPAN = 3.0
+
+
+@st.composite
+def laws(draw: st.DrawFn, size: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    values = draw(st.lists(st.floats(0.0, SPAN), min_size=size, max_size=size))
+    weights = draw(st.lists(st.integers(0, 20), min_size=size, max_size=size).filter(any))
+    return np.array(values), np.array(weights) / sum(weights)
+
+
+def test_wang_of_a_coin_and_of_a_normal_law_are_closed_forms() -> None:
+    coin = 1.0 - norm.cdf(norm.ppf(0.3) + 0.7)
+    assert Wang(0.7)([0.0, 1.0], [0.3, 0.7]) == pytest.approx(coin, abs=1e-14)
+    n = 200_000  # Wang's transform moves a normal law by its shift
+    x = norm.ppf((np.arange(n) + 0.5) / n)
+    assert Wang(0.7)(x, np.full(n, 1.0 / n)) == pytest.approx(-0.7, abs=1e-3)
+
+
+def test_wang_is_not_lipschitz() -> None:
+    assert Wang(0.7).lipschitz_cdf(1.0) == math.inf
+    p = 1e-12
+    assert (1.0 - Wang(0.7)([0.0, 1.0], [p, 1.0 - p])) / p > 50.0
+
+
+def test_semideviation_of_a_uniform_law_is_its_integral() -> None:
+    n = 100_000
+    x = (np.arange(n) + 0.5) / n
+    below = quad(lambda u: 0.5 - u, 0.0, 0.5)[0]
+    expected = 0.5 - 0.8 * below
+    assert MeanSemideviation(0.8)(x, np.full(n, 1 / n)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("rho", NEW, ids=str)
+@given(law=laws(), other=laws(), shift=st.floats(0.0, 1.0), index=st.integers(0, 4))
+@settings(max_examples=60, deadline=None)
+def test_new_measures_are_monotone_equivariant_and_lipschitz(rho, law, other, shift, index) -> None:
+    x, p = law
+    value = float(rho(x, p))
+    more = x.copy()
+    more[index] += shift
+    assert rho(more, p) >= value - 1e-12
+    assert rho(x + shift, p) == pytest.approx(value + shift, abs=1e-9)
+    y, q = other
+    difference = abs(value - float(rho(y, q)))
+    if isinstance(rho, MeanSemideviation):
+        points = np.concatenate([x, y])[:, None]
+        cdfs = (p * (x <= points)).sum(axis=1) - (q * (y <= points)).sum(axis=1)
+        assert difference <= rho.lipschitz_cdf(SPAN) * np.abs(cdfs).max() + 1e-9
+        assert difference <= rho.lipschitz(SPAN) * wasserstein_distance(x, y, p, q) + 1e-9
+
+
+@pytest.mark.parametrize("rho", ALL, ids=str)
+def test_the_derivative_in_values_is_the_difference_quotient(rho: RiskMeasure) -> None:
+    x, p = np.array([0.1, 0.7, 1.3, 2.2]), np.array([0.15, 0.3, 0.35, 0.2])
+    rates = [(rho(x + 1e-6 * e, p) - rho(x - 1e-6 * e, p)) / 2e-6 for e in np.eye(4)]
+    np.testing.assert_allclose(rho.derivative(x, p), rates, atol=1e-6)
+
+
+@pytest.mark.parametrize("rho", ALL, ids=str)
+def test_influence_predicts_small_changes_of_the_law(rho: RiskMeasure) -> None:
+    x, p = np.array([0.1, 0.7, 1.3, 2.2]), np.array([0.15, 0.3, 0.35, 0.2])
+    direction = np.array([0.01, -0.02, 0.03, -0.02])
+    moved = rho(x, p + 1e-4 * direction) - rho(x, p)
+    assert influence(rho, x, p) @ direction * 1e-4 == pytest.approx(moved, rel=2e-3)
+
+
+@given(law=laws(), points=st.integers(2, 30))
+@settings(max_examples=60, deadline=None)
+def test_projection_keeps_the_mean_and_moves_less_than_a_grid_step(law, points) -> None:
+    x, p = law
+    grid = np.linspace(0.0, SPAN, points)
+    projected = project(x, p, grid)
+    assert projected @ grid == pytest.approx(p @ x, abs=1e-9)
+    step = SPAN / (points - 1)
+    for rho in (CVaR(0.3), MeanSemideviation(0.8)):
+        bias = abs(float(rho(grid, projected / projected.sum()) - rho(x, p)))
+        assert bias <= rho.lipschitz(SPAN) * step + 1e-9
+
+
+def test_a_grid_that_does_not_cover_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not cover"):
+        project(np.array([2.0]), np.array([1.0]), np.array([0.0, 1.0]))
+
+
+def test_forward_convolution_is_the_sum_over_paths() -> None:
+    mdp = make_static_task("static/BudgetedPath-v0", H=3)
+    policy = np.random.default_rng(0).integers(2, size=(3, 1, mdp.Y))
+    law = np.zeros(mdp.Y)
+
+    def walk(h: int, y: int, p: float) -> None:
+        if h == mdp.H:
+            law[y] += p
+            return
+        a = policy[h, 0, y]
+        for reward, q in zip(mdp.rewards[h, 0, a], mdp.probabilities[h, 0, a], strict=True):
+            walk(h + 1, y + reward, p * q)
+
+    walk(0, 0, 1.0)
+    np.testing.assert_allclose(mdp.law(policy), law, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", STATIC_TASK_NAMES)
+def test_played_returns_have_the_exact_mean(name: str) -> None:
+    mdp = make_static_task(name)
+    rng = np.random.default_rng(1)
+    policy = rng.integers(mdp.A, size=(mdp.H, mdp.S, mdp.Y))
+    law = mdp.law(policy)
+    mean = mdp.returns @ law
+    deviation = math.sqrt(mdp.returns**2 @ law - mean**2)
+    totals = [mdp.play(policy, rng).total for _ in range(800)]
+    assert np.mean(totals) == pytest.approx(mean, abs=4 * deviation / math.sqrt(800) + 1e-9)
+
+
+def test_the_gymnasium_view_adds_y_and_plays_the_planned_policy() -> None:
+    mdp = make_static_task("static/Betting-v0", H=2, capital=2, most=4)
+    policy = StaticPlanner(mdp).solve(CVaR(0.5)).policy
+    env = CollectedReward(GridMDPEnv(mdp), mdp.step, mdp.Y - 1, mdp.H)
+    law = np.zeros(mdp.Y)
+    for seed in range(600):
+        observation, _ = env.reset(seed=seed)
+        done = False
+        while not done:
+            assert env.observation_space.contains(observation)
+            observation, _, _, done, _ = env.step(action(policy, observation))
+        law[observation["collected"]] += 1 / 600
+    assert np.abs(law - mdp.law(policy)).max() < 0.08
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: make_measure("cva", {}), "choose one of"),
+        (lambda: make_measure("cvar", {}), "takes exactly alpha"),
+        (lambda: make_measure("cvar", {"alpha": 0.0}), "risk level"),
+        (lambda: make_measure("entropic", {"gamma": 0.0}), "other than 0"),
+        (lambda: make_measure("mean_semideviation", {"c": 2.0}), "from 0 to 1"),
+        (lambda: make_measure("wang", {"shift": -1.0}), "at least 0"),
+        (lambda: make_static_task("static/None-v0"), "choose one of"),
+        (lambda: make_static_task("static/Betting-v0", size=3), "has no field 'size'"),
+        (lambda: make_static_task("static/Betting-v0", win=1.5), "no probability law"),
+        (lambda: make_static_task("static/BudgetedPath-v0", H=900), "coarser"),
+        (lambda: make_static_task("static/BudgetedPath-v0", H=0), "at least 1 step"),
+        (
+            lambda: GridMDP(*np.zeros((2, 1, 1, 1, 1), int), np.ones((1, 1, 1, 1)), 0, 0.0),
+            "grid step above 0",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence(build, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as refusal:
+        build()
+    assert "\n" not in str(refusal.value)
