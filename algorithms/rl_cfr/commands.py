@@ -1,0 +1,84 @@
+"""`tenfold solve`. What it needs is imported when it runs, so that the command line stays quick."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from tenfold.platform.errors import InputError
+
+
+def solve(
+    board: Annotated[str, typer.Option(help="3 to 5 cards, such as AsKd7h2c3d.")],
+    pot: Annotated[int, typer.Option(help="Chips in the middle.")],
+    stacks: Annotated[str, typer.Option(help="Chips behind: 9500, or 9500,8000.")],
+    ranges: Annotated[list[str], typer.Option(help="Twice; who acts first comes first.")],
+    iterations: Annotated[int, typer.Option(help="Iterations of CFR, at most.")] = 500,
+    sizes: Annotated[str, typer.Option(help="Raises as fractions of the pot.")] = "0.5,1,allin",
+    max_raises: Annotated[int, typer.Option(min=1, help="Raises a street, at most.")] = 3,
+    big_blind: Annotated[int, typer.Option(help="Smallest bet in chips.")] = 100,
+    variant: Annotated[str, typer.Option(help="cfr, cfr+, linear, dcfr or pcfr+.")] = "dcfr",
+    target: Annotated[float, typer.Option(help="Stop at this % of the pot.")] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Solve a poker spot: strategy, EV, equity and exploitability at its first decision.
+
+    Example: tenfold solve --board AsKd7h2c3d --pot 1000 --stacks 9500 --ranges 22+,A2s+,KTo+
+    --ranges random --iterations 200
+    """
+    from tenfold.algorithms.rl_cfr.solve import solve as solve_subgame
+    from tenfold.algorithms.rl_cfr.subgame import Subgame
+    from tenfold.algorithms.rl_cfr.variants import check_variant
+    from tenfold.envs.poker.sizes import parse_menu
+    from tenfold.envs.poker.spot import read_spot
+
+    try:
+        spot = read_spot(board, pot, stacks, ranges, big_blind)
+        menu = parse_menu(sizes)
+        check_variant(variant)
+        if iterations < 1 or not target >= 0:
+            raise ValueError(
+                f"{iterations} iterations to a target of {target} % solve nothing: give at least 1 "
+                "iteration, and 0 % or more."
+            )
+        if len(spot.board) < 4:
+            raise ValueError(f"Board '{board}' is a flop: give 4 or 5 cards, a turn or a river.")
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    subgame = Subgame(spot, menu.raises, max_raises)
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("CFR", total=iterations)
+
+        def show(done: int, chips: float, seconds: float) -> None:
+            text = f"exploitability {100 * chips / pot:.3f} % of the pot"
+            bar.update(task, completed=done, description=text)
+
+        solution = solve_subgame(subgame, variant, iterations, target, show)
+    answer = solution.to_json()
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        _print(answer, Console())
+
+
+def _print(answer: dict[str, Any], console: Console) -> None:
+    table = Table("hand", "weight", *answer["actions"], "EV", "equity")
+    for name, hand in sorted(answer["hands"].items(), key=lambda item: -item[1]["equity"]):
+        shares = [f"{share:.3f}" for share in hand["strategy"]]
+        table.add_row(
+            *(name, f"{hand['weight']:.3g}", *shares),
+            *(f"{hand['ev']:.1f}", f"{hand['equity']:.3f}"),
+        )
+    table.add_section()
+    table.add_row("all", "", *(f"{share:.3f}" for share in answer["frequencies"]), "", "")
+    console.print(table)
+    first, second = answer["ev"]
+    lost = answer["exploitability"]
+    console.print(
+        f"Player {answer['player']} acts. EV {first:.2f} and {second:.2f} chips; exploitability "
+        f"{lost['chips']:.3f} chips, {lost['percent_of_pot']:.3f} % of the pot, after "
+        f"{answer['iterations']} iterations in {answer['seconds']:.2f} s."
+    )
