@@ -1,0 +1,118 @@
+"""Tabular finite-horizon POMDPs whose hidden states are revealed after the episode.
+
+Steps are numbered from 0 in code: step h of the paper is index h - 1. An episode has H hidden
+states, observations and actions; there is no state after the last action, so transitions of the
+last step are never used. A policy is deterministic and sees the whole history: one action for each
+history, see `HistoryPolicy`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenfold.envs.risk.mdp import check_probabilities
+
+MOST_HISTORIES = 2_000_000
+
+HistoryPolicy = list[np.ndarray]
+"""Actions by step; entry h holds one for each of the O (A O)^h histories (o_0, a_0, ..., o_h).
+
+A history is numbered from left to right: (i, a, o) after history i is (i A + a) O + o.
+"""
+
+
+@dataclass(frozen=True)
+class HindsightEpisode:
+    """One episode; the states are known after it only.
+
+    Attributes:
+        observations: (H,) int.
+        actions: (H,) int.
+        states: (H,) int.
+        total: Sum of rewards.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    states: np.ndarray
+    total: float
+
+
+@dataclass(frozen=True, eq=False)
+class TabularPOMDP:
+    """A finite-horizon POMDP with known deterministic rewards.
+
+    Attributes:
+        transitions: T_h(s' | s, a), (H, S, A, S) float64.
+        emissions: O_h(o | s), (H, S, O) float64.
+        rewards: r_h(s, a) in [0, 1], (H, S, A) float64.
+        initial: Law of the first state, (S,) float64.
+
+    Raises:
+        ValueError: Shapes that do not fit, a reward outside [0, 1], probabilities that are negative
+            or do not sum to 1, or more histories than can be enumerated.
+    """
+
+    transitions: np.ndarray
+    emissions: np.ndarray
+    rewards: np.ndarray
+    initial: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.transitions)
+        if len(shape) != 4 or shape[1] != shape[3] or 0 in shape:
+            raise ValueError(f"'transitions' must be of shape (H, S, A, S), not {shape}.")
+        fits = {"emissions": shape[:2], "rewards": shape[:3], "initial": shape[1:2]}
+        for name, wanted in fits.items():
+            found = np.shape(getattr(self, name))
+            if found[: len(wanted)] != wanted or len(found) != len(wanted) + (name == "emissions"):
+                raise ValueError(
+                    f"'{name}' of shape {found} does not fit transitions of shape {shape}."
+                )
+        for name in ("transitions", "emissions", "initial"):
+            check_probabilities(name, getattr(self, name))
+        if self.rewards.min() < 0.0 or self.rewards.max() > 1.0:
+            raise ValueError(
+                f"'rewards' must lie in [0, 1], not in [{self.rewards.min():g}, "
+                f"{self.rewards.max():g}]."
+            )
+        histories = self.O * (self.A * self.O) ** (self.H - 1)
+        if histories > MOST_HISTORIES:
+            raise ValueError(
+                f"Bad value {self.H} for 'H': {histories:,} histories, at most "
+                f"{MOST_HISTORIES:,} can be planned exactly."
+            )
+
+    @property
+    def H(self) -> int:
+        """Steps of an episode."""
+        return int(self.transitions.shape[0])
+
+    @property
+    def S(self) -> int:
+        """Hidden states."""
+        return int(self.transitions.shape[1])
+
+    @property
+    def A(self) -> int:
+        """Actions."""
+        return int(self.transitions.shape[2])
+
+    @property
+    def O(self) -> int:  # noqa: E743 (the paper's symbol)
+        """Observations."""
+        return int(self.emissions.shape[2])
+
+    def play(self, policy: HistoryPolicy, rng: np.random.Generator) -> HindsightEpisode:
+        """One episode of a policy."""
+        states, actions, observations = (np.zeros(self.H, dtype=np.int64) for _ in range(3))
+        total, history = 0.0, 0
+        s = int(rng.choice(self.S, p=self.initial))
+        for h in range(self.H):
+            o = int(rng.choice(self.O, p=self.emissions[h, s]))
+            history = o if h == 0 else (history * self.A + actions[h - 1]) * self.O + o
+            a = int(policy[h][history])
+            states[h], actions[h], observations[h] = s, a, o
+            total += float(self.rewards[h, s, a])
+            s = int(rng.choice(self.S, p=self.transitions[h, s, a]))
+        return HindsightEpisode(observations, actions, states, total)
