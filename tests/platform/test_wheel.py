@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,16 @@ def test_wheel_holds_the_tree_and_nothing_else(wheel_file: Path) -> None:
     assert modules == _tree()
 
 
-def test_wheel_lists_the_methods(wheel_file: Path) -> None:
+def test_wheel_lists_the_methods_and_commands(wheel_file: Path) -> None:
     (name,) = [n for n in zipfile.ZipFile(wheel_file).namelist() if n.endswith("entry_points.txt")]
-    text = zipfile.ZipFile(wheel_file).read(name).decode()
-    declared = {line.partition(" = ")[0] for line in text.splitlines() if " = " in line}
+    declared = ConfigParser()
+    declared.read_string(zipfile.ZipFile(wheel_file).read(name).decode())
+    methods, commands = declared["tenfold.methods"], declared["tenfold.commands"]
+    for method, target in methods.items():
+        assert target == f"tenfold.algorithms.{method}:METHOD"
     folders = {path.parent.name for path in (ROOT / "algorithms").glob("*/__init__.py")}
-    assert folders | {"tenfold"} == declared
+    behind_commands = {target.split(".")[2] for target in commands.values()}
+    assert folders == set(methods) | behind_commands
 
 
 def test_a_forgotten_package_is_left_out(tmp_path: Path) -> None:
