@@ -27,18 +27,21 @@ Change = Callable[[int, np.ndarray], np.ndarray]
 MOST_EXPONENT = 300.0
 """Largest |gamma| H: e^300 squared is still a float64."""
 
+LEAST_GAMMA = 1e-8
+"""Smallest |gamma|: rounding of e^{gamma R} near 1 is divided by it, about 1e-8 here."""
+
 
 def check_gamma(gamma: float, H: int, name: str = "gamma") -> None:
-    """Refuse a risk parameter that is 0 or whose exponentials overflow.
+    """Refuse a risk parameter that is 0, lost in rounding, or whose exponentials overflow.
 
     Raises:
         ValueError: With the range that is right.
     """
     most = MOST_EXPONENT / H
-    if gamma == 0.0 or not abs(gamma) <= most:
+    if not LEAST_GAMMA <= abs(gamma) <= most:
         raise ValueError(
             f"Bad value {gamma} for '{name}': give a number from -{most:g} to {most:g} other than "
-            "0 (1e-6 stands for risk-neutral)."
+            f"0 and not nearer to it than {LEAST_GAMMA:g} (1e-6 stands for risk-neutral)."
         )
 
 

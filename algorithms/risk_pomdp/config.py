@@ -54,7 +54,7 @@ class RiskPOMDPConfig(PlanningConfig):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"Bad value {value!r} for '{key}': give a whole number above 0.")
-        if self.bonus_scale < 0.0:
+        if not 0.0 <= self.bonus_scale < float("inf"):
             raise ValueError(f"Bad value {self.bonus_scale} for 'bonus_scale': give 0 or more.")
         if not 0.0 < self.delta < 1.0:
             raise ValueError(f"Bad value {self.delta} for 'delta': give a number between 0 and 1.")

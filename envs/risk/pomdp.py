@@ -71,7 +71,7 @@ class TabularPOMDP:
                 )
         for name in ("transitions", "emissions", "initial"):
             check_probabilities(name, getattr(self, name))
-        if self.rewards.min() < 0.0 or self.rewards.max() > 1.0:
+        if not (self.rewards.min() >= 0.0 and self.rewards.max() <= 1.0):
             raise ValueError(
                 f"'rewards' must lie in [0, 1], not in [{self.rewards.min():g}, "
                 f"{self.rewards.max():g}]."

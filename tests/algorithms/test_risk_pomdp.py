@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.algorithms.risk_pomdp.algorithm import RiskPOMDP
-from tenfold.algorithms.risk_pomdp.beta import best_plan, check_gamma, evaluate, risk_beliefs
+from tenfold.algorithms.risk_pomdp.beta import (
+    LEAST_GAMMA,
+    best_plan,
+    check_gamma,
+    evaluate,
+    risk_beliefs,
+)
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.envs.risk.pomdp import HindsightEpisode, HistoryPolicy, TabularPOMDP
@@ -120,7 +126,7 @@ def neutral_value(pomdp: TabularPOMDP) -> float:
 def test_small_gamma_is_risk_neutral(name: str) -> None:
     pomdp = make_pomdp(name, H=3)
     neutral = neutral_value(pomdp)
-    for gamma in (1e-7, -1e-7):
+    for gamma in (1e-7, -1e-7, LEAST_GAMMA, -LEAST_GAMMA):
         assert best_plan(pomdp, gamma).value == pytest.approx(neutral, abs=1e-6)
     assert best_plan(pomdp, -2.0).value <= neutral + 1e-9
     assert best_plan(pomdp, 2.0).value >= neutral - 1e-9
@@ -232,6 +238,9 @@ def test_regret_flattens_with_a_bonus_grows_without_and_is_the_oracles_never() -
         ({"delta": 1.0}, "'delta'"),
         ({"episodes": 0}, "'episodes'"),
         ({"bonus_scale": -0.1}, "'bonus_scale'"),
+        ({"bonus_scale": float("nan")}, "'bonus_scale'"),
+        ({"gamma_risk": 1e-14}, "not nearer to it than 1e-08"),
+        ({"gamma_risk": float("nan")}, "'gamma_risk'"),
         ({"env_config": {"cure": 1.5}}, "'cure'"),
         ({"env_config": {"cures": 0.5}}, "no field 'cures'"),
         ({"env_config": {"H": 40}}, "'H'"),
@@ -250,5 +259,7 @@ def test_a_pomdp_that_is_none_is_refused() -> None:
         TabularPOMDP(good.transitions, good.emissions * 0.9, good.rewards, good.initial)
     with pytest.raises(ValueError, match="'rewards' must lie"):
         TabularPOMDP(good.transitions, good.emissions, good.rewards + 1, good.initial)
+    with pytest.raises(ValueError, match="'rewards' must lie"):
+        TabularPOMDP(good.transitions, good.emissions, good.rewards * np.nan, good.initial)
     with pytest.raises(ValueError, match="does not fit"):
         TabularPOMDP(good.transitions, good.emissions[:1], good.rewards, good.initial)
