@@ -5,6 +5,7 @@ learns from it, `counts` is the memory.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Literal
 
@@ -19,7 +20,7 @@ from tenfold.envs.risk.returns import AugmentedEpisode, GridMDP
 Family = Literal["model", "value"]
 
 
-class Counting:
+class Counting(ABC):
     """Counts of outcomes at each (h, s, a), and for each y where `per_return` says so.
 
     Args:
@@ -33,9 +34,9 @@ class Counting:
         self.rho = rho
         self.counts = np.zeros((*mdp.probabilities.shape, mdp.Y if per_return else 1))
 
+    @abstractmethod
     def plan(self, rng: np.random.Generator) -> Plan:
         """The next policy."""
-        raise NotImplementedError
 
     def update(self, episode: AugmentedEpisode) -> None:
         """Count the outcomes of an episode."""
