@@ -39,7 +39,7 @@ class Solution:
         strategy: (A, 1326) their average probabilities by hand; 0 for hands out of range.
         ev: (2, 1326) chips that each hand wins from here on, the pot included.
         equity: (2, 1326) chance to win if nobody bets, ties half.
-        value: Expected chips of each player; they sum to the pot.
+        value: Expected chips of each player from here on; they sum to the pot.
         exploitability: Mean gain of the two best answers, in chips.
     """
 
@@ -57,7 +57,7 @@ class Solution:
     @property
     def percent(self) -> float:
         """Exploitability in per cent of the pot."""
-        return 100.0 * self.exploitability / self.subgame.spot.rules.pot
+        return 100.0 * self.exploitability / self.subgame.root.pot
 
     def frequencies(self) -> NDArray[np.float64]:
         """(A,): how often each action is taken at the root over all dealable hands."""
@@ -80,8 +80,8 @@ class Solution:
         }
         return {
             "board": format_cards(spot.board),
-            "pot": spot.rules.pot,
-            "stacks": list(spot.rules.stacks),
+            "pot": self.subgame.root.pot,
+            "stacks": list(self.subgame.root.stacks),
             "variant": self.solver.variant,
             "iterations": self.iterations,
             "seconds": round(self.seconds, 3),
@@ -95,7 +95,7 @@ class Solution:
 
     @property
     def _player(self) -> int:
-        return self.subgame.states[0].player
+        return self.subgame.root.player
 
 
 def solve(
@@ -130,24 +130,24 @@ def solve(
         seconds = time.perf_counter() - begin
         if progress:
             progress(solver.iteration, values.exploitability, seconds)
-        reached = 100.0 * values.exploitability <= target * subgame.spot.rules.pot
+        reached = 100.0 * values.exploitability <= target * subgame.root.pot
         if solver.iteration == iterations or reached:
             break
-    spot = subgame.spot
+    spot, root = subgame.spot, subgame.root
     free = deals((spot.ranges > 0).astype(np.float64)) > 0
     weights = np.where(free, deals(spot.ranges) / np.where(spot.ranges > 0, spot.ranges, 1.0), 1.0)
-    state = subgame.states[0]
-    inside = spot.ranges[state.player] > 0
+    inside = spot.ranges[root.player] > 0
+    committed = np.array(root.committed)
     return Solution(
         subgame=subgame,
         solver=solver,
         iterations=solver.iteration,
         seconds=seconds,
-        actions=[describe(move, state) for move in subgame.moves[0]],
+        actions=[describe(move, root) for move in subgame.moves[0]],
         strategy=subgame.spread(solver.strategy(0)) * inside,
-        ev=np.where(free, subgame.spread(values.hands) / weights, 0.0),
+        ev=np.where(free, subgame.spread(values.hands) / weights + committed[:, None], 0.0),
         equity=np.where(free, subgame.equities(), 0.0),
-        value=values.players,
+        value=(values.players[0] + root.committed[0], values.players[1] + root.committed[1]),
         exploitability=values.exploitability,
     )
 

@@ -17,9 +17,9 @@ from tenfold.algorithms.rl_cfr.tree import (
     SHOWDOWN,
     TreeBuilder,
 )
-from tenfold.envs.poker.cards import CARDS, HAND_COUNT, HANDS, live_hands
+from tenfold.envs.poker.cards import CARDS, HAND_COUNT, HANDS, format_cards, live_hands
 from tenfold.envs.poker.isomorphism import HAND_MAPS, next_cards, symmetries
-from tenfold.envs.poker.rules import CALL, BettingState, start
+from tenfold.envs.poker.rules import CALL, STREETS, BettingState, start
 from tenfold.envs.poker.rules import FOLD as FOLD_ACTION
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot, deals
 from tenfold.envs.poker.strength import board_order, board_ranks
@@ -32,23 +32,28 @@ class Subgame:
     """A spot with its bet tree, ready for a `Solver`.
 
     Args:
-        spot: Board, stacks, pot and ranges; flop, turn or river.
+        spot: Board, rules and the ranges at the root; flop, turn or river.
         raises: Legal raises at each decision; fold and call are always there.
         max_raises: At most this many bets and raises on a street; None sets no limit.
         leaf: If given, the tree ends where the next card would come, and this values those states
             (in the order of `leaf_states`). All-in calls still go to the showdown.
         isomorphism: Whether next cards that differ by a renaming of suits are solved once.
         dtype: Precision of the solver, np.float32 or np.float64.
+        root: The decision that the tree starts from, on the street of the board; None takes the
+            start of the spot's rules. In the middle of a street the bets and raises already made
+            count towards `max_raises`.
 
     Attributes:
-        game: What the solver takes. Values are chips won since the spot.
+        game: What the solver takes. Values are chips won since the start of the spot's rules.
+        root: The decision that the tree starts from.
         hands: (H,) hands of the tree: those that the board leaves and a range holds.
         states: Node -> betting state of each decision.
         moves: Node -> actions of each decision in the order of its children.
         leaf_states: Betting state of each leaf.
 
     Raises:
-        ValueError: The spot is preflop, or the raises are not legal.
+        ValueError: The spot is preflop, the raises are not legal, or the root is no decision under
+            the spot's rules on the board's street.
     """
 
     def __init__(
@@ -59,9 +64,12 @@ class Subgame:
         leaf: LeafEvaluator | None = None,
         isomorphism: bool = True,
         dtype: type[np.floating] = np.float32,
+        root: BettingState | None = None,
     ) -> None:
         if len(spot.board) < BOARD_CARDS[1]:
             raise ValueError("Subgames start on the flop or later: give a board of 3 to 5 cards.")
+        self.root = start(spot.rules) if root is None else root
+        _check_root(self.root, spot)
         self.spot, self.dtype = spot, dtype
         live = live_hands(spot.board) & (spot.ranges > 0).any(axis=0)
         self.hands: NDArray[np.int64] = np.flatnonzero(live)
@@ -77,7 +85,7 @@ class Subgame:
         self._builder = TreeBuilder(HANDS[self.hands].astype(np.int32))
         self._tables: dict[tuple[int, ...], int] = {}
         self._equity = -1
-        self._add(start(spot.rules), spot.board, 1.0, 0, -1, 0)
+        self._add(self.root, spot.board, 1.0, -1, 0)
         ranges = spot.ranges[:, self.hands]
         mass = float(deals(spot.ranges)[0].sum())
         self.game = Game(self._builder.build(dtype), ranges, mass, float(spot.rules.pot), leaf)
@@ -106,7 +114,6 @@ class Subgame:
         state: BettingState,
         board: tuple[int, ...],
         chance: float,
-        raised: int,
         parent: int,
         action: int,
         renamings: Sequence[NDArray[np.int32]] = (),
@@ -117,7 +124,6 @@ class Subgame:
             state: The betting.
             board: Cards that are out.
             chance: Of the cards since the root, given both hands.
-            raised: Bets and raises on this street so far.
             parent: Its parent's node.
             action: Its place below the parent.
             renamings: Of the card that led here, see `PublicTree.members`.
@@ -141,11 +147,11 @@ class Subgame:
                 node = builder.add(CHANCE, parent, action, renamings=renamings)
                 self._deal(state, board, chance, node)
             return
-        moves = self._moves(state, raised)
+        moves = self._moves(state)
         node = builder.add(DECISION, parent, action, state.player, len(moves), renamings=renamings)
         self.states[node], self.moves[node] = state, moves
         for place, move in enumerate(moves):
-            self._add(state.apply(move), board, chance, raised + (move > CALL), node, place)
+            self._add(state.apply(move), board, chance, node, place)
 
     def _deal(self, state: BettingState, board: tuple[int, ...], chance: float, node: int) -> None:
         """Add the next cards below a chance node, each class of like cards once."""
@@ -157,10 +163,10 @@ class Subgame:
         for place, (card, members) in enumerate(next_cards(board, symmetric).items()):
             images = [self._place[HAND_MAPS[p, self.hands]] for _, p in members]
             renamings = images if len(members) > 1 else []
-            self._add(state, (*board, card), share, 0, node, place, renamings)
+            self._add(state, (*board, card), share, node, place, renamings)
 
-    def _moves(self, state: BettingState, raised: int) -> list[int]:
-        stop = self._max_raises is not None and raised >= self._max_raises
+    def _moves(self, state: BettingState) -> list[int]:
+        stop = self._max_raises is not None and state.raised >= self._max_raises
         raises = [] if stop else list(self._raises(state))
         for each in raises:
             if each <= CALL or not state.is_legal(each):
@@ -189,6 +195,16 @@ class Subgame:
 
     def _signs(self) -> NDArray[np.float32]:
         return all_in_signs(tuple(sorted(self.spot.board)))[np.ix_(self.hands, self.hands)]
+
+
+def _check_root(root: BettingState, spot: Spot) -> None:
+    if root.rules != spot.rules:
+        raise ValueError("The root has other rules than the spot: stacks and pot must be the same.")
+    if root.over or BOARD_CARDS[root.street] != len(spot.board):
+        there = "play is over" if root.over else f"the betting is on the {STREETS[root.street]}"
+        raise ValueError(
+            f"The board {format_cards(spot.board)} has no decision at the root: {there}."
+        )
 
 
 @lru_cache(maxsize=8)

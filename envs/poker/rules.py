@@ -70,6 +70,7 @@ class BettingState:
         player: Who is to act; nobody once `over`.
         raise_size: What the next raise must add to the bet at least.
         acted: Whether anyone has acted on this street.
+        raised: Bets and raises on this street so far; blinds are none.
         folded: Who has folded, or None.
         over: No more decisions: a fold, a call all-in, or the last street is done.
     """
@@ -81,6 +82,7 @@ class BettingState:
     player: int
     raise_size: int
     acted: bool = False
+    raised: int = 0
     folded: int | None = None
     over: bool = False
 
@@ -144,7 +146,14 @@ class BettingState:
         committed = (target, self.committed[1]) if other else (self.committed[0], target)
         if action != CALL:
             grown = max(self.raise_size, action - bet)
-            return replace(self, committed=committed, player=other, raise_size=grown, acted=True)
+            return replace(
+                self,
+                committed=committed,
+                player=other,
+                raise_size=grown,
+                acted=True,
+                raised=self.raised + 1,
+            )
         if not self.acted and bet < self.rules.depth:
             return replace(self, committed=committed, player=other, acted=True)
         if bet == self.rules.depth or self.street + 1 == len(self.rules.first):

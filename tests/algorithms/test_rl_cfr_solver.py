@@ -18,11 +18,11 @@ from tenfold.algorithms.rl_cfr.batch import BatchSolver
 from tenfold.algorithms.rl_cfr.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.solve import Solution, solve
 from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame, all_in_signs
+from tenfold.algorithms.rl_cfr.subgame import Raises, Subgame, all_in_signs
 from tenfold.algorithms.rl_cfr.variants import VARIANTS
 from tenfold.envs.poker.cards import HANDS, hand_index, parse_cards
 from tenfold.envs.poker.isomorphism import next_cards, symmetries
-from tenfold.envs.poker.rules import BettingState
+from tenfold.envs.poker.rules import CALL, HUNL, BettingState, start
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import Spot, deals, random_spot, read_spot
 from tenfold.envs.poker.strength import board_order, board_ranks
@@ -242,6 +242,14 @@ def test_leaf_evaluator_that_checks_down_equals_the_tree_that_does() -> None:
     assert cut.exploitability == pytest.approx(whole.exploitability, abs=1e-3)
 
 
+def rooted(*actions: int, board: str = "AsKd7h2c3d") -> Subgame:
+    spot = river(board)
+    state = start(spot.rules)
+    for action in actions:
+        state = state.apply(action)
+    return Subgame(spot, lambda state: [], root=state)
+
+
 def check_down(subgame: Subgame, reaches: NDArray[np.floating]) -> NDArray[np.floating]:
     """Values of leaves after which nobody bets: the pot by equity."""
     hands = subgame.hands
@@ -255,12 +263,62 @@ def check_down(subgame: Subgame, reaches: NDArray[np.floating]) -> NDArray[np.fl
     return out
 
 
+def after(subgame: Subgame, solver: Solver, raises: Raises, action: int) -> Subgame:
+    """The subgame after the root's action of that place, with ranges by Bayes' rule."""
+    ranges = subgame.spot.ranges.copy()
+    ranges[subgame.root.player] *= subgame.spread(solver.strategy(0)[action])
+    spot, root = replace(subgame.spot, ranges=ranges), subgame.root.apply(subgame.moves[0][action])
+    return Subgame(spot, raises, 2, isomorphism=False, dtype=np.float64, root=root)
+
+
+@pytest.mark.parametrize("board", ["AsKd7h2c3d", "AsKd7h2c"])
+def test_values_after_each_action_add_up_to_the_roots(board: str) -> None:
+    raises = parse_menu("1,allin").raises
+    subgame = Subgame(river(board), raises, 2, isomorphism=False, dtype=np.float64)
+    solver = Solver(subgame.game, "cfr+")
+    solver.iterate(20)
+    tree, total = subgame.game.tree, np.zeros(2)
+    for action, node in enumerate(tree.children(0).tolist()):
+        part = after(subgame, solver, raises, action)
+        rows, columns = part.game.tree.rows, np.isin(subgame.hands, part.hands)
+        played = Solver(part.game, "cfr+")
+        played.sums[:] = solver.sums[tree.row[node] : tree.row[node] + rows, columns]
+        total += part.game.mass / subgame.game.mass * np.array(played.values().players)
+    np.testing.assert_allclose(total, solver.values().players, atol=1e-9 * subgame.root.pot)
+
+
+def test_solving_again_in_the_middle_of_a_street_keeps_the_value() -> None:
+    raises = parse_menu("1,allin").raises
+    subgame = Subgame(river(), raises, 2, isomorphism=False, dtype=np.float64)
+    solver = Solver(subgame.game, "cfr+")
+    solver.iterate(3_000)
+    for action, node in enumerate(subgame.game.tree.children(0).tolist()):
+        part = after(subgame, solver, raises, action)
+        row, columns = subgame.game.tree.row[node], np.isin(subgame.hands, part.hands)
+        played, again = Solver(part.game, "cfr+"), Solver(part.game, "cfr+")
+        played.sums[:] = solver.sums[row : row + part.game.tree.rows, columns]
+        again.iterate(3_000)
+        kept, found = played.values(), again.values()
+        assert found.exploitability < 0.05
+        # Two equilibria of a zero-sum game have one value; either is near by its exploitability.
+        assert abs(found.players[0] - kept.players[0]) < 2 * (
+            kept.exploitability + found.exploitability
+        )
+        assert kept.exploitability < 1.0
+        if action == 1:
+            solution = solve(part, "cfr+", 3_000)
+            assert sum(solution.value) == pytest.approx(subgame.root.pot + 1_000, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
         (lambda: Solver(small("kuhn_poker").game, "cfr++"), "Unknown CFR variant 'cfr"),
         (lambda: Subgame(river(), lambda state: [10**6]), "no legal raise"),
         (lambda: solve(Subgame(river(), lambda state: []), "cfr", 0), "0 iterations"),
+        (lambda: Subgame(river(), lambda state: [], root=start(HUNL)), "other rules"),
+        (lambda: rooted(CALL, CALL), "play is over"),
+        (lambda: rooted(CALL, CALL, board="AsKd7h2c"), "betting is on the river"),
         (lambda: SmallGame(pyspiel.load_game("tic_tac_toe")), "does not deal"),
     ],
 )

@@ -192,3 +192,9 @@ def test_the_ends_of_the_component_map() -> None:
     state = play(RIVER, 500)
     ends = [component_raise(state, each, threshold=-0.5, largest=4.0) for each in (-0.5, 1.0)]
     assert ends == [1_000, pot_raise(state, 4.0)] == [1_000, 8_500]
+
+
+def test_bets_are_counted_street_by_street() -> None:
+    assert play(HUNL).raised == 0
+    assert play(HUNL, 300, 900).raised == 2
+    assert play(HUNL, 300, 900, CALL).raised == 0
