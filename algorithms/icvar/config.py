@@ -1,20 +1,15 @@
 """Config of iterated CVaR RL."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from tenfold.algorithms.planning import PlanningConfig
+from tenfold.algorithms.regret import RegretConfig
 
 if TYPE_CHECKING:
+    from tenfold.envs.risk.mdp import TabularMDP
     from tenfold.envs.risk.mixture import Mixture
 
-CHOICES = {
-    "learner": ("icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"),
-    "grid": ("exact", "uniform"),
-    "model_class": ("linear", "finite"),
-}
 
-
-class ICVaRConfig(PlanningConfig):
+class ICVaRConfig(RegretConfig):
     """A learner on a task (arXiv:2307.02842; the task is `AlgorithmConfig.env`).
 
     Attributes:
@@ -22,9 +17,6 @@ class ICVaRConfig(PlanningConfig):
             measured with it.
         planning_alpha: Risk level that the learner plans with; `alpha` when None. 1 is the
             risk-neutral learner (value-targeted regression, UCRL-VTR).
-        learner: ICVaR-L, ICVaR-G, or a baseline.
-        bonus_scale: Factor of the theory's bonus (of beta, gamma, or the tabular bonus).
-        delta: Probability with which a confidence set may miss the truth.
         lambda_: Ridge lambda (key lambda); H^2 when None.
         grid: Where x runs in max_x { x - E[(x - V)^+] / alpha }: over the values of V (``exact``)
             or over steps of `epsilon` (``uniform``).
@@ -32,28 +24,27 @@ class ICVaRConfig(PlanningConfig):
         model_class: Of ICVaR-G.
         class_size: Models in the finite class.
         exploration: Of `epsilon_greedy`: probability of a random action.
-        episodes: K, the episodes of a run; the theory's constants depend on it.
-        episodes_per_iteration: Episodes between two results.
-        env_config: Fields of the task that differ from its table (H, p, S, d, ...).
+
+    The learners are ICVaR-L, ICVaR-G and baselines; `bonus_scale` is the factor of beta, gamma, or
+    the tabular bonus. Everything else: `RegretConfig`.
     """
+
+    choices: ClassVar = {
+        "learner": ("icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"),
+        "grid": ("exact", "uniform"),
+        "model_class": ("linear", "finite"),
+    }
 
     def __init__(self) -> None:
         super().__init__()
         self.alpha = 0.25
         self.planning_alpha: float | None = None
-        self.learner: Literal[
-            "icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"
-        ] = "icvar_l"
-        self.bonus_scale = 1.0
-        self.delta = 0.05
         self.lambda_: float | None = None
-        self.grid: Literal["exact", "uniform"] = "exact"
+        self.grid = "exact"
         self.epsilon: float | None = None
-        self.model_class: Literal["linear", "finite"] = "linear"
+        self.model_class = "linear"
         self.class_size = 32
         self.exploration = 0.05
-        self.episodes = 2_000
-        self.episodes_per_iteration = 100
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -65,26 +56,11 @@ class ICVaRConfig(PlanningConfig):
         from tenfold.envs.risk.measures import check_alpha
 
         super().validate()
-        for key, choices in CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise ValueError(
-                    f"Bad value '{getattr(self, key)}' for '{key}': choose one of "
-                    f"{', '.join(choices)}."
-                )
         check_alpha(self.alpha)
         if self.planning_alpha is not None:
             check_alpha(self.planning_alpha, "planning_alpha")
-        for key in ("episodes", "episodes_per_iteration", "class_size"):
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"Bad value {value!r} for '{key}': give a whole number above 0.")
-        if self.bonus_scale < 0.0:
-            raise ValueError(f"Bad value {self.bonus_scale} for 'bonus_scale': give 0 or more.")
-        for key in ("delta", "exploration"):
-            if not 0.0 < getattr(self, key) < 1.0:
-                raise ValueError(
-                    f"Bad value {getattr(self, key)} for '{key}': give a number between 0 and 1."
-                )
+        self.check_counts("class_size")
+        self.check_shares("exploration")
         if self.lambda_ is not None and not self.lambda_ > 0.0:
             raise ValueError(f"Bad value {self.lambda_} for 'lambda': give a number above 0.")
         if self.epsilon is not None and self.grid == "exact":
@@ -95,8 +71,11 @@ class ICVaRConfig(PlanningConfig):
         if self.env is not None:
             make_learner(self, self.task())
 
+    def world(self) -> "TabularMDP":
+        return self.task().mdp
+
     def task(self) -> "Mixture":
-        """The world: the task of `env` with the fields that `env_config` changes.
+        """The task of `env`: the true model and the models that it is a mixture of.
 
         Raises:
             ValueError: No such task or field, or values that make no MDP.

@@ -6,6 +6,7 @@ learns from it, `counts` is the memory.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -43,6 +44,14 @@ class Counting(ABC):
         y = episode.collected[:-1] if self.counts.shape[-1] > 1 else 0
         steps = np.arange(self.mdp.H)
         self.counts[steps, episode.states[:-1], episode.actions, episode.outcomes, y] += 1.0
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The counts."""
+        return {"counts": self.counts}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from `get_state`."""
+        self.counts = state["counts"].copy()
 
     def empirical(self) -> tuple[np.ndarray, np.ndarray]:
         """Laws (H, S, A, O, Y or 1), uniform where nothing was seen, and counts without O."""
