@@ -1,27 +1,25 @@
 """Measurements of iterated CVaR RL; each writes CSV and Markdown tables, and figures.
 
-    python experiments/icvar/measure.py regret mixture
-    python experiments/icvar/measure.py levels
-    python experiments/icvar/measure.py queue
+    python -m experiments.icvar.measure regret mixture
+    python -m experiments.icvar.measure levels
+    python -m experiments.icvar.measure queue
 
 `regret` compares all learners on one task, each at its theoretical bonus and at the best of a few
 scales, chosen by the regret of seeds that the table does not use. Intervals are 95 % Student-t.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.progress import track
-from scipy.stats import t as student_t
 
+from experiments.regret_report import interval, plot_curves, regret_row, save
 from tenfold.algorithms.icvar.baselines import EpsilonGreedy, Oracle, TabularUCB, Uniform
 from tenfold.algorithms.icvar.general import FiniteClass, ICVaRG, LinearClass, mixtures
 from tenfold.algorithms.icvar.learners import Learner
@@ -33,7 +31,7 @@ from tenfold.envs.risk.measures import CVaR
 from tenfold.envs.risk.mixture import Mixture
 
 RESULTS = Path(__file__).parent.parent / "results" / "icvar"
-DELTA, CLASS_SIZE, POINTS = 0.05, 32, 60
+DELTA, CLASS_SIZE = 0.05, 32
 SCALES = (0.3, 0.1, 0.03, 0.01, 0.003)
 TUNING_SEEDS = (1_000, 1_001)
 
@@ -109,20 +107,6 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
     return Run(np.cumsum(gaps), float(task.mdp.initial @ known[key]))
 
 
-def slope(regret: np.ndarray) -> float:
-    """Log-log slope of a regret curve over the second half of the episodes; 0 without regret."""
-    k = np.unique(np.geomspace(len(regret) // 2, len(regret), POINTS).astype(int))
-    if regret[k[0] - 1] <= 0.0:
-        return 0.0 if regret[-1] <= 0.0 else np.nan
-    return float(np.polyfit(np.log(k), np.log(regret[k - 1]), 1)[0])
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval."""
-    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values)), float(half)
-
-
 def best_scale(make: Maker, setting: Setting) -> float:
     """The scale of least regret on the tuning seeds."""
     totals = {
@@ -130,25 +114,6 @@ def best_scale(make: Maker, setting: Setting) -> float:
         for scale in SCALES
     }
     return min(totals, key=lambda scale: totals[scale])
-
-
-def line(name: str, scale: float | None, runs: list[Run], optimum: float) -> dict[str, Any]:
-    """One row of a regret table."""
-    regret, regret_half = interval(np.array([r.regret[-1] for r in runs]))
-    rate, rate_half = interval(np.array([slope(r.regret) for r in runs]))
-    value, value_half = interval(np.array([r.value for r in runs]))
-    within = sum(r.value >= 0.99 * optimum for r in runs)
-    return {
-        "learner": name,
-        "bonus scale": "-" if scale is None else f"{scale:g}",
-        "regret": regret,
-        "regret ±": regret_half,
-        "slope": rate,
-        "slope ±": rate_half,
-        "final value": value,
-        "value ±": value_half,
-        "within 1 %": f"{within}/{len(runs)}",
-    }
 
 
 @app.command()
@@ -164,37 +129,15 @@ def regret(name: str, seeds: Seeds = 10) -> None:
     rows, curves = [], {}
     for label, make, scale in track(plans, description=name):
         runs = [run(make, setting, scale or 1.0, seed) for seed in range(seeds)]
-        rows.append(line(label, scale, runs, optimum))
         curves[label] = np.array([r.regret for r in runs])
+        values = np.array([r.value for r in runs])
+        rows.append(regret_row(label, scale, curves[label], values, optimum))
     about = (
         f"{setting.task}, alpha = {setting.alpha:g}, K = {setting.episodes:,}, {seeds} seeds; "
         f"optimal value {optimum:.4f}. Slope: log-log, second half."
     )
-    save(f"regret_{name}", rows, about)
-    plot_curves(f"regret_{name}", curves, about)
-
-
-def plot_curves(name: str, curves: Mapping[str, np.ndarray], about: str) -> None:
-    """Mean regret with 95 % bands over seeds, on logarithmic axes."""
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for number, (label, regrets) in enumerate(curves.items()):
-        k = np.unique(np.geomspace(1, regrets.shape[1], 120).astype(int))
-        shown = regrets[:, k - 1]
-        if not shown.any():
-            continue
-        style = "--" if label.endswith("tuned") else "-"
-        (drawn,) = axes.plot(k, shown.mean(axis=0), style, label=label, color=f"C{number % 10}")
-        half = student_t.ppf(0.975, len(shown) - 1) * shown.std(axis=0, ddof=1)
-        half /= np.sqrt(len(shown))
-        low = np.maximum(shown.mean(axis=0) - half, 1e-3)
-        axes.fill_between(k, low, shown.mean(axis=0) + half, alpha=0.15, color=drawn.get_color())
-    axes.set(xscale="log", yscale="log", xlabel="episode", ylabel="cumulative regret")
-    axes.set_title(about, fontsize=9)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, ncols=2)
-    figure.savefig(RESULTS / f"{name}.png", dpi=130)
+    save(RESULTS / f"regret_{name}", rows, about)
+    plot_curves(RESULTS / f"regret_{name}.png", curves, about)
 
 
 @app.command()
@@ -224,7 +167,7 @@ def levels(seeds: Seeds = 10, episodes: int = 3_000) -> None:
         f"icvar/LowerBound-v0 with H = 4, K = {episodes:,}, {seeds} seeds; the scale is the best "
         "one at alpha = 0.5. A uniform choice has regret 0.2 an episode at every alpha."
     )
-    table = save("levels", rows, about)
+    table = save(RESULTS / "levels", rows, about)
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -264,21 +207,9 @@ def queue() -> None:
                 "iterated CVaR": float(mdp.initial @ IteratedCVaR(mdp, alpha).evaluate(policy)[0]),
             }
         )
-    save("queue", rows, "icvar/QueueBacklog-v0, exact; backlog after each of the 10 steps.")
-
-
-def save(name: str, rows: Iterable[Mapping[str, Any]], about: str) -> pd.DataFrame:
-    """Write a table as CSV and Markdown, and print it."""
-    table = pd.DataFrame(list(rows))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
-    lines = [f"{about}\n", "| " + " | ".join(table) + " |", "|" + "---|" * len(table.columns)]
-    for _, values in table.iterrows():
-        cells = [f"{v:,.4g}" if isinstance(v, float) else str(v) for v in values]
-        lines.append("| " + " | ".join(cells) + " |")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    Console(width=180).print(table.round(3).to_string(index=False))
-    return table
+    save(
+        RESULTS / "queue", rows, "icvar/QueueBacklog-v0, exact; backlog after each of the 10 steps."
+    )
 
 
 if __name__ == "__main__":

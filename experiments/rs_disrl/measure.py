@@ -1,29 +1,29 @@
 """Measurements of risk-sensitive distributional RL; each writes CSV and Markdown, and figures.
 
-    python experiments/rs_disrl/measure.py regret path
-    python experiments/rs_disrl/measure.py planners
-    python experiments/rs_disrl/measure.py grid
-    python experiments/rs_disrl/measure.py queue
+    python -m experiments.rs_disrl.measure regret path
+    python -m experiments.rs_disrl.measure coverage
+    python -m experiments.rs_disrl.measure ascent
+    python -m experiments.rs_disrl.measure planners
+    python -m experiments.rs_disrl.measure grid
+    python -m experiments.rs_disrl.measure queue
 
 `regret` compares all learners on one task, the optimistic ones at the theory's radius and at the
 best of a few scales, chosen by the regret of seeds that the table does not use. Intervals are 95 %
 Student-t.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import typer
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.stats import beta as beta_law
-from scipy.stats import t as student_t
 
+from experiments.regret_report import interval, plot_curves, regret_row, save
 from tenfold.algorithms.rs_disrl.algorithm import next_plan
 from tenfold.algorithms.rs_disrl.learners import (
     Counting,
@@ -34,9 +34,10 @@ from tenfold.algorithms.rs_disrl.learners import (
     Uniform,
 )
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
-from tenfold.envs.risk.measures import CVaR, Distortion, Expectation
+from tenfold.envs.risk.brute_force import best_risk
+from tenfold.envs.risk.measures import CVaR, Distortion, Expectation, RiskMeasure
 from tenfold.envs.risk.returns import GridMDP, project
-from tenfold.envs.risk.static_benchmarks import make_static_task
+from tenfold.envs.risk.static_benchmarks import grid_mdp, make_static_task
 from tenfold.envs.risk.static_measures import make_measure
 
 RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl"
@@ -55,27 +56,77 @@ EXAMPLES: dict[str, Mapping[str, Any]] = {
     "mean_semideviation": {"c": 0.8},
 }
 
+CLIMBED = (
+    "spectral",
+    "exponential_spectrum",
+    "proportional_hazard",
+    "wang",
+    "mean_cvar",
+    "mean_semideviation",
+)
+
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 Seeds = Annotated[int, typer.Option(help="Independent runs.")]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A task as it is measured, under CVaR."""
+    """A task as it is measured.
+
+    Attributes:
+        task: Its name.
+        rho: Name of the measure.
+        parameters: Of the measure.
+        episodes: K.
+        fields: Of the task, where they differ from its defaults.
+        without: Learners that take too long here, or do not apply.
+    """
 
     task: str
-    alpha: float
+    rho: str
+    parameters: Mapping[str, Any]
     episodes: int
     fields: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+    def build(self) -> tuple[GridMDP, RiskMeasure]:
+        return make_static_task(self.task, **self.fields), make_measure(self.rho, self.parameters)
 
 
+FAMILY_V = ("V-LSR", "V-MLE")
 SETTINGS = {
-    "path": Setting("static/BudgetedPath-v0", 0.25, 2_000, {"H": 4}),
-    "betting": Setting("static/Betting-v0", 0.25, 1_000, {"H": 3, "capital": 2, "most": 5}),
-    "lotteries": Setting("static/TwoLotteries-v0", 0.5, 2_000),
+    "path": Setting("static/BudgetedPath-v0", "cvar", {"alpha": 0.25}, 10_000, {"H": 4}),
+    "path_mixture": Setting(
+        "static/BudgetedPath-v0", "mean_cvar", {"alpha": 0.25, "weight": 0.5}, 3_000, {"H": 4}
+    ),
+    "betting": Setting(
+        "static/Betting-v0",
+        "cvar",
+        {"alpha": 0.5},
+        10_000,
+        {"H": 3, "capital": 2, "most": 5, "win": 0.7},
+    ),
+    "lotteries": Setting("static/TwoLotteries-v0", "cvar", {"alpha": 0.5}, 10_000),
+    "lotteries_entropic": Setting("static/TwoLotteries-v0", "entropic", {"gamma": -3.0}, 10_000),
+    "inventory": Setting(
+        "static/Inventory-v0",
+        "cvar",
+        {"alpha": 0.25},
+        3_000,
+        {"H": 4, "most": 5, "orders": 3},
+        FAMILY_V,
+    ),
+    "queue": Setting(
+        "static/QueueBacklog-v0",
+        "cvar",
+        {"alpha": 0.1},
+        2_000,
+        {"H": 6, "capacity": 3},
+        (*FAMILY_V, "M-MLE"),
+    ),
 }
 
-Maker = Callable[[GridMDP, CVaR, int, float], Counting]
+Maker = Callable[[GridMDP, RiskMeasure, int, float], Counting]
 WITH_BONUS: dict[str, Maker] = {
     "M-LSR": lambda m, rho, K, c: RSDisRL(m, rho, "model", "lsr", K, c, DELTA),
     "M-MLE": lambda m, rho, K, c: RSDisRL(m, rho, "model", "mle", K, c, DELTA),
@@ -83,7 +134,7 @@ WITH_BONUS: dict[str, Maker] = {
     "V-MLE": lambda m, rho, K, c: RSDisRL(m, rho, "value", "mle", K, c, DELTA),
     "Keramati-style": lambda m, rho, K, c: ShiftedReturns(m, rho, c),
     "risk-neutral": lambda m, rho, K, c: RSDisRL(m, Expectation(), "model", "lsr", K, c, DELTA),
-    "iterated CVaR": lambda m, rho, K, c: IteratedRisk(m, rho, c),
+    "iterated risk": lambda m, rho, K, c: IteratedRisk(m, rho, c),
 }
 WITHOUT_BONUS: dict[str, Maker] = {
     "greedy": lambda m, rho, K, c: RSDisRL(m, rho, "model", "lsr", K, 0.0, DELTA),
@@ -92,107 +143,107 @@ WITHOUT_BONUS: dict[str, Maker] = {
 }
 
 
-def run(make: Maker, setting: Setting, scale: float, seed: int) -> tuple[np.ndarray, float]:
-    """Cumulative regret (K,) of a run and the exact value of its last policy."""
-    mdp, rho = make_static_task(setting.task, **setting.fields), CVaR(setting.alpha)
+@dataclass(frozen=True)
+class Run:
+    """Cumulative regret (K,), the exact value of the last policy, and milliseconds of processor
+    time that the learner took an episode."""
+
+    regret: np.ndarray
+    value: float
+    milliseconds: float
+
+
+def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
+    """Play a setting's episodes."""
+    mdp, rho = setting.build()
     K = setting.episodes
     optimum = StaticPlanner(mdp).solve(rho).value
     learner = make(mdp, rho, K, scale)
-    gaps, due = np.empty(K), 0
+    gaps, due, spent = np.empty(K), 0, 0.0
     for k in range(K):
+        start = time.process_time()
         if k >= due:
             policy = learner.plan(np.random.default_rng([seed, k, 0])).policy
+            spent += time.process_time() - start
             value, due = mdp.risk(rho, policy), next_plan(k, SHARE)
         gaps[k] = optimum - value
-        learner.update(mdp.play(policy, np.random.default_rng([seed, k, 1])))
-    return np.cumsum(gaps), value
-
-
-def slope(regret: np.ndarray) -> float:
-    """Log-log slope of a regret curve over the second half of the episodes; 0 without regret."""
-    k = np.unique(np.geomspace(len(regret) // 2, len(regret), POINTS).astype(int))
-    if regret[k[0] - 1] <= 1e-9:
-        return 0.0
-    return float(np.polyfit(np.log(k), np.log(regret[k - 1]), 1)[0])
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval."""
-    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values)), float(half)
+        episode = mdp.play(policy, np.random.default_rng([seed, k, 1]))
+        start = time.process_time()
+        learner.update(episode)
+        spent += time.process_time() - start
+    return Run(np.cumsum(gaps), value, 1e3 * spent / K)
 
 
 def best_scale(make: Maker, setting: Setting) -> float:
     """The scale of least regret on the tuning seeds."""
-    totals = {c: sum(run(make, setting, c, s)[0][-1] for s in TUNING_SEEDS) for c in SCALES}
+    totals = {c: sum(run(make, setting, c, s).regret[-1] for s in TUNING_SEEDS) for c in SCALES}
     return min(totals, key=lambda c: totals[c])
 
 
 @app.command()
 def regret(name: str, seeds: Seeds = 10) -> None:
-    """Regret of all learners on one of the settings: path, betting, lotteries."""
+    """Regret of all learners on one of the settings: path, betting, lotteries, inventory, ..."""
+    if name not in SETTINGS:
+        raise typer.BadParameter(f"No setting '{name}': choose one of {', '.join(SETTINGS)}.")
     setting = SETTINGS[name]
-    mdp = make_static_task(setting.task, **setting.fields)
-    optimum = StaticPlanner(mdp).solve(CVaR(setting.alpha)).value
+    mdp, rho = setting.build()
+    optimum = StaticPlanner(mdp).solve(rho).value
     plans: list[tuple[str, Maker, float | None]] = []
     for label, make in WITH_BONUS.items():
-        plans += [(label, make, 1.0), (f"{label}, tuned", make, best_scale(make, setting))]
+        if label not in setting.without:
+            plans += [(label, make, 1.0), (f"{label}, tuned", make, best_scale(make, setting))]
     plans += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
     rows, curves = [], {}
     for label, make, scale in plans:
         runs = [run(make, setting, scale or 1.0, seed) for seed in range(seeds)]
-        total, total_half = interval(np.array([r[-1] for r, _ in runs]))
-        rate, rate_half = interval(np.array([slope(r) for r, _ in runs]))
-        value, value_half = interval(np.array([v for _, v in runs]))
-        rows.append(
-            {
-                "learner": label,
-                "bonus scale": "-" if scale is None else f"{scale:g}",
-                "regret": total,
-                "regret ±": total_half,
-                "slope": rate,
-                "slope ±": rate_half,
-                "final value": value,
-                "value ±": value_half,
-                "within 1 %": f"{sum(v >= 0.99 * optimum for _, v in runs)}/{seeds}",
-            }
-        )
-        curves[label] = np.array([r for r, _ in runs])
-        Console().print(f"{label}: {total:.1f}")
+        curves[label] = np.array([r.regret for r in runs])
+        values = np.array([r.value for r in runs])
+        gap, half = interval(100.0 * (1.0 - values / optimum))
+        row = regret_row(label, scale, curves[label], values, optimum)
+        spent = float(np.mean([r.milliseconds for r in runs]))
+        rows.append(row | {"gap, %": gap, "gap ±": half, "ms an episode": spent})
+        Console().print(f"{label}: {row['regret']:.1f}")
     about = (
-        f"{setting.task}, {dict(setting.fields)}, CVaR {setting.alpha:g}, K = "
-        f"{setting.episodes:,}, {seeds} seeds; optimum {optimum:.4f}. Slope: log-log, second half."
+        f"{setting.task}, {dict(setting.fields)}, {rho}, K = {setting.episodes:,}, {seeds} seeds; "
+        f"optimum {optimum:.4f}. Slope: log-log, second half."
     )
-    save(f"regret_{name}", rows, about)
-    plot_curves(f"regret_{name}", curves, about)
+    save(RESULTS / f"regret_{name}", rows, about)
+    plot_curves(RESULTS / f"regret_{name}.png", curves, about)
 
 
-def plot_curves(name: str, curves: Mapping[str, np.ndarray], about: str) -> None:
-    """Mean regret with 95 % bands over seeds, on logarithmic axes."""
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for number, (label, regrets) in enumerate(curves.items()):
-        k = np.unique(np.geomspace(1, regrets.shape[1], 120).astype(int))
-        shown = regrets[:, k - 1]
-        if shown.max() < 1e-9:
-            continue
-        style = "--" if label.endswith("tuned") else "-"
-        (drawn,) = axes.plot(k, shown.mean(axis=0), style, label=label, color=f"C{number % 10}")
-        half = student_t.ppf(0.975, len(shown) - 1) * shown.std(axis=0, ddof=1)
-        half /= np.sqrt(len(shown))
-        low = np.maximum(shown.mean(axis=0) - half, 1e-3)
-        axes.fill_between(k, low, shown.mean(axis=0) + half, alpha=0.15, color=drawn.get_color())
-    axes.set(xscale="log", yscale="log", xlabel="episode", ylabel="cumulative regret")
-    axes.set_title(about, fontsize=8)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, ncols=2)
-    figure.savefig(RESULTS / f"{name}.png", dpi=130)
+@app.command()
+def ascent(worlds: int = 12) -> None:
+    """Planned values of the measures that are climbed against all policies, on tiny worlds."""
+    tiny = {"BudgetedPath, H = 3": make_static_task("static/BudgetedPath-v0", H=3)}
+    tiny |= {f"random {seed}": random_world(seed) for seed in range(worlds)}
+    rows = []
+    for world, mdp in tiny.items():
+        for name in CLIMBED:
+            rho = make_measure(name, EXAMPLES[name])
+            best, value = best_risk(mdp, rho), StaticPlanner(mdp).solve(rho).value
+            short = max(0.0, 100.0 * (best - value) / best)
+            short = 0.0 if short < 1e-7 else short
+            rows.append(
+                {"world": world, "rho": name, "planned": value, "best": best, "short, %": short}
+            )
+    optimal = sum(row["short, %"] == 0.0 for row in rows)
+    save(RESULTS / "ascent", rows, f"{optimal} of {len(rows)} plans are optimal.")
+
+
+def random_world(seed: int) -> GridMDP:
+    """Two states, two actions, two steps, two outcomes with rewards 0 to 3."""
+    rng = np.random.default_rng(seed)
+
+    def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
+        law = rng.dirichlet(np.ones(2))
+        return [(o, int(rng.integers(4)), float(law[o])) for o in range(2)]
+
+    return grid_mdp(2, 2, 2, outcomes, 0, 0.25)
 
 
 @app.command()
 def planners() -> None:
-    """Every measure on every task: what the planner finds, its bound, and Markov's best."""
+    """Every measure on three tasks: what the planner finds, and its upper bound."""
     rows = []
     for task in ("static/BudgetedPath-v0", "static/Betting-v0", "static/Inventory-v0"):
         mdp = make_static_task(task)
@@ -204,7 +255,11 @@ def planners() -> None:
             rows.append(
                 {"task": task, "rho": name, "value": value, "bound": bound, "gap": bound - value}
             )
-    save("planners", rows, "Planned values and upper bounds (spectral and distortion measures).")
+    save(
+        RESULTS / "planners",
+        rows,
+        "Planned values and upper bounds (spectral and distortion measures).",
+    )
 
 
 @app.command()
@@ -221,7 +276,11 @@ def grid() -> None:
             rho = make_measure(name, parameters)
             row[name] = float(rho(points, projected) - rho(values, law))
         rows.append(row)
-    save("grid", rows, "Bias of rho after projection onto a grid, 2,000 draws of Beta(2, 5).")
+    save(
+        RESULTS / "grid",
+        rows,
+        "Bias of rho after projection onto a grid, 2,000 draws of Beta(2, 5).",
+    )
 
 
 @app.command()
@@ -243,14 +302,16 @@ def queue() -> None:
                 "p99 total backlog": float(8 * worst[order][np.searchsorted(levels, 0.99)]),
             }
         )
-    save("queue", rows, "static/QueueBacklog-v0, exact; backlog summed over the 10 steps.")
+    save(
+        RESULTS / "queue", rows, "static/QueueBacklog-v0, exact; backlog summed over the 10 steps."
+    )
 
 
 @app.command()
 def coverage(runs: int = 400, episodes: int = 60) -> None:
     """How often every set holds the truth, and the planned value is at least the optimum."""
     setting = SETTINGS["path"]
-    mdp, rho = make_static_task(setting.task, **setting.fields), CVaR(setting.alpha)
+    mdp, rho = setting.build()
     optimum, rows = StaticPlanner(mdp).solve(rho).value, []
     for label in ("M-LSR", "M-MLE", "V-LSR", "V-MLE"):
         for scale in (1.0, 0.1):
@@ -275,20 +336,11 @@ def coverage(runs: int = 400, episodes: int = 60) -> None:
                     "high": 1.0 if np.isnan(high) else float(high),
                 }
             )
-    save("coverage", rows, f"{runs} runs of {episodes} uniform episodes on {setting.task}, H = 4.")
-
-
-def save(name: str, rows: Iterable[Mapping[str, Any]], about: str) -> None:
-    """Write a table as CSV and Markdown, and print it."""
-    table = pd.DataFrame(list(rows))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
-    lines = [f"{about}\n", "| " + " | ".join(table) + " |", "|" + "---|" * len(table.columns)]
-    for _, values in table.iterrows():
-        cells = [f"{v:,.4g}" if isinstance(v, float) else str(v) for v in values]
-        lines.append("| " + " | ".join(cells) + " |")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    Console(width=180).print(table.round(4).to_string(index=False))
+    save(
+        RESULTS / "coverage",
+        rows,
+        f"{runs} runs of {episodes} uniform episodes on {setting.task}, H = 4.",
+    )
 
 
 if __name__ == "__main__":

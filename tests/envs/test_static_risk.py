@@ -11,6 +11,7 @@ from scipy.stats import norm, wasserstein_distance
 
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.envs.risk.augmented import CollectedReward, GridMDPEnv, action
+from tenfold.envs.risk.brute_force import best_risk, every_policy
 from tenfold.envs.risk.measures import CVaR, Entropic, RiskMeasure
 from tenfold.envs.risk.returns import GridMDP, project
 from tenfold.envs.risk.static_benchmarks import make_static_task
@@ -126,6 +127,17 @@ def test_forward_convolution_is_the_sum_over_paths() -> None:
     np.testing.assert_allclose(mdp.law(policy), law, atol=1e-15)
 
 
+def test_brute_force_tries_every_policy_on_what_can_be_reached() -> None:
+    """After the path's first step y is 0 or 3, after the second 0, 1, 3, 4 or 7."""
+    mdp = make_static_task("static/BudgetedPath-v0", H=3)
+    policies = list(every_policy(mdp))
+    assert len(policies) == 2 ** (1 + 2 + 5)
+    assert len({policy.tobytes() for policy in policies}) == len(policies)
+    # The safe return is 0.2 or 0.5; at the end of H = 1 there is only the lottery.
+    lottery = make_static_task("static/BudgetedPath-v0", H=1)
+    assert best_risk(lottery, CVaR(0.75)) == pytest.approx(0.1, abs=1e-12)
+
+
 @pytest.mark.parametrize("name", STATIC_TASK_NAMES)
 def test_played_returns_have_the_exact_mean(name: str) -> None:
     mdp = make_static_task(name)
@@ -167,6 +179,7 @@ def test_the_gymnasium_view_adds_y_and_plays_the_planned_policy() -> None:
         (lambda: make_static_task("static/Betting-v0", win=1.5), "no probability law"),
         (lambda: make_static_task("static/BudgetedPath-v0", H=900), "coarser"),
         (lambda: make_static_task("static/BudgetedPath-v0", H=0), "at least 1 step"),
+        (lambda: next(every_policy(make_static_task("static/Betting-v0"))), "can be tried"),
         (
             lambda: GridMDP(*np.zeros((2, 1, 1, 1, 1), int), np.ones((1, 1, 1, 1)), 0, 0.0),
             "grid step above 0",
