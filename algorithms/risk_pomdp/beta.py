@@ -21,9 +21,6 @@ import numpy as np
 
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 
-Change = Callable[[int, np.ndarray], np.ndarray]
-"""Step h and beta vectors (..., A, S) to the vectors to go on with: a bonus and its clipping."""
-
 MOST_EXPONENT = 300.0
 """Largest |gamma| H: e^300 squared is still a float64."""
 
@@ -71,13 +68,12 @@ class Plan:
     value: float
 
 
-def best_plan(pomdp: TabularPOMDP, gamma: float, change: Change | None = None) -> Plan:
+def best_plan(pomdp: TabularPOMDP, gamma: float) -> Plan:
     """The best of all history-dependent policies; ties go to the first action.
 
     Args:
         pomdp: The model.
         gamma: Risk parameter, below 0 averse, above 0 seeking.
-        change: Applied to the vectors of every step; an optimistic bonus of a learner.
     """
     beliefs = risk_beliefs(pomdp, gamma)
 
@@ -86,19 +82,18 @@ def best_plan(pomdp: TabularPOMDP, gamma: float, change: Change | None = None) -
         best: np.ndarray = (np.sign(gamma) * worth).argmax(axis=1)
         return best
 
-    return _backward(pomdp, gamma, greedy, change)
+    return _backward(pomdp, gamma, greedy)
 
 
 def evaluate(pomdp: TabularPOMDP, gamma: float, policy: HistoryPolicy) -> float:
     """Entropic risk of a policy, exactly."""
-    return _backward(pomdp, gamma, lambda h, vectors: policy[h], None).value
+    return _backward(pomdp, gamma, lambda h, vectors: policy[h]).value
 
 
 def _backward(
     pomdp: TabularPOMDP,
     gamma: float,
     choose: Callable[[int, np.ndarray], np.ndarray],
-    change: Change | None,
 ) -> Plan:
     H, S, A, O = pomdp.H, pomdp.S, pomdp.A, pomdp.O  # noqa: E741
     policy: HistoryPolicy = []
@@ -111,8 +106,6 @@ def _backward(
             after = betas[-1].reshape(-1, A, O, S)
             ahead = np.einsum("iaot,to->iat", after, pomdp.emissions[h + 1])
             vectors = np.einsum("sa,sat,iat->ias", growth, pomdp.transitions[h], ahead)
-        if change is not None:
-            vectors = change(h, vectors)
         actions = choose(h, vectors)
         policy.append(actions)
         betas.append(np.take_along_axis(vectors, actions[:, None, None], axis=1)[:, 0])

@@ -1,32 +1,39 @@
-"""Learning from hindsight: counts of revealed states, and optimistic beta vectors.
+"""Learning from hindsight: counts of revealed states, and the bonus of optimism.
 
-With N the counts, L_S = log(S A H K / delta) and L_O = log(S O H K / delta), the bonus of a step
-that has another one after it is (the paper's form, reconstructed)
+With N the counts, the total variation between an empirical law of n outcomes and the true one is at
+most w_n(N) = sqrt((n log 2 + log(3 M / delta)) / (2 N)), for M laws and counts at once with
+probability 1 - delta / 3 (Weissman et al., 2003), and 1 where N = 0. The reward that is still to
+come after step h lies in [low_{h+1}, high_{h+1}], so a step's law errs by at most
 
-    b_h(s, a) = |e^{gamma (H - h)} - 1| min{1, scale (sqrt(S L_S / N_h(s, a))
-                + sum_{s'} T^_h(s' | s, a) sqrt(O L_O / N_{h+1}(s')))}
+    b_h(s, a) = e^{gamma r_h(s, a)} |e^{gamma high_{h+1}} - e^{gamma low_{h+1}}|
+                min{1, scale (w_S(N_h(s, a)) + sum_{s'} T^_h(s' | s, a) w_O(N_{h+1}(s')))}
 
-and all of |e^{gamma (H - h)} - 1| where (s, a) was never taken, whatever the scale above 0.
-With H - h steps left from index h on, it is added for gamma > 0 and taken off for gamma < 0: both
-raise (1 / gamma) log <sigma, beta>. The last step's vectors are known exactly and need none.
+at scale 1, and by all of it where (s, a) was never taken, whatever the scale above 0. It is added
+for gamma > 0 and taken off for gamma < 0: both raise (1 / gamma) log. The last step's rewards are
+known and need no bonus; the law of the first state and observation has one of the same form. (The
+form is the paper's, reconstructed, with constants derived in README.md.)
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from tenfold.algorithms.risk_pomdp.beta import Plan, best_plan
+from tenfold.algorithms.risk_pomdp.optimism import (
+    OptimisticPlan,
+    optimistic_plan,
+    rewards_to_come,
+)
 from tenfold.envs.risk.pomdp import HindsightEpisode, TabularPOMDP
 
 
 class HindsightLearner:
-    """Beta-vector value iteration with a bonus on estimated models.
+    """Optimistic planning on frequencies.
 
     Args:
         rewards: Known rewards (H, S, A).
         observations: Number of observations O.
         gamma: Risk parameter that is planned with.
-        bonus_scale: Factor of the bonus; 0 is greedy.
+        bonus_scale: Factor of the bonus; 0 is greedy, 1 is the theory's.
         delta: Probability with which the confidence may fail.
         episodes: K, the episodes to come.
     """
@@ -44,8 +51,10 @@ class HindsightLearner:
         self.rewards = rewards
         self.gamma = gamma
         self.bonus_scale = bonus_scale
-        self.log_s = np.log(S * A * H * episodes / delta)
-        self.log_o = np.log(S * observations * H * episodes / delta)
+        confidence = 3 * episodes / delta
+        self.log_first = np.log(confidence)
+        self.log_moves = np.log(S * A * max(1, H - 1) * confidence)
+        self.log_sights = np.log(S * H * confidence)
         self.first = np.zeros(S)
         self.moves = np.zeros((H, S, A, S))
         self.sights = np.zeros((H, S, observations))
@@ -69,30 +78,37 @@ class HindsightLearner:
 
     def bonus(self) -> np.ndarray:
         """b_h(s, a), (H, S, A); 0 at the last step."""
-        H, S, _ = self.rewards.shape
-        O = self.sights.shape[2]  # noqa: E741
         bonus = np.zeros(self.rewards.shape)
-        if self.bonus_scale == 0.0:
-            return bonus
-        visits = self.moves.sum(axis=3)
-        seen = np.sqrt(O * self.log_o / np.maximum(1.0, self.sights.sum(axis=2)))
-        for h in range(H - 1):
-            unsure = np.sqrt(S * self.log_s / np.maximum(1.0, visits[h]))
-            unsure += _frequencies(self.moves[h]) @ seen[h + 1]
-            share = np.where(visits[h] > 0, np.minimum(1.0, self.bonus_scale * unsure), 1.0)
-            bonus[h] = abs(np.expm1(self.gamma * (H - h))) * share
+        low, high = np.exp(self.gamma * np.stack(rewards_to_come(self.rewards)))
+        visits, blurred = self.moves.sum(axis=3), self._blurred()
+        for h in range(len(bonus) - 1):
+            unsure = _width(visits[h], self.moves.shape[3], self.log_moves)
+            unsure += _frequencies(self.moves[h]) @ blurred[h + 1]
+            weight = np.exp(self.gamma * self.rewards[h]) * abs(high[h + 1] - low[h + 1])
+            bonus[h] = weight * self._share(unsure, visits[h])
         return bonus
 
-    def plan(self) -> Plan:
+    def first_bonus(self) -> float:
+        """The same of the first state and its observation, whatever the policy."""
+        low, high = np.exp(self.gamma * np.stack(rewards_to_come(self.rewards)))[:, 0]
+        known = self.first.sum()
+        unsure = _width(known, len(self.first), self.log_first)
+        unsure += _frequencies(self.first) @ self._blurred()[0]
+        return float(abs(high - low) * self._share(unsure, known))
+
+    def plan(self) -> OptimisticPlan:
         """The optimistic policy; its value is the learner's own, too good by the bonus."""
-        H, bonus, sign = len(self.rewards), self.bonus(), np.sign(self.gamma)
+        return optimistic_plan(self.model(), self.gamma, self.bonus(), self.first_bonus())
 
-        def change(h: int, vectors: np.ndarray) -> np.ndarray:
-            most = np.exp(self.gamma * (H - h))
-            moved = vectors + sign * bonus[h].T
-            return np.clip(moved, min(1.0, most), max(1.0, most))
+    def _blurred(self) -> np.ndarray:
+        """w_O(N_h(s)), (H, S)."""
+        return _width(self.sights.sum(axis=2), self.sights.shape[2], self.log_sights)
 
-        return best_plan(self.model(), self.gamma, change)
+    def _share(self, unsure: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The share of its weight that a bonus has: all where nothing was counted."""
+        if self.bonus_scale == 0.0:
+            return np.zeros_like(unsure)
+        return np.where(counts > 0, np.minimum(1.0, self.bonus_scale * unsure), 1.0)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """All counts."""
@@ -101,6 +117,13 @@ class HindsightLearner:
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from counts."""
         self.first, self.moves, self.sights = state["first"], state["moves"], state["sights"]
+
+
+def _width(counts: np.ndarray, outcomes: int, log_failures: float) -> np.ndarray:
+    """w_n(N): total variation that an empirical law may be off by, at most 1."""
+    spread = (outcomes * np.log(2.0) + log_failures) / (2.0 * np.maximum(counts, 1.0))
+    width: np.ndarray = np.where(counts > 0, np.minimum(1.0, np.sqrt(spread)), 1.0)
+    return width
 
 
 def _frequencies(counts: np.ndarray) -> np.ndarray:

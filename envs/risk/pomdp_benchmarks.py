@@ -1,6 +1,7 @@
 """The benchmark POMDPs of risk-sensitive learning with hindsight; their numbers are ours.
 
-Tiger is Cassandra, Kaelbling and Littman's (1994) with rewards scaled to [0, 1].
+Tiger is after Cassandra, Kaelbling and Littman (1994): rewards are scaled to [0, 1], and since an
+observation depends on the state alone, the tiger is heard whatever was done.
 """
 
 from collections.abc import Callable
@@ -15,23 +16,15 @@ from tenfold.envs.risk.pomdp_names import POMDP_NAMES
 def tiger(H: int = 4, accuracy: float = 0.85) -> TabularPOMDP:
     """A tiger behind the left (0) or right (1) door; actions: listen, open left, open right.
 
-    Listening pays 0.9 and is right with probability `accuracy`; the free door pays 1, the tiger's
-    0, and then the tiger is placed anew and the next observation says nothing.
+    The tiger is heard at every step, on its side with probability `accuracy`. Listening pays 0.9,
+    the free door 1 and the tiger's 0; after a door was opened the tiger is placed anew.
     """
     _check_fraction("accuracy", accuracy)
-    # States 0, 1: tiger left, right, just listened; 2, 3: the same after a door was opened.
-    move = np.zeros((4, 3, 4))
-    pay = np.full((4, 3), 0.9)
-    hears = np.zeros((4, 2))
-    for s in range(4):
-        side = s % 2
-        move[s, 0, side] = 1.0
-        move[s, 1:, 2:] = 0.5
-        pay[s, 1 + side], pay[s, 2 - side] = 0.0, 1.0
-        hears[s] = 0.5
-        if s < 2:
-            hears[s, side], hears[s, 1 - side] = accuracy, 1.0 - accuracy
-    return _stationary(move, hears, pay, np.array([0.0, 0.0, 0.5, 0.5]), H)
+    move = np.full((2, 3, 2), 0.5)
+    move[:, 0] = np.eye(2)
+    pay = np.array([[0.9, 0.0, 1.0], [0.9, 1.0, 0.0]])
+    hears = np.array([[accuracy, 1.0 - accuracy], [1.0 - accuracy, accuracy]])
+    return _stationary(move, hears, pay, np.array([0.5, 0.5]), H)
 
 
 def treatment(H: int = 3, cure: float = 0.65, noise: float = 0.2) -> TabularPOMDP:
