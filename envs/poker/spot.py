@@ -13,6 +13,8 @@ from tenfold.envs.poker.rules import STREETS, Rules
 BOARD_CARDS = (0, 3, 4, 5)
 """Cards on the board by street."""
 
+_HOLDS = (HANDS[:, :, None] == np.arange(CARDS)).any(axis=1).astype(float)  # (1326, 52)
+
 
 @dataclass(frozen=True)
 class Spot:
@@ -76,12 +78,23 @@ def deals(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
         (2, 1326): each hand's weight times the other's weight of the hands without its cards; both
         rows sum to the same total, which is 0 if no pair of hands can be dealt.
     """
+    return ranges * dealable(ranges)[::-1]
+
+
+def dealable(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of a player's range is left beside each hand of the other, which blocks its cards.
+
+    Args:
+        weights: (..., 1326).
+
+    Returns:
+        (..., 1326): the total weight of the hands that share no card with each hand.
+    """
     c1, c2 = HANDS.T
-    holds = (HANDS[:, :, None] == np.arange(CARDS)).any(axis=1)  # (1326, 52)
-    per_card = ranges @ holds
+    per_card = weights @ _HOLDS
     # Hands with either card leave; the very hand has both and was taken out twice.
-    free = ranges.sum(axis=1, keepdims=True) - per_card[:, c1] - per_card[:, c2] + ranges
-    return ranges * np.maximum(free[::-1], 0.0)
+    free = weights.sum(axis=-1, keepdims=True) - per_card[..., c1] - per_card[..., c2] + weights
+    return np.maximum(free, 0.0)
 
 
 def random_spot(rng: np.random.Generator, pot: int, stack: int, big_blind: int) -> Spot:

@@ -1,0 +1,156 @@
+"""Two policies against each other on a spot: hands played with duplicate deals, and the exact mean.
+
+Cards and seats are luck that has nothing to do with the policies. A duplicate deal plays the same
+cards twice with the seats swapped. The exact mean goes further: both policies answer for all hands
+at once, so one walk over the public histories gives the expectation over all deals and all actions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from tenfold.algorithms.rl_cfr.policies import History, Policy
+from tenfold.algorithms.rl_cfr.subgame import all_in_signs
+from tenfold.envs.poker.cards import CARDS, HAND_COUNT, HANDS, live_hands
+from tenfold.envs.poker.spot import BOARD_CARDS, Spot, deals
+from tenfold.envs.poker.strength import board_ranks
+
+
+@dataclass(frozen=True)
+class Deal:
+    """The cards of a hand.
+
+    Attributes:
+        hands: Both players' private hands.
+        cards: Cards that come on the board after the spot's.
+    """
+
+    hands: tuple[int, int]
+    cards: tuple[int, ...]
+
+
+def deal(spot: Spot, count: int, rng: np.random.Generator) -> list[Deal]:
+    """Cards of some hands: private ones by the ranges, given that they share none, then a board."""
+    weights = deals(spot.ranges)[0]
+    firsts = rng.choice(HAND_COUNT, size=count, p=weights / weights.sum())
+    return [_deal_beside(spot, int(first), rng) for first in firsts]
+
+
+def _deal_beside(spot: Spot, first: int, rng: np.random.Generator) -> Deal:
+    """The rest of a deal in which player 0 holds `first`."""
+    weights = spot.ranges[1] * live_hands(HANDS[first])
+    second = int(rng.choice(HAND_COUNT, p=weights / weights.sum()))
+    dead = {*spot.board, *HANDS[first].tolist(), *HANDS[second].tolist()}
+    left = [card for card in range(CARDS) if card not in dead]
+    missing = BOARD_CARDS[3] - len(spot.board)
+    return Deal((first, second), tuple(rng.permutation(left)[:missing].tolist()))
+
+
+def play(
+    spot: Spot, policies: Sequence[Policy], cards: Deal, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Play one hand.
+
+    Args:
+        spot: Where it starts.
+        policies: Of player 0 and player 1.
+        cards: Whoever holds them sees only the public history.
+        rng: Draws the actions.
+
+    Returns:
+        Both players' chips won since the spot; they sum to its pot.
+    """
+    history = History.of(spot)
+    while not history.state.over:
+        if history.chance:
+            history = history.deal(cards.cards[len(history.board) - len(spot.board)])
+            continue
+        player = history.state.player
+        actions, probabilities = policies[player](history)
+        chances = probabilities[:, cards.hands[player]]
+        place = np.searchsorted(np.cumsum(chances), rng.random() * chances.sum(), side="right")
+        history = history.apply(actions[min(int(place), len(actions) - 1)])
+    if history.state.folded is not None:
+        return history.state.payoffs()
+    ranks = board_ranks((*spot.board, *cards.cards))[list(cards.hands)]
+    return history.state.payoffs(None if ranks[0] == ranks[1] else int(ranks[1] > ranks[0]))
+
+
+def duplicate(
+    spot: Spot, policies: Sequence[Policy], cards: Deal, rng: np.random.Generator
+) -> float:
+    """Chips a hand that the first policy wins from the second in a deal played from both seats."""
+    first, second = policies
+    ahead, _ = play(spot, (first, second), cards, rng)
+    _, behind = play(spot, (second, first), cards, rng)
+    return (ahead + behind - spot.rules.pot) / 2
+
+
+def expected_payoffs(spot: Spot, policies: Sequence[Policy]) -> tuple[float, float]:
+    """The exact mean of `play` over all deals and actions.
+
+    Every public history that the policies reach is asked for, on a turn with every river: policies
+    that search need long for that.
+    """
+    first = _walk(spot, policies, History.of(spot), spot.ranges) / deals(spot.ranges)[0].sum()
+    return float(first), float(spot.rules.pot - first)
+
+
+def expected_gain(spot: Spot, policies: Sequence[Policy]) -> float:
+    """The exact mean of `duplicate`: chips a hand, both seats taken equally often."""
+    first, second = policies
+    ahead, _ = expected_payoffs(spot, (first, second))
+    _, behind = expected_payoffs(spot, (second, first))
+    return (ahead + behind - spot.rules.pot) / 2
+
+
+def _walk(
+    spot: Spot, policies: Sequence[Policy], history: History, reach: NDArray[np.float64]
+) -> float:
+    """Payoff of player 0 after a history, summed over the (2, 1326) reaches of both players."""
+    state = history.state
+    mass = deals(reach)[0].sum()
+    if not mass > 0:
+        return 0.0
+    if state.folded is not None:
+        return float(mass * state.payoffs()[0])
+    if state.over:
+        signs = all_in_signs(tuple(sorted(history.board)))
+        won = reach[0] @ (signs @ reach[1].astype(np.float32))
+        return float(mass * state.payoffs()[0] + state.pot / 2 * won)
+    if history.chance:
+        left = [card for card in range(CARDS) if card not in history.board]
+        return sum(
+            _walk(spot, policies, history.deal(card), reach * live_hands([card])) for card in left
+        ) / (len(left) - 4)
+    actions, probabilities = policies[state.player](history)
+    total = 0.0
+    for action, chances in zip(actions, probabilities, strict=True):
+        after = reach.copy()
+        after[state.player] *= chances
+        total += _walk(spot, policies, history.apply(action), after)
+    return total
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean over spots with its interval.
+
+    Attributes:
+        mean: In thousandths of a big blind a hand.
+        half_width: Of the 95 % interval by Student's t; spots are the sample, for deals of one spot
+            share its strategies.
+    """
+
+    mean: float
+    half_width: float
+
+
+def score(gains: Sequence[float]) -> Score:
+    """The mean and interval of gains by spot, in mbb a hand; two spots or more."""
+    values = np.asarray(gains, dtype=float)
+    width = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Score(float(values.mean()), float(width))
