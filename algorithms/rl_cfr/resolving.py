@@ -63,8 +63,10 @@ class Search:
         def raises(state: BettingState) -> Sequence[int]:
             chosen: Sequence[int] = []
             if state.raised < self.max_raises:
-                here = self.abstraction is not None and state == root
-                chosen = self.abstraction(spot, root) if here else self.menu.raises(state)
+                if self.abstraction is not None and state == root:
+                    chosen = self.abstraction(spot, root)
+                else:
+                    chosen = self.menu.raises(state)
             return sorted({*chosen, *(real if state == root else ())})
 
         subgame = Subgame(spot, raises, root=root)
