@@ -1,4 +1,7 @@
-"""`tenfold solve`. What it needs is imported when it runs, so that the command line stays quick."""
+"""`tenfold solve` and `tenfold play`.
+
+What they need is imported when they run, so that the command line stays quick.
+"""
 
 import json
 from typing import Annotated, Any
@@ -62,6 +65,47 @@ def solve(
         print(json.dumps(answer))
     else:
         _print(answer, Console())
+
+
+def play(
+    board: Annotated[str, typer.Option(help="4 or 5 cards; without them a random river.")] = "",
+    pot: Annotated[int, typer.Option(help="Chips in the middle.")] = 1_000,
+    stacks: Annotated[str, typer.Option(help="Chips behind: 9500, or 9500,8000.")] = "9500",
+    ranges: Annotated[
+        list[str] | None, typer.Option(help="Twice; who acts first comes first.")
+    ] = None,
+    hands: Annotated[int, typer.Option(min=1, help="Hands to play; seats alternate.")] = 1,
+    iterations: Annotated[int, typer.Option(min=1, help="Iterations of CFR.")] = 300,
+    sizes: Annotated[str, typer.Option(help="The solver's raises.")] = "0.5,1,2,allin",
+    max_raises: Annotated[int, typer.Option(min=1, help="The solver's raises a street.")] = 2,
+    big_blind: Annotated[int, typer.Option(help="Smallest bet in chips.")] = 100,
+    variant: Annotated[str, typer.Option(help="cfr, cfr+, linear, dcfr or pcfr+.")] = "dcfr",
+    seed: Annotated[int | None, typer.Option(min=0, help="Deals the same hands again.")] = None,
+) -> None:
+    """Play turn or river spots against the solver: f, c, b 500, r 900 or a.
+
+    Example: tenfold play --board AsKd7h2c3d --pot 1000 --stacks 9500 --hands 4
+    """
+    import numpy as np
+
+    from tenfold.algorithms.rl_cfr.person import session
+    from tenfold.algorithms.rl_cfr.resolving import Search
+    from tenfold.algorithms.rl_cfr.variants import check_variant
+    from tenfold.envs.poker.cards import format_cards
+    from tenfold.envs.poker.sizes import parse_menu
+    from tenfold.envs.poker.spot import read_spot
+
+    rng = np.random.default_rng(seed)
+    try:
+        cards = board or format_cards(rng.permutation(52)[:5].tolist())
+        spot = read_spot(cards, pot, stacks, ranges or ["random", "random"], big_blind)
+        check_variant(variant)
+        if len(spot.board) < 4:
+            raise ValueError(f"Board '{board}' is a flop: give 4 or 5 cards, a turn or a river.")
+        search = Search(parse_menu(sizes), max_raises, variant, iterations)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    session(spot, search, hands, rng, Console(highlight=False))
 
 
 def _print(answer: dict[str, Any], console: Console) -> None:

@@ -49,19 +49,14 @@ def _deal_beside(spot: Spot, first: int, rng: np.random.Generator) -> Deal:
     return Deal((first, second), tuple(rng.permutation(left)[:missing].tolist()))
 
 
-def play(
-    spot: Spot, policies: Sequence[Policy], cards: Deal, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Play one hand.
+def play(spot: Spot, policies: Sequence[Policy], cards: Deal, rng: np.random.Generator) -> History:
+    """Play one hand to its end.
 
     Args:
         spot: Where it starts.
-        policies: Of player 0 and player 1.
-        cards: Whoever holds them sees only the public history.
+        policies: Of player 0 and player 1; they see only the public history.
+        cards: What is dealt.
         rng: Draws the actions.
-
-    Returns:
-        Both players' chips won since the spot; they sum to its pot.
     """
     history = History.of(spot)
     while not history.state.over:
@@ -70,9 +65,14 @@ def play(
             continue
         player = history.state.player
         actions, probabilities = policies[player](history)
-        chances = probabilities[:, cards.hands[player]]
-        place = np.searchsorted(np.cumsum(chances), rng.random() * chances.sum(), side="right")
-        history = history.apply(actions[min(int(place), len(actions) - 1)])
+        chances = np.cumsum(probabilities[:, cards.hands[player]])
+        place = int(np.searchsorted(chances, rng.random() * chances[-1], side="right"))
+        history = history.apply(actions[place])
+    return history
+
+
+def payoffs(spot: Spot, history: History, cards: Deal) -> tuple[float, float]:
+    """Both players' chips won since the spot once a hand is over; they sum to its pot."""
     if history.state.folded is not None:
         return history.state.payoffs()
     ranks = board_ranks((*spot.board, *cards.cards))[list(cards.hands)]
@@ -84,13 +84,13 @@ def duplicate(
 ) -> float:
     """Chips a hand that the first policy wins from the second in a deal played from both seats."""
     first, second = policies
-    ahead, _ = play(spot, (first, second), cards, rng)
-    _, behind = play(spot, (second, first), cards, rng)
+    ahead, _ = payoffs(spot, play(spot, (first, second), cards, rng), cards)
+    _, behind = payoffs(spot, play(spot, (second, first), cards, rng), cards)
     return (ahead + behind - spot.rules.pot) / 2
 
 
 def expected_payoffs(spot: Spot, policies: Sequence[Policy]) -> tuple[float, float]:
-    """The exact mean of `play` over all deals and actions.
+    """The exact mean of `payoffs` over all deals and actions.
 
     Every public history that the policies reach is asked for, on a turn with every river: policies
     that search need long for that.

@@ -13,6 +13,7 @@ from tenfold.algorithms.rl_cfr.match import (
     duplicate,
     expected_gain,
     expected_payoffs,
+    payoffs,
     play,
     score,
 )
@@ -92,7 +93,10 @@ def test_played_hands_agree_with_the_exact_mean() -> None:
 def test_on_a_turn_the_rivers_are_dealt_fairly() -> None:
     spot, rng = spot_on("AsKd7h2c", "AA,QJs", "KK,T9s"), np.random.default_rng(0)
     policies = check_call, lead_all_in
-    won = [play(spot, policies, cards, rng)[0] for cards in deal(spot, 4_000, rng)]
+    won = [
+        payoffs(spot, play(spot, policies, cards, rng), cards)[0]
+        for cards in deal(spot, 4_000, rng)
+    ]
     exact, other = expected_payoffs(spot, policies)
     assert abs(np.mean(won) - exact) < 3 * np.std(won) / np.sqrt(len(won))
     assert exact + other == pytest.approx(1_000)
