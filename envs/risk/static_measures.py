@@ -24,6 +24,7 @@ from tenfold.envs.risk.measures import (
     RiskMeasure,
     Spectral,
 )
+from tenfold.envs.risk.own_measures import load_measure
 
 # Share of a point mass in the difference quotient of `influence`.
 NUDGE = 1e-7
@@ -122,14 +123,19 @@ def make_measure(name: str, parameters: Mapping[str, Any]) -> RiskMeasure:
     """A measure by its name.
 
     Args:
-        name: A key of `MEASURES`.
+        name: A key of `MEASURES`, or ``package.module:function`` (see `load_measure`).
         parameters: Exactly the parameters that the measure has.
 
     Raises:
         ValueError: No such measure, parameters missing or unknown, or a bad value.
     """
+    if ":" in name:
+        return load_measure(name, parameters)
     if name not in MEASURES:
-        raise ValueError(f"Bad value '{name}' for 'rho': choose one of {', '.join(MEASURES)}.")
+        raise ValueError(
+            f"Bad value '{name}' for 'rho': choose one of {', '.join(MEASURES)}, or name a "
+            "function of your own as package.module:function."
+        )
     make, needed = MEASURES[name]
     if set(parameters) != set(needed):
         wanted = f"exactly {', '.join(needed)}" if needed else "no parameters"
