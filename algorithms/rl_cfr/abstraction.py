@@ -1,0 +1,124 @@
+"""Abstractions: which raises the solver gets at a decision, learned or fixed.
+
+`load_abstraction` reads a trained one from a checkpoint; `on_board` turns any into the form
+``(state, ranges) -> raises`` that playing and solving take.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
+from tenfold.algorithms.rl_cfr.actor_critic import Actor
+from tenfold.algorithms.rl_cfr.features import FEATURES, features
+from tenfold.algorithms.rl_cfr.mdp import Decision, World
+from tenfold.algorithms.rl_cfr.worlds import make_world
+from tenfold.envs.poker.rules import BettingState
+from tenfold.envs.poker.sizes import Menu, abstraction_raises
+
+
+class Abstraction(Protocol):
+    """The raises for one decision."""
+
+    def __call__(self, decision: Decision) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class SizeMap:
+    """From a vector in [-1, 1]^m to raises, see `sizes.component_raise`.
+
+    Attributes:
+        m: Components: at most so many raises beside all-in.
+        threshold: Components below it stand for no raise.
+        largest: Pots that the component 1 raises by.
+    """
+
+    m: int
+    threshold: float
+    largest: float
+
+    def raises(self, state: BettingState, components: Sequence[float]) -> list[int]:
+        """Legal raises, ascending, with all-in."""
+        return abstraction_raises(state, components, self.threshold, self.largest)
+
+
+class Fixed:
+    """The same pot fractions everywhere, and all-in."""
+
+    def __init__(self, sizes: Sequence[float]) -> None:
+        self._menu = Menu(tuple(sizes))
+
+    def __call__(self, decision: Decision) -> list[int]:
+        return self._menu.raises(decision.state)
+
+
+class Random:
+    """A uniform vector for every decision."""
+
+    def __init__(self, sizes: SizeMap, rng: np.random.Generator) -> None:
+        self._sizes, self._rng = sizes, rng
+
+    def __call__(self, decision: Decision) -> list[int]:
+        components = self._rng.uniform(-1.0, 1.0, self._sizes.m)
+        return self._sizes.raises(decision.state, components.tolist())
+
+
+class Learned:
+    """The actor's choice."""
+
+    def __init__(self, world: World, sizes: SizeMap, actor: Actor) -> None:
+        self._world, self._sizes, self._actor = world, sizes, actor
+
+    def __call__(self, decision: Decision) -> list[int]:
+        components = self._actor.act(features(self._world, decision))
+        return self._sizes.raises(decision.state, components.tolist())
+
+
+def make_actor(sizes: SizeMap, hidden: Sequence[int], arrays: Mapping[str, NDArray[Any]]) -> Actor:
+    """The actor whose weights are among the arrays of `ActorCritic.arrays`."""
+    actor = Actor(FEATURES, sizes.m, hidden)
+    weights = {name: torch.from_numpy(arrays[f"actor.{name}"]) for name in actor.state_dict()}
+    actor.load_state_dict(weights)
+    return actor
+
+
+def describe_learned(task: str, sizes: SizeMap, hidden: Sequence[int]) -> dict[str, Any]:
+    """What a checkpoint says of its policy, so that `load_abstraction` needs no config."""
+    return {"task": task, "sizes": asdict(sizes), "hidden": list(hidden)}
+
+
+def load_abstraction(checkpoint: str | Path) -> Learned:
+    """The policy that a run of `rl_cfr` saved.
+
+    Args:
+        checkpoint: The folder with ``plan.npz`` and ``plan.json``. Nothing in it is executed.
+
+    Raises:
+        ValueError: The folder is no checkpoint of a learned abstraction.
+    """
+    folder = Path(checkpoint)
+    try:
+        plan = json.loads((folder / PLAN_VALUES).read_text())["plan"]
+        policy = plan["policy"]
+        sizes = SizeMap(**policy["sizes"])
+        with np.load(folder / PLAN_ARRAYS, allow_pickle=False) as arrays:
+            actor = make_actor(sizes, policy["hidden"], arrays)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"'{folder}' is no checkpoint of rl_cfr ({error}): give a folder with {PLAN_ARRAYS} "
+            f"and {PLAN_VALUES}."
+        ) from None
+    return Learned(make_world(policy["task"]), sizes, actor)
+
+
+def on_board(
+    abstraction: Abstraction, board: tuple[int, ...]
+) -> Callable[[BettingState, NDArray[np.float64]], list[int]]:
+    """The abstraction on one board as a function of the betting and the (2, H) ranges."""
+    return lambda state, ranges: abstraction(Decision(board, state, ranges))

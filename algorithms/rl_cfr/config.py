@@ -1,0 +1,181 @@
+"""Config of RL-CFR: the abstraction MDP, its solver, the networks and how they are trained.
+
+Numba and torch are imported where they are first needed, so that a mistyped key is refused quickly.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from tenfold.algorithms.planning import PlanningConfig
+
+if TYPE_CHECKING:
+    from tenfold.algorithms.rl_cfr.abstraction import SizeMap
+    from tenfold.algorithms.rl_cfr.epoch import Exploration
+    from tenfold.algorithms.rl_cfr.mdp import Solving, World
+
+POLICIES = ("learned", "fixed", "random")
+
+
+class RLCFRConfig(PlanningConfig):
+    """Learned action abstraction (arXiv:2403.04344); the game is `AlgorithmConfig.env`.
+
+    Attributes:
+        policy: Who chooses the raises: the ``learned`` actor, the ``fixed`` sizes, or ``random``.
+        sizes: Pot fractions of the ``fixed`` policy.
+        m: Components of an abstraction: at most so many raises beside all-in.
+        threshold: A component below it, in [-1, 1), stands for no raise.
+        largest: Pots that the component 1 raises by.
+        default_sizes: Pot fractions of the default abstraction, which the reward compares with and
+            which trees offer below the decision that is learned.
+        max_raises: Bets and raises of a street in a tree, those before its root included.
+        cfr_variant: See `variants.VARIANTS`.
+        cfr_iterations: Of every solve, whatever its abstraction.
+        gamma: Discount of later rewards; README.md says why 0.
+        episodes_per_iteration: Hands of a sampling epoch.
+        episodes_per_item: Hands of one work item; no result depends on it.
+        tries: Abstractions that are solved at a decision beside the policy's own.
+        noise: Standard deviation of the noise on tries.
+        uniform: Share of tries that are uniform vectors.
+        epsilon: Chance that a hand goes on by a uniform action.
+        hidden: Widths of the networks' hidden layers.
+        lr: Learning rate of Adam.
+        tau: Share by which the target networks follow.
+        target_noise: Standard deviation of the noise on target actions.
+        actor_delay: Updates of the critics for one of the actor.
+        batch_size: Transitions of an update.
+        buffer_size: Transitions that are kept, the newest ones.
+        warmup: Transitions before the first update.
+        updates_per_transition: Updates that a new transition pays for.
+        evaluation_duration: Held-out decisions of an evaluation.
+        env_config: Fields of the game that differ from its own.
+    """
+
+    def __init__(self) -> None:
+        from tenfold.algorithms.rl_cfr.algorithm import RLCFR
+
+        super().__init__(algo_class=RLCFR)
+        self.policy: Literal["learned", "fixed", "random"] = "learned"
+        self.sizes: list[float] = [0.5, 1.0, 2.0]
+        self.m = 3
+        self.threshold = -0.6
+        self.largest = 4.0
+        self.default_sizes: list[float] = [0.5, 1.0, 2.0]
+        self.max_raises = 2
+        self.cfr_variant = "dcfr"
+        self.cfr_iterations = 200
+        self.gamma = 0.0
+        self.episodes_per_iteration = 16
+        self.episodes_per_item = 4
+        self.tries = 3
+        self.noise = 0.3
+        self.uniform = 0.3
+        self.epsilon = 0.1
+        self.hidden: list[int] = [128, 128]
+        self.lr = 1e-3
+        self.tau = 0.01
+        self.target_noise = 0.1
+        self.actor_delay = 2
+        self.batch_size = 256
+        self.buffer_size = 50_000
+        self.warmup = 500
+        self.updates_per_transition = 1.0
+        self.evaluation_duration = 300
+        self.evaluation_duration_unit = "episodes"
+
+    def validate(self) -> None:
+        """Refuse what cannot run, before any actor starts.
+
+        Raises:
+            ValueError: A bad value, with what would be right.
+        """
+        from tenfold.algorithms.rl_cfr.variants import check_variant
+        from tenfold.envs.poker.sizes import Menu
+
+        super().validate()
+        if self.policy not in POLICIES:
+            raise ValueError(
+                f"Bad value '{self.policy}' for 'policy': choose one of {', '.join(POLICIES)}."
+            )
+        check_variant(self.cfr_variant)
+        for sizes in (self.sizes, self.default_sizes):
+            Menu(tuple(sizes))
+        self._check_whole()
+        self._check_intervals()
+        if not self.hidden or any(not _whole(width) or width < 1 for width in self.hidden):
+            raise ValueError(f"Bad value {self.hidden} for 'hidden': list whole numbers above 0.")
+        if self.env is not None:
+            self.world()
+
+    def _check_whole(self) -> None:
+        least = {
+            "m": 1,
+            "max_raises": 1,
+            "cfr_iterations": 1,
+            "episodes_per_iteration": 1,
+            "episodes_per_item": 1,
+            "tries": 0,
+            "actor_delay": 1,
+            "batch_size": 1,
+            "buffer_size": 1,
+            "warmup": 0,
+            "evaluation_duration": 2,
+        }
+        for key, low in least.items():
+            value = getattr(self, key)
+            if not _whole(value) or value < low:
+                raise ValueError(
+                    f"Bad value {value!r} for '{key}': give a whole number of at least {low}."
+                )
+
+    def _check_intervals(self) -> None:
+        bounds = {
+            "threshold": (-1.0, math.nextafter(1.0, 0.0)),
+            "largest": (0.01, math.inf),
+            "gamma": (0.0, 1.0),
+            "noise": (0.0, math.inf),
+            "uniform": (0.0, 1.0),
+            "epsilon": (0.0, 1.0),
+            "lr": (0.0, math.inf),
+            "tau": (0.0, 1.0),
+            "target_noise": (0.0, math.inf),
+            "updates_per_transition": (0.0, math.inf),
+        }
+        for key, (low, high) in bounds.items():
+            value = getattr(self, key)
+            if not (math.isfinite(value) and low <= value <= high):
+                upper = f" to {high:g}" if math.isfinite(high) else " or more"
+                raise ValueError(f"Bad value {value!r} for '{key}': give {low:g}{upper}.")
+
+    def world(self) -> "World":
+        """The game of `env`, with the fields that `env_config` changes.
+
+        Raises:
+            ValueError: There is no such game or field, or its value is bad.
+        """
+        from tenfold.algorithms.rl_cfr.worlds import make_world
+
+        return make_world(self.env, **self.env_config)
+
+    def size_map(self) -> "SizeMap":
+        """From vectors to raises."""
+        from tenfold.algorithms.rl_cfr.abstraction import SizeMap
+
+        return SizeMap(self.m, self.threshold, self.largest)
+
+    def solving(self) -> "Solving":
+        """How subgames are solved."""
+        from tenfold.algorithms.rl_cfr.mdp import Solving
+        from tenfold.envs.poker.sizes import Menu
+
+        default = Menu(tuple(self.default_sizes))
+        return Solving(default, self.max_raises, self.cfr_variant, self.cfr_iterations)
+
+    def exploration(self) -> "Exploration":
+        """How abstractions are tried."""
+        from tenfold.algorithms.rl_cfr.epoch import Exploration
+
+        return Exploration(self.tries, self.noise, self.uniform)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

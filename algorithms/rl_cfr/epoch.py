@@ -1,0 +1,163 @@
+"""A sampling epoch: hands played by solving, with rewards of the abstractions that were tried."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.algorithms.rl_cfr.abstraction import Abstraction, SizeMap
+from tenfold.algorithms.rl_cfr.actor_critic import Actor, Batch
+from tenfold.algorithms.rl_cfr.features import features
+from tenfold.algorithms.rl_cfr.mdp import (
+    Decision,
+    Solved,
+    Solving,
+    World,
+    explore,
+    follow_choices,
+    gain,
+    has_choice,
+    solve,
+)
+
+Proposal = tuple[NDArray[np.float32], list[int]]
+"""An abstraction as a vector (m,), and the raises that it stands for."""
+
+Proposer = Callable[[Decision, NDArray[np.float32], np.random.Generator], list[Proposal]]
+"""From a decision and its features to the abstractions to solve it with, the policy's own first."""
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """How abstractions are tried.
+
+    Attributes:
+        tries: Abstractions that are solved at a decision beside the policy's own.
+        sigma: Standard deviation of the noise on the policy's vector in a try.
+        uniform: Share of tries that are uniform vectors instead.
+    """
+
+    tries: int
+    sigma: float
+    uniform: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One abstraction on one decision beside the default.
+
+    Attributes:
+        gain: Of the player to act, in pots.
+        gain_mbb: The same in thousandths of a big blind a hand.
+        nodes: Size of the tree and of the default's.
+        seconds: Processor time of both solves, the building of trees included.
+    """
+
+    gain: float
+    gain_mbb: float
+    nodes: tuple[int, int]
+    seconds: tuple[float, float]
+
+
+def explorer(actor: Actor, sizes: SizeMap, exploration: Exploration) -> Proposer:
+    """The actor's own abstraction, then tries around it or anywhere."""
+
+    def propose(
+        decision: Decision, s: NDArray[np.float32], rng: np.random.Generator
+    ) -> list[Proposal]:
+        own = actor.act(s)
+        tries = own + exploration.sigma * rng.standard_normal((exploration.tries, sizes.m))
+        anywhere = rng.random(exploration.tries) < exploration.uniform
+        tries[anywhere] = rng.uniform(-1.0, 1.0, (int(anywhere.sum()), sizes.m))
+        vectors = [own, *tries.clip(-1.0, 1.0).astype(np.float32)]
+        return [(a, sizes.raises(decision.state, a.tolist())) for a in vectors]
+
+    return propose
+
+
+def alone(abstraction: Abstraction, m: int) -> Proposer:
+    """Only what a given abstraction says; its vector is 0."""
+    return lambda decision, s, rng: [(np.zeros(m, np.float32), abstraction(decision))]
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What one hand left behind.
+
+    Attributes:
+        batch: A row for each decision and abstraction tried.
+        own: The judgements of the first proposal of each decision.
+    """
+
+    batch: Batch
+    own: list[Judgement]
+
+
+def play_hand(
+    world: World,
+    propose: Proposer,
+    solving: Solving,
+    epsilon: float,
+    rng: np.random.Generator,
+) -> Hand:
+    """One episode: at every decision with a choice solve the default and all proposals.
+
+    Every proposal gets a next state of its own, sampled from its own strategies; the hand goes on
+    from that of the first.
+    """
+    rows: list[tuple[NDArray[np.float32], NDArray[np.float32], float, NDArray[np.float32], bool]]
+    rows, own = [], []
+    decision = first_choice(world, solving, rng)
+    s = features(world, decision)
+    following: Decision | None = decision
+    while following is not None:
+        decision, begin = following, time.process_time()
+        default = solve(world, decision, None, solving)
+        spent = time.process_time() - begin
+        states: list[tuple[Decision | None, NDArray[np.float32]]] = []
+        for a, raises in propose(decision, s, rng):
+            begin = time.process_time()
+            solved = solve(world, decision, raises, solving)
+            seconds = time.process_time() - begin, spent
+            r = gain(decision, solved, default)
+            step = explore(world, decision, solved, epsilon, rng)
+            after = follow_choices(world, step, solving, epsilon, rng)
+            s_after = np.zeros_like(s) if after is None else features(world, after)
+            rows.append((s, a, r, s_after, after is None))
+            if not states:
+                own.append(_judgement(decision, solved, default, seconds))
+            states.append((after, s_after))
+        following, s = states[0]
+    columns = (np.array(column, dtype=np.float32) for column in zip(*rows, strict=True))
+    return Hand(Batch(*columns), own)
+
+
+def first_choice(world: World, solving: Solving, rng: np.random.Generator) -> Decision:
+    """A root at which someone can raise."""
+    while True:
+        decision = world.root(rng)
+        if has_choice(decision, solving):
+            return decision
+
+
+def judge(
+    world: World, decision: Decision, abstraction: Abstraction, solving: Solving
+) -> Judgement:
+    """Solve a decision with an abstraction and with the default one."""
+    raises = abstraction(decision)
+    begin = time.process_time()
+    default = solve(world, decision, None, solving)
+    middle = time.process_time()
+    chosen = solve(world, decision, raises, solving)
+    seconds = time.process_time() - middle, middle - begin
+    return _judgement(decision, chosen, default, seconds)
+
+
+def _judgement(
+    decision: Decision, chosen: Solved, default: Solved, seconds: tuple[float, float]
+) -> Judgement:
+    r = gain(decision, chosen, default)
+    blinds = decision.state.pot / decision.state.rules.big_blind
+    return Judgement(r, 1000.0 * r * blinds, (chosen.nodes, default.nodes), seconds)

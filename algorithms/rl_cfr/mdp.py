@@ -1,0 +1,209 @@
+"""The MDP over public states: solve with a chosen abstraction, compare with the default, go on.
+
+A state is a public belief state: the board, the betting and both ranges. An action is the list of
+raises that the solver may use at this very decision; everywhere below it offers the default ones.
+The reward is what the choice gains for the player to act,
+
+    r = [v(chosen) - v(default)] / pot,
+
+v being that player's value in the solved subgame after equally many CFR iterations. Then the
+average strategy moves, the mover's range follows by Bayes' rule, chance deals, until the hand ends.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.algorithms.rl_cfr.game import Game
+from tenfold.algorithms.rl_cfr.solver import Solver
+from tenfold.envs.poker.rules import BettingState
+from tenfold.envs.poker.sizes import Menu
+
+FORGOTTEN = 1e-3
+"""A hand leaves a range when its weight falls below this share of the range's largest."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A public belief state in which somebody acts.
+
+    Attributes:
+        board: Cards that are out.
+        state: The betting.
+        ranges: (2, H) weights of both players' hands.
+    """
+
+    board: tuple[int, ...]
+    state: BettingState
+    ranges: NDArray[np.float64]
+
+
+class World(Protocol):
+    """A game whose public states the abstraction is learned on."""
+
+    def root(self, rng: np.random.Generator) -> Decision:
+        """Where an episode starts."""
+        ...
+
+    def subgame(
+        self, decision: Decision, raises: Callable[[BettingState], Sequence[int]]
+    ) -> "Rooted":
+        """The subgame below a decision with the raises that a bet tree offers."""
+        ...
+
+    def weights(self, ranges: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(2, H): how likely each hand is dealt, up to a factor; see `spot.deals`."""
+        ...
+
+    def equities(self, decision: Decision) -> NDArray[np.float64]:
+        """(2, H): chance to win against the other's range if nobody bets any more, ties half."""
+        ...
+
+    def deal(self, decision: Decision, rng: np.random.Generator) -> Decision:
+        """The decision with the next card on the board if a street begins, else the same."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rooted:
+    """A subgame below a decision.
+
+    Attributes:
+        game: What a `Solver` takes.
+        actions: A actions at the root, in the order of its children.
+        hands: The hands of the world that the game's hands are.
+    """
+
+    game: Game
+    actions: list[int]
+    hands: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Solving:
+    """How subgames are solved.
+
+    Attributes:
+        default: The raises of the default abstraction.
+        max_raises: Bets and raises of a street that trees hold, those before the root included.
+        variant: Of CFR, see `VARIANTS`.
+        iterations: Of CFR, the same for every abstraction.
+    """
+
+    default: Menu
+    max_raises: int
+    variant: str
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solved decision.
+
+    Attributes:
+        value: Chips of the player to act, since the start of the rules.
+        actions: A actions at the decision.
+        strategy: (A, H) their average probabilities, 0 for hands in no range.
+        nodes: Size of the tree.
+    """
+
+    value: float
+    actions: list[int]
+    strategy: NDArray[np.float64]
+    nodes: int
+
+
+def solve(
+    world: World, decision: Decision, raises: Sequence[int] | None, solving: Solving
+) -> Solved:
+    """Solve the subgame below a decision.
+
+    Args:
+        world: The game.
+        decision: The root.
+        raises: Those that the root offers; None takes the default there too.
+        solving: How.
+    """
+
+    def offered(state: BettingState) -> Sequence[int]:
+        if state.raised >= solving.max_raises:
+            return []
+        if raises is not None and state == decision.state:
+            return raises
+        return solving.default.raises(state)
+
+    subgame = world.subgame(decision, offered)
+    solver = Solver(subgame.game, solving.variant)
+    solver.iterate(solving.iterations)
+    strategy = np.zeros((len(subgame.actions), decision.ranges.shape[1]))
+    strategy[:, subgame.hands] = solver.strategy(0)
+    return Solved(
+        value=solver.values().players[decision.state.player],
+        actions=subgame.actions,
+        strategy=strategy,
+        nodes=len(subgame.game.tree.kind),
+    )
+
+
+def gain(decision: Decision, chosen: Solved, default: Solved) -> float:
+    """The reward r of the module."""
+    return (chosen.value - default.value) / decision.state.pot
+
+
+def frequencies(world: World, decision: Decision, solved: Solved) -> NDArray[np.float64]:
+    """(A,): how often the average strategy takes each action over all dealable hands."""
+    weights = world.weights(decision.ranges)[decision.state.player]
+    return solved.strategy @ weights / weights.sum()
+
+
+def explore(
+    world: World,
+    decision: Decision,
+    solved: Solved,
+    epsilon: float,
+    rng: np.random.Generator,
+) -> Decision | None:
+    """One transition: an action of the average strategy, with chance epsilon a uniform one.
+
+    An action that the strategy never takes says nothing about the hand.
+
+    Returns:
+        The next decision, or None where the hand has ended.
+    """
+    player = decision.state.player
+    law = frequencies(world, decision, solved)
+    law = (1.0 - epsilon) * law / law.sum() + epsilon / len(law)
+    place = int(rng.choice(len(law), p=law))
+    state = decision.state.apply(solved.actions[place])
+    if state.over:
+        return None
+    ranges = decision.ranges.copy()
+    reach = ranges[player] * solved.strategy[place]
+    reach[reach < FORGOTTEN * ranges[player].max()] = 0.0
+    if reach.any():
+        ranges[player] = reach / reach.max()
+    if not world.weights(ranges).any():
+        ranges = decision.ranges
+    return world.deal(Decision(decision.board, state, ranges), rng)
+
+
+def has_choice(decision: Decision, solving: Solving) -> bool:
+    """Whether anyone can raise here, so that an abstraction means something."""
+    return decision.state.raises is not None and decision.state.raised < solving.max_raises
+
+
+def follow_choices(
+    world: World,
+    decision: Decision | None,
+    solving: Solving,
+    epsilon: float,
+    rng: np.random.Generator,
+) -> Decision | None:
+    """This decision, or the first later one, with a choice of raises; None if there is none."""
+    while decision is not None and not has_choice(decision, solving):
+        solved = solve(world, decision, None, solving)
+        decision = explore(world, decision, solved, epsilon, rng)
+    return decision
