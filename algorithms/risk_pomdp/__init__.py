@@ -26,6 +26,7 @@ METHOD = Method(
     variants={
         "beta_vi": {},
         "beta_vi_tuned": {"bonus_scale": 0.01},
+        "point_based": {"planner": "point_based", "bonus_scale": 0.01},
         "greedy": {"bonus_scale": 0.0},
         "risk_neutral": {"planning_gamma": 1e-6, "bonus_scale": 0.01},
         "oracle": {"learner": "oracle"},

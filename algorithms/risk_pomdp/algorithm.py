@@ -9,13 +9,22 @@ from tenfold.algorithms.regret import RegretAlgorithm
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
-from tenfold.envs.risk.pomdp import HistoryPolicy
+from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
+from tenfold.envs.risk.controller import Controller
+from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 
 RISK_NEUTRAL = 1e-6
 
 
+def random_reactions(pomdp: TabularPOMDP, rng: np.random.Generator) -> Controller:
+    """A random action for each step and observation: uniform behaviour if drawn every episode."""
+    H, A, O = pomdp.H, pomdp.A, pomdp.O  # noqa: E741
+    seen = np.arange(O)
+    return Controller(seen, list(rng.integers(A, size=(H, O))), [np.tile(seen, (O, 1))] * (H - 1))
+
+
 class RiskPOMDP(RegretAlgorithm):
-    """Plan, play, look back; policies are those of histories, see `HistoryPolicy`."""
+    """Plan, play, look back; policies are those of histories, or controllers."""
 
     config: RiskPOMDPConfig
 
@@ -28,7 +37,7 @@ class RiskPOMDP(RegretAlgorithm):
     def set_up(self) -> None:
         config = self.config
         self.truth = config.world()
-        self.optimum = np.array([best_plan(self.truth, config.gamma_risk).value])
+        self.optimum = np.array([self._best(config.gamma_risk)[0]])
         self.learner = HindsightLearner(
             self.truth.rewards,
             self.truth.O,
@@ -38,16 +47,29 @@ class RiskPOMDP(RegretAlgorithm):
             config.episodes,
         )
 
-    def plan(self, rng: np.random.Generator) -> HistoryPolicy:
-        if self.config.learner == "oracle":
-            return best_plan(self.truth, self.config.risk()).policy
-        if self.config.learner == "uniform":
-            O, A = self.truth.O, self.truth.A  # noqa: E741
-            return [rng.integers(A, size=O * (A * O) ** h) for h in range(self.truth.H)]
+    def plan(self, rng: np.random.Generator) -> HistoryPolicy | Controller:
+        config = self.config
+        if config.learner == "oracle":
+            return self._best(config.risk())[1]
+        if config.learner == "uniform":
+            return random_reactions(self.truth, rng)
+        if config.planner == "point_based":
+            return self.learner.plan_point_based(config.planner_gap, config.planner_trials).policy
         return self.learner.plan().policy
 
-    def judge(self, policy: HistoryPolicy) -> np.ndarray:
+    def _best(self, gamma: float) -> tuple[float, HistoryPolicy | Controller]:
+        """The optimum of the true model (or its upper bound), and a policy for it."""
+        config = self.config
+        if config.planner == "exact":
+            plan = best_plan(self.truth, gamma)
+            return plan.value, plan.policy
+        found = PointBasedPlanner(self.truth, gamma).solve(
+            config.planner_gap, config.planner_trials
+        )
+        return found.upper, found.controller
+
+    def judge(self, policy: HistoryPolicy | Controller) -> np.ndarray:
         return np.array([evaluate(self.truth, self.config.gamma_risk, policy)])
 
-    def expected_return(self, policy: HistoryPolicy) -> float:
+    def expected_return(self, policy: HistoryPolicy | Controller) -> float:
         return evaluate(self.truth, RISK_NEUTRAL, policy)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tenfold.envs.risk.controller import Controller
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 
 MOST_EXPONENT = 300.0
@@ -44,6 +45,7 @@ def check_gamma(gamma: float, H: int, name: str = "gamma") -> None:
 
 def risk_beliefs(pomdp: TabularPOMDP, gamma: float) -> list[np.ndarray]:
     """Risk beliefs of all histories by step, (histories, S), each scaled to sum to 1 or all 0."""
+    pomdp.check_histories()
     beliefs = [_scaled(pomdp.emissions[0].T * pomdp.initial)]
     for h in range(pomdp.H - 1):
         grown = np.exp(gamma * pomdp.rewards[h])[..., None] * pomdp.transitions[h]
@@ -85,8 +87,10 @@ def best_plan(pomdp: TabularPOMDP, gamma: float) -> Plan:
     return _backward(pomdp, gamma, greedy)
 
 
-def evaluate(pomdp: TabularPOMDP, gamma: float, policy: HistoryPolicy) -> float:
-    """Entropic risk of a policy, exactly."""
+def evaluate(pomdp: TabularPOMDP, gamma: float, policy: HistoryPolicy | Controller) -> float:
+    """Entropic risk of a policy, exactly; a controller's at any horizon."""
+    if isinstance(policy, Controller):
+        return _evaluate_controller(pomdp, gamma, policy)
     return _backward(pomdp, gamma, lambda h, vectors: policy[h]).value
 
 
@@ -95,6 +99,7 @@ def _backward(
     gamma: float,
     choose: Callable[[int, np.ndarray], np.ndarray],
 ) -> Plan:
+    pomdp.check_histories()
     H, S, A, O = pomdp.H, pomdp.S, pomdp.A, pomdp.O  # noqa: E741
     policy: HistoryPolicy = []
     betas: list[np.ndarray] = []
@@ -112,6 +117,18 @@ def _backward(
     first = pomdp.emissions[0].T * pomdp.initial
     value = float(np.log((first * betas[-1]).sum()) / gamma)
     return Plan(policy[::-1], betas[::-1], value)
+
+
+def _evaluate_controller(pomdp: TabularPOMDP, gamma: float, policy: Controller) -> float:
+    growth = np.exp(gamma * pomdp.rewards)
+    vectors = growth[-1].T[policy.actions[-1]]  # (nodes, S)
+    for h in reversed(range(pomdp.H - 1)):
+        ahead = np.einsum("not,to->nt", vectors[policy.successors[h]], pomdp.emissions[h + 1])
+        actions = policy.actions[h]
+        moved = np.einsum("snt,nt->ns", pomdp.transitions[h][:, actions], ahead)
+        vectors = growth[h].T[actions] * moved
+    first = pomdp.emissions[0].T * pomdp.initial
+    return float(np.log((first * vectors[policy.start]).sum()) / gamma)
 
 
 def _scaled(beliefs: np.ndarray) -> np.ndarray:

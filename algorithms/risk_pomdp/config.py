@@ -1,6 +1,6 @@
 """Config of risk-sensitive learning with hindsight observation."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tenfold.algorithms.regret import RegretConfig
 
@@ -16,17 +16,28 @@ class RiskPOMDPConfig(RegretConfig):
             0 averse, above 0 seeking. Regret is measured with it.
         planning_gamma: gamma that the learner plans with; `gamma_risk` when None. 1e-6 is the
             risk-neutral learner.
+        planner: ``exact`` over all histories, or ``point_based``: beliefs and bounds, for horizons
+            whose histories cannot be enumerated. The latter plans, and measures the optimum, to
+            `planner_gap` at best; regret then is against the upper bound.
+        planner_gap: Difference of the bounds at which a search ends.
+        planner_trials: Most walks of a search.
 
     The learners are ``beta_vi``, or ``oracle`` (knows the model) or ``uniform`` (a random policy an
     episode). Everything else: `RegretConfig`.
     """
 
-    choices: ClassVar = {"learner": ("beta_vi", "oracle", "uniform")}
+    choices: ClassVar = {
+        "learner": ("beta_vi", "oracle", "uniform"),
+        "planner": ("exact", "point_based"),
+    }
 
     def __init__(self) -> None:
         super().__init__()
         self.gamma_risk = -1.0
         self.planning_gamma: float | None = None
+        self.planner: Literal["exact", "point_based"] = "exact"
+        self.planner_gap = 1e-3
+        self.planner_trials = 100
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -37,8 +48,14 @@ class RiskPOMDPConfig(RegretConfig):
         from tenfold.algorithms.risk_pomdp.beta import check_gamma
 
         super().validate()
+        self.check_counts("planner_trials")
+        if not 0.0 < self.planner_gap < float("inf"):
+            raise ValueError(f"Bad value {self.planner_gap} for 'planner_gap': give more than 0.")
         if self.env is not None:
-            H = self.world().H
+            world = self.world()
+            if self.planner == "exact":
+                world.check_histories()
+            H = world.H
             check_gamma(self.gamma_risk, H, "gamma_risk")
             check_gamma(self.risk(), H, "planning_gamma")
 

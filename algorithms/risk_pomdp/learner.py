@@ -23,6 +23,7 @@ from tenfold.algorithms.risk_pomdp.optimism import (
     optimistic_plan,
     rewards_to_come,
 )
+from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
 from tenfold.envs.risk.pomdp import HindsightEpisode, TabularPOMDP
 
 
@@ -99,6 +100,20 @@ class HindsightLearner:
     def plan(self) -> OptimisticPlan:
         """The optimistic policy; its value is the learner's own, too good by the bonus."""
         return optimistic_plan(self.model(), self.gamma, self.bonus(), self.first_bonus())
+
+    def plan_point_based(self, gap: float, trials: int) -> OptimisticPlan:
+        """The same by point-based search, at any horizon; its value is the upper bound.
+
+        Args:
+            gap: See `PointBasedPlanner.solve`.
+            trials: Likewise.
+        """
+        planner = PointBasedPlanner(self.model(), self.gamma, self.bonus())
+        found = planner.solve(gap, trials)
+        worth = np.exp(self.gamma * found.upper) + np.sign(self.gamma) * self.first_bonus()
+        ends = self.gamma * np.stack(rewards_to_come(self.rewards))[:, 0]
+        value = np.log(np.clip(worth, *np.exp(np.sort(ends)))) / self.gamma
+        return OptimisticPlan(found.controller, float(value))
 
     def _blurred(self) -> np.ndarray:
         """w_O(N_h(s)), (H, S)."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tenfold.envs.risk.controller import Controller
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 
 
@@ -26,11 +27,11 @@ class OptimisticPlan:
     """A policy and what the learner believes to get from it.
 
     Attributes:
-        policy: Action of every history; of equally good ones the first.
+        policy: Action of every history, of equally good ones the first; or a controller.
         value: Optimistic entropic risk, at least the optimum wherever the bonus covers the errors.
     """
 
-    policy: HistoryPolicy
+    policy: HistoryPolicy | Controller
     value: float
 
 
@@ -55,6 +56,7 @@ def optimistic_plan(
         first_bonus: The error that the law of the first state and observation may make; the same
             for all policies.
     """
+    model.check_histories()
     H, A, O, sign = model.H, model.A, model.O, np.sign(gamma)  # noqa: E741
     sigma = [model.emissions[0].T * model.initial]  # (histories, S) a step
     for h in range(H - 1):

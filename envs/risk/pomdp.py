@@ -2,14 +2,15 @@
 
 Steps are numbered from 0 in code: step h of the paper is index h - 1. An episode has H hidden
 states, observations and actions; there is no state after the last action, so transitions of the
-last step are never used. A policy is deterministic and sees the whole history: one action for each
-history, see `HistoryPolicy`.
+last step are never used. A policy is deterministic; it sees the whole history (one action for each,
+see `HistoryPolicy`) or remembers a node of it (see `Controller`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from tenfold.envs.risk.controller import Controller
 from tenfold.envs.risk.mdp import check_probabilities
 
 MOST_HISTORIES = 2_000_000
@@ -49,8 +50,8 @@ class TabularPOMDP:
         initial: Law of the first state, (S,) float64.
 
     Raises:
-        ValueError: Shapes that do not fit, a reward outside [0, 1], probabilities that are negative
-            or do not sum to 1, or more histories than can be enumerated.
+        ValueError: Shapes that do not fit, a reward outside [0, 1], or probabilities that are
+            negative or do not sum to 1.
     """
 
     transitions: np.ndarray
@@ -76,12 +77,6 @@ class TabularPOMDP:
                 f"'rewards' must lie in [0, 1], not in [{self.rewards.min():g}, "
                 f"{self.rewards.max():g}]."
             )
-        histories = self.O * (self.A * self.O) ** (self.H - 1)
-        if histories > MOST_HISTORIES:
-            raise ValueError(
-                f"Bad value {self.H} for 'H': {histories:,} histories, at most "
-                f"{MOST_HISTORIES:,} can be planned exactly."
-            )
 
     @property
     def H(self) -> int:
@@ -103,15 +98,34 @@ class TabularPOMDP:
         """Observations."""
         return int(self.emissions.shape[2])
 
-    def play(self, policy: HistoryPolicy, rng: np.random.Generator) -> HindsightEpisode:
+    def check_histories(self) -> None:
+        """Refuse a horizon whose histories cannot be enumerated.
+
+        Raises:
+            ValueError: With their number.
+        """
+        histories = self.O * (self.A * self.O) ** (self.H - 1)
+        if histories > MOST_HISTORIES:
+            raise ValueError(
+                f"Bad value {self.H} for 'H': {histories:,} histories, at most "
+                f"{MOST_HISTORIES:,} can be planned exactly; take a point-based planner."
+            )
+
+    def play(
+        self, policy: HistoryPolicy | Controller, rng: np.random.Generator
+    ) -> HindsightEpisode:
         """One episode of a policy."""
         states, actions, observations = (np.zeros(self.H, dtype=np.int64) for _ in range(3))
-        total, history = 0.0, 0
+        total, memory = 0.0, 0  # the memory is a history's number or a controller's node
         s = int(rng.choice(self.S, p=self.initial))
         for h in range(self.H):
             o = int(rng.choice(self.O, p=self.emissions[h, s]))
-            history = o if h == 0 else (history * self.A + actions[h - 1]) * self.O + o
-            a = int(policy[h][history])
+            if isinstance(policy, Controller):
+                memory = int(policy.start[o] if h == 0 else policy.successors[h - 1][memory, o])
+                a = int(policy.actions[h][memory])
+            else:
+                memory = o if h == 0 else (memory * self.A + int(actions[h - 1])) * self.O + o
+                a = int(policy[h][memory])
             states[h], actions[h], observations[h] = s, a, o
             total += float(self.rewards[h, s, a])
             s = int(rng.choice(self.S, p=self.transitions[h, s, a]))

@@ -51,8 +51,8 @@ def treatment(H: int = 3, cure: float = 0.65, noise: float = 0.2) -> TabularPOMD
 def combination_lock(H: int = 4, noise: float = 0.1) -> TabularPOMDP:
     """On the path (0), lost (1) or open (2); only the right action of each step stays on the path.
 
-    The last step pays 1 when the lock is open; being lost pays 0.25 at each step, which lures. The
-    sensor tells the path from the rest and errs with probability `noise`.
+    The last step pays 1 when the lock is open; being lost pays 0.5 / (H - 1) at each step, which
+    lures. The sensor tells the path from the rest and errs with probability `noise`.
     """
     _check_fraction("noise", noise)
     if H < 2:
@@ -63,7 +63,7 @@ def combination_lock(H: int = 4, noise: float = 0.1) -> TabularPOMDP:
         move[h, 0, right, 2 if h == H - 2 else 0] = 1.0
         move[h, 0, 1 - right, 1] = 1.0
         move[h, 1:, :, 1:] = np.eye(2)[:, None]
-        pay[h, 1] = 0.25
+        pay[h, 1] = 0.5 / (H - 1)
     pay[H - 1, 2] = 1.0
     sees = np.array([[1.0 - noise, noise], [noise, 1.0 - noise], [noise, 1.0 - noise]])
     return TabularPOMDP(move, np.repeat(sees[None], H, axis=0), pay, np.array([1.0, 0.0, 0.0]))
