@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -436,6 +435,8 @@ def _flags(
 
 def _assignments(flag: str, texts: list[str] | None) -> dict[str, Any]:
     """``["a=1", "b.c=x"]`` as ``{"a": 1, "b.c": "x"}``, values read as YAML."""
+    from tenfold.platform.experiment import parse_value
+
     values: dict[str, Any] = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
@@ -443,10 +444,7 @@ def _assignments(flag: str, texts: list[str] | None) -> dict[str, Any]:
             raise InputError(f"Bad value '{text}' for {flag}: write key=value.")
         if key in values:
             raise InputError(f"{flag} gives '{key}' twice: give it once.")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            values[key] = value
+        values[key] = parse_value(value)
     return values
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class Evaluation:
 def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     """Restore a trial's newest checkpoint and run its algorithm's `evaluate`.
 
-    The metrics go into a new MLflow run (tag ``kind=evaluation``) under the trial's run.
+    The metrics go into a new MLflow run (tag ``kind=evaluation``) under the trial's run, and with
+    them the files that the algorithm draws, if it has a ``draw_evaluation(folder) -> list[Path]``.
 
     Args:
         run_id: MLflow id of a trial.
@@ -79,6 +81,10 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     )
     for key, value in metrics.items():
         client.log_metric(judged.info.run_id, key, value)
+    if hasattr(algorithm, "draw_evaluation"):
+        with tempfile.TemporaryDirectory() as folder:
+            for path in algorithm.draw_evaluation(Path(folder)):
+                client.log_artifact(judged.info.run_id, str(path))
     client.set_terminated(judged.info.run_id)
     return Evaluation(judged.info.run_id, checkpoint.name, task or point.task, metrics)
 

@@ -5,6 +5,7 @@ and how to stop. A single run is a sweep with one point. The fields come from a 
 command-line flags, or from both (flags win).
 """
 
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -166,7 +167,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: The file is missing, unreadable, or holds no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise InputError(f"File '{path}' does not exist: give the path of a YAML file.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -182,8 +183,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML as PyYAML reads it, but two equal keys in a mapping are a mistake."""
+def parse_value(text: str) -> Any:
+    """A value as it would be read from an experiment's file; the text itself if it is no YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return text
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as PyYAML reads it, but ``1e-3`` is a number, as in YAML 1.2, ``1e6`` a whole one, and
+    two equal keys in a mapping are a mistake."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -195,6 +205,17 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_power(self, node: Any) -> int | float:
+        number = float(self.construct_scalar(node))
+        return int(number) if number.is_integer() else number
+
+
+_POWER = "!power"
+_Loader.add_implicit_resolver(
+    _POWER, re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
+_Loader.add_constructor(_POWER, _Loader.construct_power)
 
 
 def _one_sentence(error: ValidationError) -> InputError:
