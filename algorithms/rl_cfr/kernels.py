@@ -24,9 +24,9 @@ TINY = 1e-30
 """Reaches below this count as 0: numbers near the least float32 are slow to multiply."""
 
 # Nothing is allocated here, so nothing needs counting. With Numba's counting of references an
-# iteration of leduc_poker takes 3.6 times as long and one of a full river 1.1 times (0.65, medians
-# of nine blocks); arrays without an owner, by a public intrinsic, leave Leduc at 3.5 times. Hence an
-# option that Numba keeps private; constraints.txt holds the version that it was tested with.
+# iteration of leduc_poker takes 3.6 times as long and one of a full river 1.1 times (Numba 0.68.1,
+# medians of nine blocks); arrays without an owner, by a public intrinsic, leave Leduc at 3.5 times.
+# Hence this option, which Numba keeps private: constraints.txt pins the version.
 compiled = njit(cache=True, fastmath=True, nogil=True, _nrt=False)
 inlined = njit(cache=True, fastmath=True, nogil=True, _nrt=False, forceinline=True)
 
