@@ -116,16 +116,15 @@ class Solved:
     nodes: int
 
 
-def solve(
-    world: World, decision: Decision, raises: Sequence[int] | None, solving: Solving
-) -> Solved:
-    """Solve the subgame below a decision.
+def bet_tree(
+    decision: Decision, raises: Sequence[int] | None, solving: Solving
+) -> Callable[[BettingState], Sequence[int]]:
+    """The raises of a tree: those given at the decision, the default ones elsewhere.
 
     Args:
-        world: The game.
         decision: The root.
-        raises: Those that the root offers; None takes the default there too.
-        solving: How.
+        raises: Those of the root; None takes the default there too.
+        solving: The default, and how many raises a street may have.
     """
 
     def offered(state: BettingState) -> Sequence[int]:
@@ -135,7 +134,14 @@ def solve(
             return raises
         return solving.default.raises(state)
 
-    subgame = world.subgame(decision, offered)
+    return offered
+
+
+def solve(
+    world: World, decision: Decision, raises: Sequence[int] | None, solving: Solving
+) -> Solved:
+    """Solve the subgame below a decision, see `bet_tree`."""
+    subgame = world.subgame(decision, bet_tree(decision, raises, solving))
     solver = Solver(subgame.game, solving.variant)
     solver.iterate(solving.iterations)
     strategy = np.zeros((len(subgame.actions), decision.ranges.shape[1]))
