@@ -29,6 +29,7 @@ METHOD = Method(
         "point_based": {"planner": "point_based", "bonus_scale": 0.01},
         "greedy": {"bonus_scale": 0.0},
         "risk_neutral": {"planning_gamma": 1e-6, "bonus_scale": 0.01},
+        "baum_welch": {"learner": "baum_welch", "bonus_scale": 0.01},
         "oracle": {"learner": "oracle"},
         "uniform": {"learner": "uniform"},
     },

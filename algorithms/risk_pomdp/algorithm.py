@@ -6,6 +6,7 @@ Runners give the hidden states of an episode back with its end; the algorithm co
 import numpy as np
 
 from tenfold.algorithms.regret import RegretAlgorithm
+from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
@@ -38,7 +39,7 @@ class RiskPOMDP(RegretAlgorithm):
         config = self.config
         self.truth = config.world()
         self.optimum = np.array([self._best(config.gamma_risk)[0]])
-        self.learner = HindsightLearner(
+        settings = (
             self.truth.rewards,
             self.truth.O,
             config.risk(),
@@ -46,6 +47,10 @@ class RiskPOMDP(RegretAlgorithm):
             config.delta,
             config.episodes,
         )
+        if config.learner == "baum_welch":
+            self.learner = BaumWelchLearner(*settings, np.random.default_rng(config.seed or 0))
+        else:
+            self.learner = HindsightLearner(*settings)
 
     def plan(self, rng: np.random.Generator) -> HistoryPolicy | Controller:
         config = self.config

@@ -22,12 +22,12 @@ class RiskPOMDPConfig(RegretConfig):
         planner_gap: Difference of the bounds at which a search ends.
         planner_trials: Most walks of a search.
 
-    The learners are ``beta_vi``, or ``oracle`` (knows the model) or ``uniform`` (a random policy an
-    episode). Everything else: `RegretConfig`.
+    The learners are ``beta_vi``, or ``baum_welch`` (no hindsight), ``oracle`` (knows the model) or
+    ``uniform`` (a random policy an episode). Everything else: `RegretConfig`.
     """
 
     choices: ClassVar = {
-        "learner": ("beta_vi", "oracle", "uniform"),
+        "learner": ("beta_vi", "baum_welch", "oracle", "uniform"),
         "planner": ("exact", "point_based"),
     }
 
@@ -53,7 +53,7 @@ class RiskPOMDPConfig(RegretConfig):
             raise ValueError(f"Bad value {self.planner_gap} for 'planner_gap': give more than 0.")
         if self.env is not None:
             world = self.world()
-            if self.planner == "exact":
+            if self.planner == "exact" or self.learner == "baum_welch":
                 world.check_histories()
             H = world.H
             check_gamma(self.gamma_risk, H, "gamma_risk")
