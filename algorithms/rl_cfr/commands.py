@@ -4,7 +4,7 @@ What they need is imported when they run, so that the command line stays quick.
 """
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tenfold.platform.errors import InputError
+
+if TYPE_CHECKING:
+    from tenfold.algorithms.rl_cfr.resolving import Abstraction
+    from tenfold.envs.poker.spot import Spot
 
 
 def solve(
@@ -80,6 +84,9 @@ def play(
     max_raises: Annotated[int, typer.Option(min=1, help="The solver's raises a street.")] = 2,
     big_blind: Annotated[int, typer.Option(help="Smallest bet in chips.")] = 100,
     variant: Annotated[str, typer.Option(help="cfr, cfr+, linear, dcfr or pcfr+.")] = "dcfr",
+    checkpoint: Annotated[
+        str, typer.Option(help="Of a run of rl_cfr: its abstraction chooses the solver's raises.")
+    ] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="Deals the same hands again.")] = None,
 ) -> None:
     """Play turn or river spots against the solver: f, c, b 500, r 900 or a.
@@ -88,8 +95,9 @@ def play(
     """
     import numpy as np
 
+    from tenfold.algorithms.rl_cfr.mdp import Solving
     from tenfold.algorithms.rl_cfr.person import session
-    from tenfold.algorithms.rl_cfr.resolving import Search
+    from tenfold.algorithms.rl_cfr.resolving import Resolver
     from tenfold.algorithms.rl_cfr.variants import check_variant
     from tenfold.envs.poker.cards import format_cards
     from tenfold.envs.poker.sizes import parse_menu
@@ -102,10 +110,22 @@ def play(
         check_variant(variant)
         if len(spot.board) < 4:
             raise ValueError(f"Board '{board}' is a flop: give 4 or 5 cards, a turn or a river.")
-        search = Search(parse_menu(sizes), max_raises, variant, iterations)
+        solving = Solving(parse_menu(sizes), max_raises, variant, iterations)
+        abstraction = _learned(checkpoint, spot) if checkpoint else None
     except ValueError as error:
         raise InputError(str(error)) from None
-    session(spot, search, hands, rng, Console(highlight=False))
+    console = Console(highlight=False)
+    console.print("Solving the spot ...")
+    session(Resolver(spot, solving, abstraction), spot, hands, rng, console)
+
+
+def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
+    """The abstraction of a checkpoint; it must know the spot's street."""
+    from tenfold.algorithms.rl_cfr.abstraction import load_abstraction
+
+    if len(spot.board) < 5:
+        raise ValueError("The abstractions of checkpoints know rivers only: give 5 cards.")
+    return load_abstraction(checkpoint)
 
 
 def _print(answer: dict[str, Any], console: Console) -> None:

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from tenfold.algorithms.rl_cfr.match import deal, payoffs, play
 from tenfold.algorithms.rl_cfr.policies import HandStrategy, History
-from tenfold.algorithms.rl_cfr.resolving import Resolver, Search
+from tenfold.algorithms.rl_cfr.resolving import Resolver
 from tenfold.envs.poker.cards import HAND_COUNT, format_cards, format_hand
 from tenfold.envs.poker.rules import STREETS
 from tenfold.envs.poker.spot import Spot
@@ -60,21 +60,19 @@ class Person:
 
 
 def session(
-    spot: Spot, search: Search, hands: int, rng: np.random.Generator, console: Console
+    solver: Resolver, spot: Spot, hands: int, rng: np.random.Generator, console: Console
 ) -> None:
     """Play hands from a spot against the solver; the end of input or Ctrl-C leaves the table.
 
     Args:
+        solver: The other player, on the same spot.
         spot: Where each hand starts.
-        search: How the solver searches.
         hands: How many; the person is player 0 in the first, then seats alternate.
         rng: Deals the cards and draws the solver's actions.
         console: Where to write and read.
     """
     won, done = 0.0, 0
     try:
-        console.print("Solving the spot ...")
-        solver = Resolver(spot, search)
         for done, cards in enumerate(deal(spot, hands, rng)):
             seat = done % 2
             person = Person(spot, seat, cards.hands[seat], console)

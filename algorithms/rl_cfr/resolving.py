@@ -6,77 +6,35 @@ rule under the solved strategies. The player solves again from the decision at h
 - when the action was not in the tree: once more with the real action put in;
 - when the strategy never takes the action: it then says nothing, and the range stays as it was;
 - when a card comes;
-- at every decision, if the sizes at the root depend on the beliefs (`Search.abstraction`).
+- at every decision, if an abstraction chooses the sizes there.
 
 This is re-solving without gadgets ("unsafe" in the terms of Brown and Sandholm 2017): it keeps an
 equilibrium only as far as the other player's range is the believed one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree
 from tenfold.algorithms.rl_cfr.policies import HandStrategy, History
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.subgame import Subgame
 from tenfold.envs.poker.cards import HAND_COUNT, live_hands
 from tenfold.envs.poker.rules import BettingState
-from tenfold.envs.poker.sizes import Menu
 from tenfold.envs.poker.spot import Spot
 
-Abstraction = Callable[[Spot, BettingState], Sequence[int]]
-"""The raises at a decision, from the board and both ranges there (the spot's) and the betting."""
+Abstraction = Callable[[Decision], Sequence[int]]
+"""The raises at a decision, such as a trained one of `load_abstraction`."""
 
 NEVER = 1e-6
 """A player's chance of an action below which the strategy is taken never to choose it."""
 
 
 @dataclass(frozen=True)
-class Search:
-    """How a subgame is solved.
-
-    Attributes:
-        menu: Raises everywhere in the tree but at its root if there is an `abstraction`.
-        max_raises: At most this many bets and raises on a street; only a real bet goes beyond.
-        variant: One of `VARIANTS`.
-        iterations: Of CFR.
-        abstraction: The raises at the root; None takes the menu's.
-    """
-
-    menu: Menu
-    max_raises: int
-    variant: str
-    iterations: int
-    abstraction: Abstraction | None = None
-
-    def solve(self, spot: Spot, root: BettingState, real: tuple[int, ...] = ()) -> "Solved":
-        """Solve from a decision on.
-
-        Args:
-            spot: The board and both ranges at the decision.
-            root: The decision.
-            real: Raises that the tree must have at the root.
-        """
-
-        def raises(state: BettingState) -> Sequence[int]:
-            chosen: Sequence[int] = []
-            if state.raised < self.max_raises:
-                if self.abstraction is not None and state == root:
-                    chosen = self.abstraction(spot, root)
-                else:
-                    chosen = self.menu.raises(state)
-            return sorted({*chosen, *(real if state == root else ())})
-
-        subgame = Subgame(spot, raises, root=root)
-        solver = Solver(subgame.game, self.variant)
-        solver.iterate(self.iterations)
-        return Solved(subgame, solver)
-
-
-@dataclass(frozen=True)
-class Solved:
+class Tree:
     """A solved subgame."""
 
     subgame: Subgame
@@ -96,7 +54,7 @@ class _Place:
 
     history: History
     ranges: NDArray[np.float64]
-    solved: Solved | None = None
+    tree: Tree | None = None
     node: int = 0
     below: dict[int, "_Place"] = field(default_factory=dict)
 
@@ -106,18 +64,21 @@ class Resolver:
 
     Args:
         spot: Where the hand starts.
-        search: How it solves.
+        solving: How it solves.
+        abstraction: The raises at the decision that a solve starts from; None takes the default.
     """
 
-    def __init__(self, spot: Spot, search: Search) -> None:
-        self._spot, self._search = spot, search
+    def __init__(
+        self, spot: Spot, solving: Solving, abstraction: Abstraction | None = None
+    ) -> None:
+        self._spot, self._solving, self._abstraction = spot, solving, abstraction
         self._root = self._solve(_Place(History.of(spot), spot.ranges))
 
     def __call__(self, history: History) -> HandStrategy:
         """The strategy of the player to act."""
         place = self._find(history)
-        assert place.solved is not None
-        return place.solved.strategy(place.node)
+        assert place.tree is not None
+        return place.tree.strategy(place.node)
 
     def ranges(self, history: History) -> NDArray[np.float64]:
         """(2, 1326) public beliefs after a history."""
@@ -138,13 +99,13 @@ class Resolver:
         return place.below[key]
 
     def _act(self, place: _Place, action: int) -> _Place:
-        solved, node = place.solved, place.node
-        assert solved is not None
-        if action not in solved.subgame.moves[node]:
-            solved, node = self._search_at(place, (action,)), 0
-        move = solved.subgame.moves[node].index(action)
+        tree, node = place.tree, place.node
+        assert tree is not None
+        if action not in tree.subgame.moves[node]:
+            tree, node = self._search(place.history, place.ranges, [action]), 0
+        move = tree.subgame.moves[node].index(action)
         player = place.history.state.player
-        reach = place.ranges[player] * solved.strategy(node).probabilities[move]
+        reach = place.ranges[player] * tree.strategy(node).probabilities[move]
         expected = bool(reach.sum() > NEVER * place.ranges[player].sum())
         ranges = place.ranges.copy()
         if expected:
@@ -152,9 +113,9 @@ class Resolver:
         after = _Place(place.history.apply(action), ranges)
         if after.history.state.over or after.history.chance:
             return after
-        if not expected or self._search.abstraction:
+        if not expected or self._abstraction:
             return self._solve(after)
-        after.solved, after.node = solved, int(solved.subgame.game.tree.children(node)[move])
+        after.tree, after.node = tree, int(tree.subgame.game.tree.children(node)[move])
         return after
 
     def _deal(self, place: _Place, card: int) -> _Place:
@@ -162,9 +123,20 @@ class Resolver:
         return self._solve(_Place(history, place.ranges * live_hands(history.board)))
 
     def _solve(self, place: _Place) -> _Place:
-        place.solved = self._search_at(place)
+        place.tree = self._search(place.history, place.ranges, [])
         return place
 
-    def _search_at(self, place: _Place, real: tuple[int, ...] = ()) -> Solved:
-        spot = replace(self._spot, board=place.history.board, ranges=place.ranges)
-        return self._search.solve(spot, place.history.state, real)
+    def _search(self, history: History, ranges: NDArray[np.float64], real: Sequence[int]) -> Tree:
+        """Solve from a decision on, with some raises that the tree must have there."""
+        decision = Decision(history.board, history.state, ranges)
+        chosen = self._abstraction(decision) if self._abstraction else None
+        tree = bet_tree(decision, chosen, self._solving)
+
+        def raises(state: BettingState) -> Sequence[int]:
+            return sorted({*tree(state), *real}) if state == history.state else tree(state)
+
+        spot = Spot(history.board, self._spot.rules, ranges)
+        subgame = Subgame(spot, raises, root=history.state)
+        solver = Solver(subgame.game, self._solving.variant)
+        solver.iterate(self._solving.iterations)
+        return Tree(subgame, solver)

@@ -1,10 +1,25 @@
 """`tenfold play`: typed hands, mistakes asked again, leaving in the middle of a hand."""
 
 import io
+import json
+import re
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
+from tenfold.algorithms.rl_cfr.abstraction import SizeMap, describe_learned, load_abstraction
+from tenfold.algorithms.rl_cfr.actor_critic import Actor
+from tenfold.algorithms.rl_cfr.features import FEATURES
+from tenfold.algorithms.rl_cfr.mdp import Solving
+from tenfold.algorithms.rl_cfr.policies import History
+from tenfold.algorithms.rl_cfr.resolving import Resolver
+from tenfold.envs.poker.rules import CALL
+from tenfold.envs.poker.sizes import parse_menu
+from tenfold.envs.poker.spot import read_spot
 from tenfold.platform import cli
 
 NUTS = ["--board", "AsKsQsJs2d", "--pot", "100", "--stacks", "1000", "--big-blind", "10"]
@@ -66,6 +81,30 @@ def test_the_end_of_input_leaves_the_table(
     assert "Hands played: 0. You won +0 chips" in said
 
 
+def test_a_checkpoint_chooses_the_solvers_bets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = SizeMap(m=1, threshold=-1.0, largest=3.0)
+    torch.manual_seed(0)
+    weights = Actor(FEATURES, sizes.m, [8]).state_dict()
+    np.savez(tmp_path / PLAN_ARRAYS, **{f"actor.{name}": each for name, each in weights.items()})
+    policy = describe_learned("river_hunl", sizes, [8])
+    (tmp_path / PLAN_VALUES).write_text(json.dumps({"plan": {"policy": policy}}))
+    spot = read_spot("AsKd7h2c3d", 1_000, "2500", ["AA,KK,98s"] * 2, 10)
+    solving = Solving(parse_menu("0.5,1,2,allin"), 2, "dcfr", 50)
+    resolver = Resolver(spot, solving, load_abstraction(tmp_path))
+    first = History.of(spot)
+    chosen = {*resolver(first).actions, *resolver(first.apply(CALL)).actions}
+    assert len(chosen & {500, 1_000, 2_000}) == 0
+    options = ["--board", "AsKd7h2c3d", "--stacks", "2500", "--ranges", "AA,KK,98s"]
+    options += ["--ranges", "AA,KK,98s", "--hands", "40", "--iterations", "50", "--seed", "0"]
+    options += ["--big-blind", "10", "--checkpoint", str(tmp_path)]
+    assert play(monkeypatch, options, "c\n" * 80) == 0
+    bets = {int(each) for each in re.findall(r"Solver: bet (\d+)", capsys.readouterr().out)}
+    assert bets & chosen
+    assert bets <= chosen
+
+
 def test_ctrl_c_leaves_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +124,8 @@ def test_ctrl_c_leaves_the_table(
         (["--variant", "fast"], "Unknown CFR variant 'fast'"),
         (["--sizes", "half"], "Unknown bet size 'half'"),
         (["--stacks", "0"], "Bad stacks '0'"),
+        (["--checkpoint", "nowhere"], "'nowhere' is no checkpoint of rl_cfr"),
+        (["--checkpoint", "nowhere", "--board", "AsKd7h2c"], "know rivers only"),
     ],
 )
 def test_mistakes_are_told_by_name(

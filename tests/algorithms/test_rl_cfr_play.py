@@ -17,6 +17,7 @@ from tenfold.algorithms.rl_cfr.match import (
     play,
     score,
 )
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
 from tenfold.algorithms.rl_cfr.policies import (
     HandStrategy,
     History,
@@ -24,7 +25,7 @@ from tenfold.algorithms.rl_cfr.policies import (
     RandomPolicy,
     check_call,
 )
-from tenfold.algorithms.rl_cfr.resolving import Resolver, Search
+from tenfold.algorithms.rl_cfr.resolving import Resolver
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.subgame import Subgame
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, hand_index, live_hands, parse_cards
@@ -34,7 +35,7 @@ from tenfold.envs.poker.spot import Spot, read_spot
 from tenfold.envs.poker.strength import board_ranks
 
 MENU = parse_menu("1,allin")
-SEARCH = Search(MENU, max_raises=2, variant="dcfr", iterations=200)
+SOLVING = Solving(MENU, max_raises=2, variant="dcfr", iterations=200)
 FIRST, SECOND = "AA,KQs,T9s,77,54s,A2o:0.5", "KK,QQ:0.25,JTs,A9s,87s,33"
 
 
@@ -76,14 +77,14 @@ class Recorder:
 
 def test_a_search_against_itself_is_worth_what_the_solver_says() -> None:
     spot = spot_on()
-    resolver = Resolver(spot, SEARCH)
+    resolver = Resolver(spot, SOLVING)
     exact = expected_payoffs(spot, (resolver, resolver))
     assert exact == pytest.approx(solved(spot).values().players, abs=0.01)
 
 
 def test_played_hands_agree_with_the_exact_mean() -> None:
     spot, rng = spot_on(), np.random.default_rng(0)
-    policies = Resolver(spot, SEARCH), RandomPolicy(parse_menu("0.5,2"))
+    policies = Resolver(spot, SOLVING), RandomPolicy(parse_menu("0.5,2"))
     won = [duplicate(spot, policies, cards, rng) for cards in deal(spot, 2_000, rng)]
     error = np.std(won) / np.sqrt(len(won))
     assert abs(np.mean(won) - expected_gain(spot, policies)) < 3 * error
@@ -106,7 +107,7 @@ def test_a_duplicate_deal_is_even_between_equals_and_fair_between_others() -> No
     spot, rng = spot_on(), np.random.default_rng(0)
     for cards in deal(spot, 50, rng):
         assert duplicate(spot, (lead_all_in, lead_all_in), cards, rng) == 0.0
-    resolver, uniform = Resolver(spot, SEARCH), RandomPolicy(MENU)
+    resolver, uniform = Resolver(spot, SOLVING), RandomPolicy(MENU)
     one = expected_gain(spot, (resolver, uniform))
     other = expected_gain(spot, (uniform, resolver))
     assert one == pytest.approx(-other, abs=1e-6)
@@ -127,7 +128,7 @@ def test_dealt_hands_follow_the_ranges() -> None:
 
 def test_beliefs_follow_bayes_rule() -> None:
     spot = spot_on()
-    resolver = Resolver(spot, SEARCH)
+    resolver = Resolver(spot, SOLVING)
     bet = 1_000
     ranges = resolver.ranges(after(spot, bet))
     reach = spot.ranges[0] * resolver(after(spot)).of(bet)
@@ -137,7 +138,7 @@ def test_beliefs_follow_bayes_rule() -> None:
 
 def test_a_bet_outside_the_tree_is_solved_with_that_bet_in_it() -> None:
     spot, real = spot_on(), 370
-    resolver = Resolver(spot, SEARCH)
+    resolver = Resolver(spot, SOLVING)
     assert real not in resolver(after(spot)).actions
 
     def raises(state: BettingState) -> Sequence[int]:
@@ -161,7 +162,7 @@ def test_a_bet_outside_the_tree_is_solved_with_that_bet_in_it() -> None:
 
 def test_an_action_that_is_never_taken_tells_nothing() -> None:
     spot = spot_on("AsKsQsJs2d", "Ts9h,Ts8h", "4c3h,5c3h")  # royal flush against nothing
-    resolver = Resolver(spot, SEARCH)
+    resolver = Resolver(spot, SOLVING)
     shoved = after(spot, 1_000, 2_500)
     assert resolver(after(spot, 1_000)).of(2_500)[spot.ranges[1] > 0].max() < 1e-6
     np.testing.assert_array_equal(resolver.ranges(shoved)[1], spot.ranges[1])
@@ -170,7 +171,7 @@ def test_an_action_that_is_never_taken_tells_nothing() -> None:
 
 def test_a_card_takes_the_hands_that_hold_it() -> None:
     spot = spot_on("AsKd7h2c")
-    resolver = Resolver(spot, replace(SEARCH, max_raises=1, iterations=50))
+    resolver = Resolver(spot, replace(SOLVING, max_raises=1, iterations=50))
     checked = after(spot, CALL, CALL)
     assert checked.chance
     dealt = checked.deal(parse_cards("Ah")[0])
@@ -181,24 +182,22 @@ def test_a_card_takes_the_hands_that_hold_it() -> None:
 
 
 def test_sizes_at_the_root_may_follow_the_beliefs() -> None:
-    spot, seen = spot_on(), list[tuple[Spot, BettingState]]()
+    spot, seen = spot_on(), list[Decision]()
 
-    def abstraction(spot: Spot, state: BettingState) -> Sequence[int]:
-        seen.append((spot, state))
-        return [max(state.committed) + 700]
+    def abstraction(decision: Decision) -> list[int]:
+        seen.append(decision)
+        return [max(decision.state.committed) + 700]
 
-    resolver = Resolver(spot, replace(SEARCH, abstraction=abstraction))
+    resolver = Resolver(spot, SOLVING, abstraction)
     assert resolver(after(spot)).actions == [CALL, 700]
-    answer = resolver(after(spot, 700))
-    assert answer.actions == [FOLD, CALL, 1_400]
-    asked, state = seen[-1]
-    assert state == after(spot, 700).state
-    np.testing.assert_array_equal(asked.ranges, resolver.ranges(after(spot, 700)))
+    assert resolver(after(spot, 700)).actions == [FOLD, CALL, 1_400]
+    assert seen[-1].state == after(spot, 700).state
+    np.testing.assert_array_equal(seen[-1].ranges, resolver.ranges(after(spot, 700)))
 
 
 def test_a_search_does_not_see_the_other_hand() -> None:
     spot, own = spot_on(), hand_index(*parse_cards("KhQh"))
-    used, paths = Resolver(spot, SEARCH), set()
+    used, paths = Resolver(spot, SOLVING), set()
     others = np.flatnonzero(spot.ranges[1] * live_hands(HANDS[own]))
     for other in others.tolist():
         recorder = Recorder(used)
@@ -208,7 +207,7 @@ def test_a_search_does_not_see_the_other_hand() -> None:
     assert len(others) > 10
     assert len(paths) == 1
     for history in paths.pop():
-        fresh = Resolver(spot, SEARCH)(history)
+        fresh = Resolver(spot, SOLVING)(history)
         np.testing.assert_array_equal(used(history).probabilities, fresh.probabilities)
 
 
@@ -227,7 +226,7 @@ def test_local_best_response_to_a_caller_is_the_best_response() -> None:
 
 def test_local_best_response_bounds_the_exploitability_from_below() -> None:
     spot = spot_on()
-    resolver, uniform = Resolver(spot, SEARCH), RandomPolicy(MENU)
+    resolver, uniform = Resolver(spot, SOLVING), RandomPolicy(MENU)
     values = solved(spot).values()
     for seat in (0, 1):
         lbr = LocalBestResponse(spot, resolver, MENU)
