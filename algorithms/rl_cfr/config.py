@@ -27,7 +27,8 @@ class RLCFRConfig(PlanningConfig):
         largest: Pots that the component 1 raises by.
         default_sizes: Pot fractions of the default abstraction, which the reward compares with and
             which trees offer below the decision that is learned.
-        max_raises: Bets and raises of a street in a tree, those before its root included.
+        max_raises: Bets and raises of a street in a tree, those before its root included; the
+            game's own number when None.
         cfr_variant: See `variants.VARIANTS`.
         cfr_iterations: Of every solve, whatever its abstraction.
         gamma: Discount of later rewards; README.md says why 0.
@@ -60,7 +61,7 @@ class RLCFRConfig(PlanningConfig):
         self.threshold = -0.6
         self.largest = 4.0
         self.default_sizes: list[float] = [0.5, 1.0, 2.0]
-        self.max_raises = 2
+        self.max_raises: int | None = None
         self.cfr_variant = "dcfr"
         self.cfr_iterations = 200
         self.gamma = 0.0
@@ -109,7 +110,6 @@ class RLCFRConfig(PlanningConfig):
     def _check_whole(self) -> None:
         least = {
             "m": 1,
-            "max_raises": 1,
             "cfr_iterations": 1,
             "episodes_per_iteration": 1,
             "episodes_per_item": 1,
@@ -120,6 +120,8 @@ class RLCFRConfig(PlanningConfig):
             "warmup": 0,
             "evaluation_duration": 2,
         }
+        if self.max_raises is not None:
+            least["max_raises"] = 1
         for key, low in least.items():
             value = getattr(self, key)
             if not _whole(value) or value < low:
@@ -168,7 +170,8 @@ class RLCFRConfig(PlanningConfig):
         from tenfold.envs.poker.sizes import Menu
 
         default = Menu(tuple(self.default_sizes))
-        return Solving(default, self.max_raises, self.cfr_variant, self.cfr_iterations)
+        limit = self.max_raises or self.world().max_raises
+        return Solving(default, limit, self.cfr_variant, self.cfr_iterations)
 
     def exploration(self) -> "Exploration":
         """How abstractions are tried."""

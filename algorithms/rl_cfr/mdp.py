@@ -42,7 +42,13 @@ class Decision:
 
 
 class World(Protocol):
-    """A game whose public states the abstraction is learned on."""
+    """A game whose public states the abstraction is learned on.
+
+    Attributes:
+        max_raises: Bets and raises of a street that a tree holds, unless a config says otherwise.
+    """
+
+    max_raises: int
 
     def root(self, rng: np.random.Generator) -> Decision:
         """Where an episode starts."""
@@ -165,24 +171,12 @@ def frequencies(world: World, decision: Decision, solved: Solved) -> NDArray[np.
     return solved.strategy @ weights / weights.sum()
 
 
-def explore(
-    world: World,
-    decision: Decision,
-    solved: Solved,
-    epsilon: float,
-    rng: np.random.Generator,
-) -> Decision | None:
-    """One transition: an action of the average strategy, with chance epsilon a uniform one.
+def after(world: World, decision: Decision, solved: Solved, place: int) -> Decision | None:
+    """What follows the action at `place`, before the next card; None where the hand has ended.
 
     An action that the strategy never takes says nothing about the hand.
-
-    Returns:
-        The next decision, or None where the hand has ended.
     """
     player = decision.state.player
-    law = frequencies(world, decision, solved)
-    law = (1.0 - epsilon) * law / law.sum() + epsilon / len(law)
-    place = int(rng.choice(len(law), p=law))
     state = decision.state.apply(solved.actions[place])
     if state.over:
         return None
@@ -193,7 +187,25 @@ def explore(
         ranges[player] = reach / reach.max()
     if not world.weights(ranges).any():
         ranges = decision.ranges
-    return world.deal(Decision(decision.board, state, ranges), rng)
+    return Decision(decision.board, state, ranges)
+
+
+def explore(
+    world: World,
+    decision: Decision,
+    solved: Solved,
+    epsilon: float,
+    rng: np.random.Generator,
+) -> Decision | None:
+    """One transition: an action of the average strategy, with chance epsilon a uniform one.
+
+    Returns:
+        The next decision, or None where the hand has ended.
+    """
+    law = frequencies(world, decision, solved)
+    law = (1.0 - epsilon) * law / law.sum() + epsilon / len(law)
+    following = after(world, decision, solved, int(rng.choice(len(law), p=law)))
+    return None if following is None else world.deal(following, rng)
 
 
 def has_choice(decision: Decision, solving: Solving) -> bool:

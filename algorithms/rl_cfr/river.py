@@ -20,7 +20,7 @@ _CARDS = HANDS.astype(np.int32)
 
 
 class RiverWorld:
-    """Random rivers; H = 1326.
+    """Random rivers; H = 1326. Trees hold a bet and a raise.
 
     Args:
         **law: Fields of `RiverLaw` that differ from its own.
@@ -28,6 +28,8 @@ class RiverWorld:
     Raises:
         ValueError: There is no such field, or its value is bad.
     """
+
+    max_raises: int = 2
 
     def __init__(self, **law: Any) -> None:
         known = [field.name for field in fields(RiverLaw)]

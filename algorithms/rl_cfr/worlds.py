@@ -4,10 +4,13 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
+from tenfold.algorithms.rl_cfr.leduc import LeducWorld
 from tenfold.algorithms.rl_cfr.mdp import World
 from tenfold.algorithms.rl_cfr.river import RiverWorld
 
-WORLDS: MappingProxyType[str, Callable[..., World]] = MappingProxyType({"river_hunl": RiverWorld})
+WORLDS: MappingProxyType[str, Callable[..., World]] = MappingProxyType(
+    {"river_hunl": RiverWorld, "leduc_nl": LeducWorld}
+)
 
 
 def make_world(task: str, **changes: Any) -> World:
