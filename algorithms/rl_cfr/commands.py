@@ -14,7 +14,7 @@ from rich.table import Table
 from tenfold.platform.errors import InputError
 
 if TYPE_CHECKING:
-    from tenfold.algorithms.rl_cfr.resolving import Abstraction
+    from tenfold.algorithms.rl_cfr.growth import Abstraction
     from tenfold.envs.poker.spot import Spot
 
 

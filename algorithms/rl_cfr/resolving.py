@@ -1,51 +1,28 @@
-"""A player that searches: it follows a solved strategy, and solves again where that one ends.
+"""A player that searches: it follows a solved tree, and solves again where that one ends.
 
 Both players' ranges are public beliefs: they start as the spot's and follow every action by Bayes'
-rule under the solved strategies. The player solves again from the decision at hand
+rule under the solved strategies. The player solves again
 
-- when the action was not in the tree: once more with the real action put in;
-- when the strategy never takes the action: it then says nothing, and the range stays as it was;
-- when a card comes;
-- at every decision, if an abstraction chooses the sizes there.
+- when a bet was not in the tree: from the decision of the one who bet, with the real bet in it, so
+  that the answer is to all that this player may do there, and not to one bet;
+- when the strategy never takes the action: it then says nothing, and the ranges stay;
+- when a card comes.
 
-This is re-solving without gadgets ("unsafe" in the terms of Brown and Sandholm 2017): it keeps an
-equilibrium only as far as the other player's range is the believed one.
+This is re-solving without a gadget ("unsafe" in the terms of Brown and Sandholm 2017): it keeps an
+equilibrium as far as the other player's range is the believed one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree
+from tenfold.algorithms.rl_cfr.growth import Abstraction, Tree, follow, grow
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
 from tenfold.algorithms.rl_cfr.policies import HandStrategy, History
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame
-from tenfold.envs.poker.cards import HAND_COUNT, live_hands
-from tenfold.envs.poker.rules import BettingState
+from tenfold.envs.poker.cards import live_hands
 from tenfold.envs.poker.spot import Spot
-
-Abstraction = Callable[[Decision], Sequence[int]]
-"""The raises at a decision, such as a trained one of `load_abstraction`."""
-
-NEVER = 1e-6
-"""A player's chance of an action below which the strategy is taken never to choose it."""
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A solved subgame."""
-
-    subgame: Subgame
-    solver: Solver
-
-    def strategy(self, node: int) -> HandStrategy:
-        """The average strategy at a decision; uniform for hands that are not in the tree."""
-        moves, hands = self.subgame.moves[node], self.subgame.hands
-        probabilities = np.full((len(moves), HAND_COUNT), 1.0 / len(moves))
-        probabilities[:, hands] = self.solver.strategy(node)
-        return HandStrategy(moves, probabilities)
 
 
 @dataclass
@@ -65,13 +42,13 @@ class Resolver:
     Args:
         spot: Where the hand starts.
         solving: How it solves.
-        abstraction: The raises at the decision that a solve starts from; None takes the default.
+        abstraction: Chooses the raises of its trees, see `grow`; None takes the default ones.
     """
 
     def __init__(
         self, spot: Spot, solving: Solving, abstraction: Abstraction | None = None
     ) -> None:
-        self._spot, self._solving, self._abstraction = spot, solving, abstraction
+        self._solving, self._abstraction = solving, abstraction
         self._root = self._solve(_Place(History.of(spot), spot.ranges))
 
     def __call__(self, history: History) -> HandStrategy:
@@ -102,41 +79,23 @@ class Resolver:
         tree, node = place.tree, place.node
         assert tree is not None
         if action not in tree.subgame.moves[node]:
-            tree, node = self._search(place.history, place.ranges, [action]), 0
+            tree, node = self._grow(place, (action,)), 0
         move = tree.subgame.moves[node].index(action)
-        player = place.history.state.player
-        reach = place.ranges[player] * tree.strategy(node).probabilities[move]
-        expected = bool(reach.sum() > NEVER * place.ranges[player].sum())
-        ranges = place.ranges.copy()
-        if expected:
-            ranges[player] = reach / reach.max()
-        after = _Place(place.history.apply(action), ranges)
-        if after.history.state.over or after.history.chance:
+        chances = tree.strategy(node).probabilities[move]
+        ranges, expected = follow(place.ranges, place.history.state.player, chances)
+        after = _Place(place.history.apply(action), ranges, tree, tree.child(node, move))
+        if after.history.state.over or after.history.chance or expected:
             return after
-        if not expected or self._abstraction:
-            return self._solve(after)
-        after.tree, after.node = tree, int(tree.subgame.game.tree.children(node)[move])
-        return after
+        return self._solve(after)
 
     def _deal(self, place: _Place, card: int) -> _Place:
         history = place.history.deal(card)
         return self._solve(_Place(history, place.ranges * live_hands(history.board)))
 
     def _solve(self, place: _Place) -> _Place:
-        place.tree = self._search(place.history, place.ranges, [])
+        place.tree, place.node = self._grow(place), 0
         return place
 
-    def _search(self, history: History, ranges: NDArray[np.float64], real: Sequence[int]) -> Tree:
-        """Solve from a decision on, with some raises that the tree must have there."""
-        decision = Decision(history.board, history.state, ranges)
-        chosen = self._abstraction(decision) if self._abstraction else None
-        tree = bet_tree(decision, chosen, self._solving)
-
-        def raises(state: BettingState) -> Sequence[int]:
-            return sorted({*tree(state), *real}) if state == history.state else tree(state)
-
-        spot = Spot(history.board, self._spot.rules, ranges)
-        subgame = Subgame(spot, raises, root=history.state)
-        solver = Solver(subgame.game, self._solving.variant)
-        solver.iterate(self._solving.iterations)
-        return Tree(subgame, solver)
+    def _grow(self, place: _Place, real: tuple[int, ...] = ()) -> Tree:
+        decision = Decision(place.history.board, place.history.state, place.ranges)
+        return grow(decision, self._solving, self._abstraction, real)

@@ -181,18 +181,43 @@ def test_a_card_takes_the_hands_that_hold_it() -> None:
     assert resolver(dealt).actions == [CALL, 1_000, 2_500]
 
 
-def test_sizes_at_the_root_may_follow_the_beliefs() -> None:
-    spot, seen = spot_on(), list[Decision]()
+def test_an_abstraction_that_chooses_the_default_changes_nothing() -> None:
+    spot = spot_on()
+    plain = Resolver(spot, SOLVING)
+    grown = Resolver(spot, SOLVING, lambda decision: MENU.raises(decision.state))
+    for path in [(), (CALL,), (1_000,), (CALL, 1_000), (370,), (CALL, 370, 2_500)]:
+        history = after(spot, *path)
+        assert grown(history).actions == plain(history).actions
+        np.testing.assert_array_equal(grown(history).probabilities, plain(history).probabilities)
+
+
+def test_an_abstraction_chooses_by_the_beliefs_at_each_decision() -> None:
+    spot, seen = spot_on(), dict[BettingState, Decision]()
 
     def abstraction(decision: Decision) -> list[int]:
-        seen.append(decision)
+        assert decision.state not in seen
+        seen[decision.state] = decision
         return [max(decision.state.committed) + 700]
 
     resolver = Resolver(spot, SOLVING, abstraction)
+    paths = [(), (CALL,), (700,), (CALL, 700)]
+    assert set(seen) == {after(spot, *path).state for path in paths}
     assert resolver(after(spot)).actions == [CALL, 700]
     assert resolver(after(spot, 700)).actions == [FOLD, CALL, 1_400]
-    assert seen[-1].state == after(spot, 700).state
-    np.testing.assert_array_equal(seen[-1].ranges, resolver.ranges(after(spot, 700)))
+    assert resolver(after(spot, CALL, 700)).actions == [FOLD, CALL, 1_400]
+    assert resolver(after(spot, CALL, 700, 1_400)).actions == [FOLD, CALL]
+
+    def raises(state: BettingState) -> Sequence[int]:
+        usual = MENU.raises(state) if state.acted else [700]
+        return usual if state.raised < 2 else []
+
+    subgame = Subgame(spot, raises)
+    solver = Solver(subgame.game, "dcfr")
+    solver.iterate(200)
+    reach = spot.ranges[0, subgame.hands] * solver.strategy(0)[1]
+    believed = seen[after(spot, 700).state].ranges
+    np.testing.assert_allclose(believed[0, subgame.hands], reach / reach.max(), atol=1e-6)
+    np.testing.assert_array_equal(believed[1], spot.ranges[1])
 
 
 def test_a_search_does_not_see_the_other_hand() -> None:
