@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pyspiel
 import pytest
+from open_spiel.python.policy import FirstActionPolicy, UniformRandomPolicy
 
 from tenfold.algorithms.rl_cfr.lbr import LocalBestResponse
 from tenfold.algorithms.rl_cfr.match import (
@@ -18,6 +20,7 @@ from tenfold.algorithms.rl_cfr.match import (
     score,
 )
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
+from tenfold.algorithms.rl_cfr.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.policies import (
     HandStrategy,
     History,
@@ -26,6 +29,7 @@ from tenfold.algorithms.rl_cfr.policies import (
     check_call,
 )
 from tenfold.algorithms.rl_cfr.resolving import Resolver
+from tenfold.algorithms.rl_cfr.small_match import duplicate_small, expected_small
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.subgame import Subgame
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, hand_index, live_hands, parse_cards
@@ -261,6 +265,20 @@ def test_local_best_response_bounds_the_exploitability_from_below() -> None:
     weak = expected_gain(spot, (LocalBestResponse(spot, uniform, MENU), uniform))
     strong = expected_gain(spot, (LocalBestResponse(spot, resolver, MENU), resolver))
     assert weak > 100 > strong
+
+
+def test_duplicate_deals_of_a_small_game_agree_with_its_exact_value() -> None:
+    game = pyspiel.load_game("leduc_poker")
+    small = SmallGame(game)
+    solver = Solver(small.game, "dcfr")
+    solver.iterate(100)
+    policies = small.policy(solver), UniformRandomPolicy(game)
+    won = duplicate_small(game, policies, 1_500, np.random.default_rng(0))
+    exact = expected_small(game, policies)
+    error = won.std() / np.sqrt(len(won))
+    assert abs(won.mean() - exact) < 3 * error < exact
+    folds = FirstActionPolicy(game)
+    assert not duplicate_small(game, (folds, folds), 50, np.random.default_rng(0)).any()
 
 
 def test_the_interval_is_students() -> None:
