@@ -4,7 +4,7 @@
 
 Milliseconds of processor time of a plan (counts to policy), median of several, on random POMDPs in
 which one of S, A, O and H grows. Both versions start from the same 200 learnt episodes and must
-find the same value and the same actions. The growth is that from the row above: a power of the size,
+find the same value and the same actions. The growth is that from the row above: a power of a size,
 and a base of H.
 """
 
