@@ -12,6 +12,14 @@ SPACES = {
         },
         samples=16,
     ),
+    "linear": Space(
+        lambda tune: {
+            "family": tune.choice(["linear"]),
+            "value_knots": tune.choice([3, 5, 9]),
+            "bonus_scale": tune.loguniform(1e-3, 1.0),
+        },
+        samples=16,
+    ),
     "alpha": Space(
         lambda tune: {"rho_parameters": tune.choice([{"alpha": a} for a in (0.1, 0.25, 0.5, 1.0)])},
         samples=4,

@@ -32,6 +32,7 @@ METHOD = Method(
         "m_mle": {"estimator": "mle"},
         "v_lsr": {"family": "value"},
         "v_mle": {"family": "value", "estimator": "mle"},
+        "v_linear": {"family": "linear"},
         "m_lsr_tuned": {"bonus_scale": 0.1},
         "greedy": {"bonus_scale": 0.0},
         "risk_neutral": {"learner": "risk_neutral"},

@@ -2,14 +2,19 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tenfold.algorithms.law_figure import draw_laws
 from tenfold.algorithms.regret import RegretAlgorithm
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
 from tenfold.algorithms.rs_disrl.learners import Counting, make_learner
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
+from tenfold.envs.risk.estimates import estimate_risk
+
+JUDGING = 2  # stream of random numbers of the episodes that judge a policy
 
 
 class RSDisRLAlgorithm(RegretAlgorithm):
@@ -44,6 +49,35 @@ class RSDisRLAlgorithm(RegretAlgorithm):
 
     def expected_return(self, policy: np.ndarray) -> float:
         return float(self.mdp.returns @ self.mdp.law(policy))
+
+    def evaluate_plan(self) -> dict[str, float]:
+        """The exact judgement, and rho of `judged_episodes` episodes with an interval."""
+        exact = super().evaluate_plan()
+        policy, seed = self._planned(), self.config.seed or 0
+        draws = [
+            np.random.default_rng([seed, i, JUDGING]) for i in range(self.config.judged_episodes)
+        ]
+        returns = np.array([self.mdp.play(policy, draw).total for draw in draws])
+        found = estimate_risk(self.rho, returns, np.random.default_rng(seed))
+        self.judged = policy, returns
+        sampled = {"risk": found.value, "risk_low": found.low, "risk_high": found.high}
+        return {**exact, **{f"sampled_{key}": value for key, value in sampled.items()}}
+
+    def draw_evaluation(self, folder: Path) -> list[Path]:
+        """Distribution functions of the return: of the last evaluation's policy and of the optimum.
+
+        Returns:
+            The files written, in `folder`.
+        """
+        policy, returns = self.judged
+        best = StaticPlanner(self.mdp).solve(self.rho)
+        laws = {
+            "policy": (self.mdp.returns, self.mdp.law(policy)),
+            f"{len(returns):,} episodes of it": (returns, np.full(len(returns), 1 / len(returns))),
+            "optimum": (self.mdp.returns, best.law),
+        }
+        draw_laws(folder / "returns.png", laws, self.rho)
+        return [folder / "returns.png"]
 
     def get_plan(self) -> dict[str, Any]:
         return {**super().get_plan(), "next_plan": self.next_plan, "policy": self.policy}

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
+from tenfold.algorithms.rs_disrl.linear import LinearPlanner, hats
 from tenfold.algorithms.rs_disrl.planner import Belief, Plan, StaticPlanner
 from tenfold.algorithms.rs_disrl.sets import Estimator, radius
 from tenfold.envs.risk.measures import Expectation, RiskMeasure
@@ -138,6 +139,38 @@ def with_heaven(mdp: GridMDP) -> GridMDP:
     return GridMDP(nexts, rewards, probabilities, mdp.initial, mdp.step)
 
 
+class LinearV(Counting):
+    """RS-DisRL-V with laws linear in hat functions of y, see `LinearPlanner`.
+
+    Args:
+        mdp: Outcomes, rewards and first state; its probabilities are not read.
+        rho: The measure to plan for.
+        value_knots: Hat functions for each state and action.
+        episodes: K.
+        bonus_scale: Factor of the bonus; 0 is greedy on the estimates.
+        delta: Probability that some regression misses its target.
+    """
+
+    def __init__(
+        self,
+        mdp: GridMDP,
+        rho: RiskMeasure,
+        value_knots: int,
+        episodes: int,
+        bonus_scale: float,
+        delta: float,
+    ) -> None:
+        super().__init__(mdp, rho, per_return=True)
+        self.features = hats(mdp.Y, value_knots)
+        self.scale = bonus_scale
+        self.log_union = math.log(mdp.H * mdp.S * mdp.A * mdp.Y * episodes / delta)
+
+    def plan(self, rng: np.random.Generator) -> Plan:
+        """The best plan found by climbing."""
+        planner = LinearPlanner(self.mdp, self.counts, self.features, self.log_union, self.scale)
+        return planner.solve(self.rho)
+
+
 class ShiftedReturns(Counting):
     """Optimistic CVaR in the manner of Keramati et al. (2020), for any rho.
 
@@ -227,6 +260,8 @@ def make_learner(config: RSDisRLConfig, mdp: GridMDP) -> Counting:
     rho, scale = config.measure(), config.bonus_scale
     if config.learner in ("rs_disrl", "risk_neutral"):
         planned = Expectation() if config.learner == "risk_neutral" else rho
+        if config.family == "linear":
+            return LinearV(mdp, planned, config.value_knots, config.episodes, scale, config.delta)
         return RSDisRL(
             mdp, planned, config.family, config.estimator, config.episodes, scale, config.delta
         )

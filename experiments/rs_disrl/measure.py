@@ -28,6 +28,7 @@ from tenfold.algorithms.rs_disrl.algorithm import next_plan
 from tenfold.algorithms.rs_disrl.learners import (
     Counting,
     IteratedRisk,
+    LinearV,
     Oracle,
     RSDisRL,
     ShiftedReturns,
@@ -41,7 +42,7 @@ from tenfold.envs.risk.static_benchmarks import grid_mdp, make_static_task
 from tenfold.envs.risk.static_measures import make_measure
 
 RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl"
-DELTA, SHARE, POINTS = 0.05, 0.05, 60
+DELTA, SHARE, KNOTS = 0.05, 0.05, 5
 SCALES = (1.0, 0.3, 0.1, 0.03)
 TUNING_SEEDS = (1_000, 1_001)
 EXAMPLES: dict[str, Mapping[str, Any]] = {
@@ -93,7 +94,7 @@ class Setting:
         return make_static_task(self.task, **self.fields), make_measure(self.rho, self.parameters)
 
 
-FAMILY_V = ("V-LSR", "V-MLE")
+FAMILY_V = ("V-LSR", "V-MLE", "V-LSR linear")
 SETTINGS = {
     "path": Setting("static/BudgetedPath-v0", "cvar", {"alpha": 0.25}, 10_000, {"H": 4}),
     "path_mixture": Setting(
@@ -132,6 +133,7 @@ WITH_BONUS: dict[str, Maker] = {
     "M-MLE": lambda m, rho, K, c: RSDisRL(m, rho, "model", "mle", K, c, DELTA),
     "V-LSR": lambda m, rho, K, c: RSDisRL(m, rho, "value", "lsr", K, c, DELTA),
     "V-MLE": lambda m, rho, K, c: RSDisRL(m, rho, "value", "mle", K, c, DELTA),
+    "V-LSR linear": lambda m, rho, K, c: LinearV(m, rho, KNOTS, K, c, DELTA),
     "Keramati-style": lambda m, rho, K, c: ShiftedReturns(m, rho, c),
     "risk-neutral": lambda m, rho, K, c: RSDisRL(m, Expectation(), "model", "lsr", K, c, DELTA),
     "iterated risk": lambda m, rho, K, c: IteratedRisk(m, rho, c),

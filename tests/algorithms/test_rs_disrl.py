@@ -255,6 +255,10 @@ def small_config(**values) -> RSDisRLConfig:
         ({"rho_parameters": {"alpha": 1.5}}, "risk level"),
         ({"rho": "entropic"}, "takes exactly gamma"),
         ({"family": "both"}, "model, value"),
+        ({"family": "linear", "estimator": "mle"}, "give lsr"),
+        ({"family": "linear", "value_knots": 99}, "give 2 to 12"),
+        ({"value_knots": 0}, "whole number"),
+        ({"rho": "nowhere:rho"}, "cannot be imported"),
         ({"delta": 0.0}, "between 0 and 1"),
         ({"bonus_scale": -1.0}, "0 or more"),
         ({"episodes": 0}, "whole number"),
@@ -281,5 +285,12 @@ def test_a_resumed_run_is_the_uninterrupted_one(ray_session, tmp_path) -> None:
         resumed = second.train()
     assert resumed["regret"] == result["regret"]
     np.testing.assert_array_equal(second.learner.counts, whole.learner.counts)
+    # Evaluations agree too, do not disturb the run, and hold the exact value in their interval.
+    judged = whole.evaluate()
+    assert second.evaluate() == judged
+    assert judged["sampled_risk_low"] <= judged["policy_value"] <= judged["sampled_risk_high"]
+    figures = whole.draw_evaluation(tmp_path)
+    assert [figure.name for figure in figures] == ["returns.png"]
+    assert figures[0].read_bytes().startswith(b"\x89PNG")
     for algorithm in (whole, first, second):
         algorithm.stop()

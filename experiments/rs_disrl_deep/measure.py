@@ -1,0 +1,174 @@
+"""Static risk against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
+
+    python -m experiments.rs_disrl_deep.measure train collected/Inventory-v0
+    python -m experiments.rs_disrl_deep.measure train collected/BudgetedPath-v0 --frontier
+    python -m experiments.rs_disrl_deep.measure report
+
+`train` appends one row a run to `experiments/results/rs_disrl_deep/runs.csv`, `report` makes the
+table and the frontier of all rows. Greedy policies are judged: on grid tasks by the exact law of
+the return, on the others by 2,000 episodes. sb3-contrib's QR-DQN, which is risk-neutral, learns
+from the same observations and the same number of environment steps.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.regret_report import interval
+from tenfold.algorithms.rs_disrl.planner import StaticPlanner
+from tenfold.algorithms.rs_disrl_deep.config import RSDisRLDeepConfig
+from tenfold.envs.risk.collected import GridControl, all_observations, make_collected
+from tenfold.envs.risk.estimates import played_returns
+from tenfold.envs.risk.measures import CVaR
+
+RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl_deep"
+FIELDS: dict[str, dict[str, Any]] = {
+    "collected/Inventory-v0": {"H": 4, "most": 5, "orders": 3},
+    "collected/BudgetedPath-v0": {"H": 4},
+    "collected/CurvyRoad-v0": {"T": 20, "cost": 3.0},
+}
+UNITS: dict[str, dict[str, float]] = {
+    "collected/Inventory-v0": {"return_scale": 2.0, "shift_span": 1.0},
+    "collected/BudgetedPath-v0": {"return_scale": 1.0, "shift_span": 0.5},
+    "collected/CurvyRoad-v0": {"return_scale": 10.0, "shift_span": 4.0},
+}
+LEVELS = (0.1, 0.25, 0.5, 1.0)
+JUDGED, EPISODES = 0.25, 2_000
+BUDGET = {
+    "num_envs_per_env_runner": 24,
+    "lr": 3e-3,
+    "num_steps_sampled_before_learning_starts": 500,
+    "tau": 0.2,
+    "epsilon": [[0, 1.0], [3_000, 0.1]],
+}
+QR_DQN = "QR-DQN (sb3-contrib)"
+
+Policy = Callable[[np.ndarray], np.ndarray]  # observations (B, n) to actions (B,)
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
+    """The greedy policy of an agent of ours after some environment steps."""
+    config = RSDisRLDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
+    rho = ("expectation", {}) if alpha == 1.0 else ("cvar", {"alpha": alpha})
+    config.update_from_dict({"rho": rho[0], "rho_parameters": rho[1], **UNITS[task], **BUDGET})
+    agent = config.build_algo()
+    while agent.train()["num_env_steps_sampled_lifetime"] < steps:
+        pass
+    module = agent.get_module()
+    agent.stop()
+
+    def policy(seen: np.ndarray) -> np.ndarray:
+        actions = module.forward_inference({"obs": torch.as_tensor(seen)})["actions"]
+        return np.asarray(actions)
+
+    return policy
+
+
+def peer(task: str, seed: int, steps: int) -> Policy:
+    """The greedy policy of sb3-contrib's QR-DQN with the same steps, network and batch."""
+    from sb3_contrib import QRDQN
+
+    agent = QRDQN(
+        "MlpPolicy",
+        make_collected(task, **FIELDS[task]),
+        learning_rate=3e-3,
+        batch_size=64,
+        train_freq=24,
+        learning_starts=500,
+        target_update_interval=240,
+        exploration_fraction=3_000 / steps,
+        exploration_final_eps=0.1,
+        gamma=1.0,
+        policy_kwargs={"net_arch": [64, 64], "n_quantiles": 40},
+        seed=seed,
+    )
+    agent.learn(steps)
+    return lambda seen: agent.predict(seen, deterministic=True)[0]
+
+
+def judge(task: str, policy: Policy) -> list[float]:
+    """CVaR of the return of a policy at each level."""
+    env = make_collected(task, **FIELDS[task])
+    if isinstance(env.unwrapped, GridControl):
+        mdp = env.unwrapped.mdp
+        table = all_observations(mdp)
+        actions = policy(table.reshape(-1, table.shape[-1])).reshape(table.shape[:-1])
+        values, law = mdp.returns, mdp.law(actions)
+    else:
+        envs = [make_collected(task, **FIELDS[task]) for _ in range(EPISODES)]
+        values, law = played_returns(envs, policy, 10_000), np.full(EPISODES, 1 / EPISODES)
+    return [float(CVaR(level)(values, law)) for level in LEVELS]
+
+
+@app.command()
+def train(
+    task: str,
+    seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
+    first: Annotated[int, typer.Option(help="First seed.")] = 0,
+    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 6_000,
+    frontier: Annotated[bool, typer.Option(help="The other risk levels instead.")] = False,
+) -> None:
+    """Train and judge all agents on a task, one seed after the other."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / "runs.csv"
+    for seed in range(first, first + seeds):
+        for alpha in (0.5, 0.1) if frontier else (1.0, JUDGED, None):
+            if alpha is None:
+                policy, agent = peer(task, seed, steps), QR_DQN
+            else:
+                policy, agent = learnt(task, alpha, seed, steps), f"alpha = {alpha:g}"
+            row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
+            row |= {f"at {at:g}": v for at, v in zip(LEVELS, judge(task, policy), strict=True)}
+            pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
+            print(row, flush=True)
+
+
+@app.command()
+def report() -> None:
+    """The table of means, what is better than the risk-neutral agent seed by seed, the frontier."""
+    runs = pd.read_csv(RESULTS / "runs.csv")
+    lines = [
+        "CVaR of the return of the greedy policy at each level (1: mean), 95 % Student-t over "
+        f"seeds. 'Gain' is CVaR {JUDGED} over the risk-neutral agent of the same seed.\n",
+        "| task | agent | seeds | " + " | ".join(f"at {at:g}" for at in LEVELS) + " | gain |",
+        "|" + "---|" * (len(LEVELS) + 4),
+    ]
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, runs["task"].nunique(), squeeze=False)[0]
+    judged = f"at {JUDGED:g}"
+    for axes, (task, part) in zip(panels, runs.groupby("task", sort=False), strict=True):
+        neutral = part[part["agent"] == "alpha = 1"].set_index("seed")[judged]
+        for agent, rows in part.groupby("agent"):
+            cells = [interval(rows[f"at {at:g}"].to_numpy()) for at in LEVELS]
+            shown = " | ".join(f"{mean:.3f} ± {half:.3f}" for mean, half in cells)
+            ahead = (rows.set_index("seed")[judged] - neutral).dropna().to_numpy()
+            gain = "{:.3f} ± {:.3f}".format(*interval(ahead)) if agent != "alpha = 1" else "-"
+            lines.append(f"| {task} | {agent} | {len(rows)} | {shown} | {gain} |")
+            (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(JUDGED)]
+            axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
+        env = make_collected(task, **FIELDS[task]).unwrapped
+        if isinstance(env, GridControl):
+            for alpha in LEVELS:
+                law = env.mdp.law(StaticPlanner(env.mdp).solve(CVaR(alpha)).policy)
+                found = [float(CVaR(at)(env.mdp.returns, law)) for at in LEVELS]
+                shown = " | ".join(f"{value:.3f}" for value in found)
+                lines.append(f"| {task} | optimum at alpha = {alpha:g} | - | {shown} | - |")
+        axes.set(xlabel="mean return", ylabel=f"CVaR {JUDGED} of the return", title=task)
+        axes.legend(fontsize=7)
+    (RESULTS / "table.md").write_text("\n".join(lines) + "\n")
+    figure.savefig(RESULTS / "frontier.png", dpi=130)
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    app()
