@@ -57,10 +57,10 @@ class Setting:
 
 
 SETTINGS = {
-    "tiger": Setting("Tiger", -1.0, 4_000),
-    "treatment": Setting("Treatment", -1.0, 6_000),
-    "lock": Setting("CombinationLock", -1.0, 4_000),
-    "random": Setting("Random", -1.0, 4_000),
+    "tiger": Setting("Tiger", -1.0, 3_000),
+    "treatment": Setting("Treatment", -1.0, 4_000),
+    "lock": Setting("CombinationLock", -1.0, 2_000),
+    "random": Setting("Random", -1.0, 3_000),
 }
 
 
@@ -200,7 +200,7 @@ def regret(name: str, seeds: Seeds = 10) -> None:
 
 
 @app.command()
-def levels(seeds: Seeds = 10, episodes: int = 1_000, scale: float = 0.03) -> None:
+def levels(seeds: Seeds = 10, episodes: int = 500, scale: float = 0.03) -> None:
     """Regret against |gamma| H, beside the factor of the guarantee."""
     rows = []
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
@@ -267,7 +267,7 @@ def cvar(atoms: np.ndarray, chances: np.ndarray) -> float:
 
 
 @app.command()
-def frontier(seeds: Seeds = 10, episodes: int = 3_000, scale: float = 0.03) -> None:
+def frontier(seeds: Seeds = 10, episodes: int = 1_500, scale: float = 0.03) -> None:
     """Mean against risk of the return over gamma: the optimal and the learnt policies, exactly."""
     rows = []
     pomdp = make_pomdp("risk_pomdp/Treatment-v0", H=4)
