@@ -37,15 +37,20 @@ class SizeMap:
         m: Components: at most so many raises beside all-in.
         threshold: Components below it stand for no raise.
         largest: Pots that the component 1 raises by.
+        default: Pot fractions of the default abstraction. Where those that merge leave fewer
+            raises, a vector gets no more either (its smallest ones), so that no tree is wider.
     """
 
     m: int
     threshold: float
     largest: float
+    default: tuple[float, ...]
 
     def raises(self, state: BettingState, components: Sequence[float]) -> list[int]:
         """Legal raises, ascending, with all-in."""
-        return abstraction_raises(state, components, self.threshold, self.largest)
+        raises = abstraction_raises(state, components, self.threshold, self.largest)
+        width = len(Menu(self.default).raises(state))
+        return [*raises[: width - 1], *raises[-1:]] if len(raises) > width else raises
 
 
 class Fixed:
@@ -106,7 +111,7 @@ def load_abstraction(checkpoint: str | Path) -> Learned:
     try:
         plan = json.loads((folder / PLAN_VALUES).read_text())["plan"]
         policy = plan["policy"]
-        sizes = SizeMap(**policy["sizes"])
+        sizes = SizeMap(**{**policy["sizes"], "default": tuple(policy["sizes"]["default"])})
         with np.load(folder / PLAN_ARRAYS, allow_pickle=False) as arrays:
             actor = make_actor(sizes, policy["hidden"], arrays)
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -22,7 +22,8 @@ class RLCFRConfig(PlanningConfig):
     Attributes:
         policy: Who chooses the raises: the ``learned`` actor, the ``fixed`` sizes, or ``random``.
         sizes: Pot fractions of the ``fixed`` policy.
-        m: Components of an abstraction: at most so many raises beside all-in.
+        m: Components of an abstraction: at most so many raises beside all-in, and never more than
+            the default abstraction has at the decision.
         threshold: A component below it, in [-1, 1), stands for no raise.
         largest: Pots that the component 1 raises by.
         default_sizes: Pot fractions of the default abstraction, which the reward compares with and
@@ -63,15 +64,15 @@ class RLCFRConfig(PlanningConfig):
         self.default_sizes: list[float] = [0.5, 1.0, 2.0]
         self.max_raises: int | None = None
         self.cfr_variant = "dcfr"
-        self.cfr_iterations = 200
+        self.cfr_iterations = 100
         self.gamma = 0.0
         self.episodes_per_iteration = 16
         self.episodes_per_item = 4
-        self.tries = 3
+        self.tries = 4
         self.noise = 0.3
         self.uniform = 0.3
         self.epsilon = 0.1
-        self.hidden: list[int] = [128, 128]
+        self.hidden: list[int] = [64, 64]
         self.lr = 1e-3
         self.tau = 0.01
         self.target_noise = 0.1
@@ -162,7 +163,7 @@ class RLCFRConfig(PlanningConfig):
         """From vectors to raises."""
         from tenfold.algorithms.rl_cfr.abstraction import SizeMap
 
-        return SizeMap(self.m, self.threshold, self.largest)
+        return SizeMap(self.m, self.threshold, self.largest, tuple(self.default_sizes))
 
     def solving(self) -> "Solving":
         """How subgames are solved."""

@@ -10,6 +10,7 @@ iterations. Intervals are 95 % Student-t over decisions; those of several seeds 
 decision, the mean over the seeds first.
 """
 
+import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import torch
 import typer
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
+from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
 from tenfold.algorithms.rl_cfr import METHOD
 from tenfold.algorithms.rl_cfr.abstraction import (
     Abstraction,
@@ -28,9 +31,10 @@ from tenfold.algorithms.rl_cfr.abstraction import (
     Random,
     load_abstraction,
 )
-from tenfold.algorithms.rl_cfr.algorithm import HELD_OUT
+from tenfold.algorithms.rl_cfr.algorithm import played, summary
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice
+from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, World, bet_tree
 from tenfold.algorithms.rl_cfr.solver import Solver
 
@@ -47,29 +51,50 @@ Task = Annotated[str, typer.Option(help="Game.")]
 
 
 @app.command()
-def train(task: Task = "river_hunl", seeds: Seeds = 3, hands: int = 1_600) -> None:
-    """Train from scratch, one process after the other's end."""
-    curves = []
-    for seed in range(seeds):
-        config = RLCFRConfig().environment(task).debugging(seed=seed, log_level="ERROR")
-        algorithm = config.build_algo()
-        start, spent = time.perf_counter(), time.process_time()
-        while algorithm.episodes < hands:
-            result = algorithm.train()
-            row = {key: result[key] for key in ("episodes", "decisions", "transitions")}
-            row |= {key: result[key] for key in ("gain_mbb", "gain_millipot", "critic_loss")}
-            row |= {"minutes": (time.perf_counter() - start) / 60}
-            row |= {"cpu_minutes": (time.process_time() - spent) / 60}
-            curves.append({"seed": seed, **row})
-        algorithm.save_to_path(str(RUNS / f"{task}-{seed}"))
-        algorithm.stop()
-        write(f"{task}_curves", pd.DataFrame(curves), markdown=False)
+def train(
+    task: Task = "river_hunl",
+    seeds: Seeds = 3,
+    first: Annotated[int, typer.Option(help="Seed of the first training.")] = 0,
+    hands: Annotated[int, typer.Option(help="Of each training.")] = 2_400,
+) -> None:
+    """Train from scratch, one after the other, in this process: the method without its actors."""
+    torch.set_num_threads(1)
+    for seed in range(first, first + seeds):
+        config = configured(task, seed)
+        world, learner, curve = config.world(), AbstractionLearner(config), []
+        start = time.process_time()
+        while learner.episodes < hands:
+            epoch = [hand for item in learner.epoch() for hand in played(config, world, item)]
+            loss = learner.learn(epoch)
+            row = summary([each for hand in epoch for each in hand.own])
+            row |= {"episodes": learner.episodes, "decisions": learner.decisions}
+            row |= {"transitions": len(learner.buffer.rewards), "critic_loss": loss}
+            curve.append({"seed": seed, "cpu_seconds": time.process_time() - start, **row})
+        write(f"{task}_curve_{seed}", pd.DataFrame(curve), markdown=False)
+        save(learner, RUNS / f"{task}-{seed}")
+
+
+def configured(task: str, seed: int = 0) -> RLCFRConfig:
+    """The method's own config on a task."""
+    config = RLCFRConfig().environment(task).debugging(seed=seed)
+    config.validate()
+    return config
+
+
+def save(learner: AbstractionLearner, folder: Path) -> None:
+    """A checkpoint as a run of the method writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = learner.get_plan()
+    arrays = {key: value for key, value in plan.items() if isinstance(value, np.ndarray)}
+    values = {key: value for key, value in plan.items() if key not in arrays}
+    np.savez(folder / PLAN_ARRAYS, allow_pickle=False, **arrays)
+    (folder / PLAN_VALUES).write_text(json.dumps({"plan": values}))
 
 
 @app.command()
 def gain(task: Task = "river_hunl", seeds: Seeds = 3, decisions: int = 400) -> None:
     """Value over the default abstraction, by policy and by CFR iterations."""
-    config = RLCFRConfig().environment(task)
+    config = configured(task)
     world, solving, sizes = config.world(), config.solving(), config.size_map()
     policies: dict[str, list[Abstraction]] = {
         "learned": [load_abstraction(RUNS / f"{task}-{seed}") for seed in range(seeds)],

@@ -31,7 +31,7 @@ from tenfold.envs.poker.cards import HANDS
 from tenfold.envs.poker.isomorphism import HAND_MAPS, PERMUTATIONS
 from tenfold.envs.poker.rivers import RiverLaw
 from tenfold.envs.poker.rules import CALL, Rules, start
-from tenfold.envs.poker.sizes import Menu
+from tenfold.envs.poker.sizes import Menu, abstraction_raises
 from tenfold.envs.poker.spot import Spot, deals
 from tenfold.envs.poker.strength import board_ranks
 
@@ -46,11 +46,15 @@ def decision(seed: int) -> Decision:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=4))
-def test_an_abstraction_is_never_larger_than_its_vector(seed: int, a: list[float]) -> None:
-    sizes = SizeMap(m=len(a), threshold=-0.6, largest=4.0)
+def test_an_abstraction_is_never_wider_than_its_vector_or_the_default(
+    seed: int, a: list[float]
+) -> None:
+    sizes = SizeMap(m=len(a), threshold=-0.6, largest=4.0, default=DEFAULT.fractions)
     state = decision(seed % 1_000).state
     raises = sizes.raises(state, a)
-    assert len(raises) <= len(a) + 1
+    assert len(raises) <= min(len(a) + 1, len(DEFAULT.raises(state)))
+    wide = abstraction_raises(state, a, -0.6, 4.0)
+    assert raises[:-1] == wide[: len(raises) - 1]
     assert raises == sorted(set(raises)) == sizes.raises(state, a[::-1])
     assert all(state.is_legal(each) and each > CALL for each in raises)
     assert raises[-1] == state.rules.depth
@@ -240,7 +244,7 @@ def test_networks_continue_from_their_arrays_exactly() -> None:
 
 def test_a_checkpoint_gives_the_abstraction_that_was_saved(tmp_path: Path) -> None:
     nets = ActorCritic(FEATURES, 2, [16], 1e-3, 0.0, 0.1, 2, 0.01, seed=5)
-    sizes = SizeMap(2, -0.6, 4.0)
+    sizes = SizeMap(2, -0.6, 4.0, (0.5, 1.0))
     plan = {"policy": describe_learned("river_hunl", sizes, [16])}
     (tmp_path / "plan.json").write_text(json.dumps({"plan": plan}))
     np.savez(tmp_path / "plan.npz", **nets.arrays())

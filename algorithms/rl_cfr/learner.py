@@ -1,0 +1,109 @@
+"""All that training changes: replay buffer, networks, counters; and the work items they ask for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from tenfold.algorithms.rl_cfr.abstraction import describe_learned
+from tenfold.algorithms.rl_cfr.actor_critic import ActorCritic, Batch
+from tenfold.algorithms.rl_cfr.config import RLCFRConfig
+from tenfold.algorithms.rl_cfr.epoch import Hand
+from tenfold.algorithms.rl_cfr.features import FEATURES
+
+TRAINING, HELD_OUT, UPDATES = range(3)
+"""Streams of random numbers: no hand of an evaluation is one of training."""
+
+
+class AbstractionLearner:
+    """TD3 on a replay buffer; a config whose policy is not learned only counts hands.
+
+    Args:
+        config: A valid one.
+
+    Attributes:
+        networks: `ActorCritic`.
+        buffer: The newest transitions.
+        episodes: Hands played.
+        decisions: Decisions in them.
+    """
+
+    def __init__(self, config: RLCFRConfig) -> None:
+        self._config, self._seed = config, config.seed or 0
+        self.networks = ActorCritic(
+            features=FEATURES,
+            m=config.m,
+            hidden=config.hidden,
+            lr=config.lr,
+            gamma=config.gamma,
+            sigma=config.target_noise,
+            delay=config.actor_delay,
+            tau=config.tau,
+            seed=self._seed,
+        )
+        self.episodes, self.decisions = 0, 0
+        states, numbers = np.zeros((0, FEATURES), np.float32), np.zeros(0, np.float32)
+        actions = np.zeros((0, config.m), np.float32)
+        self.buffer = Batch(states, actions, numbers, states, numbers)
+
+    def items(self, stream: int, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Work items of hands, each with its seed: the config's, the stream, and its number."""
+        arrays = self.networks.arrays()
+        actor = {name: value for name, value in arrays.items() if name.startswith("actor.")}
+        size = self._config.episodes_per_item
+        seeds = [(self._seed, stream, number) for number in numbers]
+        return [
+            {"seeds": seeds[start : start + size], "held_out": stream == HELD_OUT, "actor": actor}
+            for start in range(0, len(seeds), size)
+        ]
+
+    def epoch(self) -> list[dict[str, Any]]:
+        """Work items of the next sampling epoch."""
+        numbers = range(self.episodes, self.episodes + self._config.episodes_per_iteration)
+        return self.items(TRAINING, numbers)
+
+    def learn(self, hands: Sequence[Hand]) -> float:
+        """Remember the hands of an epoch and update the networks.
+
+        Returns:
+            The mean loss of the critics, 0 before the first update.
+        """
+        config = self._config
+        self.episodes += len(hands)
+        self.decisions += sum(len(hand.own) for hand in hands)
+        if config.policy != "learned":
+            return 0.0
+        columns = zip(self.buffer, *(hand.batch for hand in hands), strict=True)
+        self.buffer = Batch(*(np.concatenate(column)[-config.buffer_size :] for column in columns))
+        kept = len(self.buffer.rewards)
+        if kept < config.warmup:
+            return 0.0
+        new = sum(len(hand.batch.rewards) for hand in hands)
+        rng = np.random.default_rng((self._seed, UPDATES, self.episodes))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        losses = []
+        for _ in range(max(1, round(config.updates_per_transition * new))):
+            rows = rng.integers(kept, size=config.batch_size)
+            batch = Batch(*(column[rows] for column in self.buffer))
+            losses.append(self.networks.update(batch, generator))
+        return float(np.mean(losses))
+
+    def get_plan(self) -> dict[str, Any]:
+        """Arrays and JSON values, see `planning.Plan`."""
+        config = self._config
+        return {
+            "episodes": self.episodes,
+            "decisions": self.decisions,
+            "updates": self.networks.updates,
+            "policy": describe_learned(config.env, config.size_map(), config.hidden),
+            **self.networks.arrays(),
+            **{f"buffer.{name}": column for name, column in self.buffer._asdict().items()},
+        }
+
+    def set_plan(self, plan: Mapping[str, Any]) -> None:
+        """Continue from `get_plan`."""
+        self.episodes, self.decisions = plan["episodes"], plan["decisions"]
+        self.networks.updates = plan["updates"]
+        self.networks.load(plan)
+        self.buffer = Batch(*(plan[f"buffer.{name}"] for name in Batch._fields))
