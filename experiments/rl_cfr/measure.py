@@ -1,9 +1,9 @@
 """Measurements of the learned abstraction; each writes CSV and Markdown to results/rl_cfr.
 
-    python experiments/rl_cfr/measure.py train
+    python experiments/rl_cfr/measure.py train --seed 0    (and 1, 2)
     python experiments/rl_cfr/measure.py gain
 
-`train` saves a checkpoint a seed in the folder `runs`, and writes the learning curves. `gain`
+`train` saves a checkpoint a seed in the folder `runs`, and writes the learning curve. `gain`
 compares what was saved with the default and with fixed and random abstractions on held-out
 decisions, the first of hands that training never dealt: the same for all, after equally many
 iterations. Intervals are 95 % Student-t over decisions; those of several seeds take, for each
@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -53,25 +53,29 @@ Task = Annotated[str, typer.Option(help="Game.")]
 @app.command()
 def train(
     task: Task = "river_hunl",
-    seeds: Seeds = 3,
-    first: Annotated[int, typer.Option(help="Seed of the first training.")] = 0,
-    hands: Annotated[int, typer.Option(help="Of each training.")] = 2_400,
+    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    hands: Annotated[int, typer.Option(help="Stop at so many.")] = 2_400,
+    minutes: Annotated[float, typer.Option(help="Stop after so long.")] = 10.0,
 ) -> None:
-    """Train from scratch, one after the other, in this process: the method without its actors."""
+    """Train in this process, the method without its actors; goes on from its last checkpoint."""
     torch.set_num_threads(1)
-    for seed in range(first, first + seeds):
-        config = configured(task, seed)
-        world, learner, curve = config.world(), AbstractionLearner(config), []
-        start = time.process_time()
-        while learner.episodes < hands:
-            epoch = [hand for item in learner.epoch() for hand in played(config, world, item)]
-            loss = learner.learn(epoch)
-            row = summary([each for hand in epoch for each in hand.own])
-            row |= {"episodes": learner.episodes, "decisions": learner.decisions}
-            row |= {"transitions": len(learner.buffer.rewards), "critic_loss": loss}
-            curve.append({"seed": seed, "cpu_seconds": time.process_time() - start, **row})
-        write(f"{task}_curve_{seed}", pd.DataFrame(curve), markdown=False)
-        save(learner, RUNS / f"{task}-{seed}")
+    config, folder = configured(task, seed), RUNS / f"{task}-{seed}"
+    world, learner = config.world(), AbstractionLearner(config)
+    curve, spent = [], 0.0
+    if folder.exists():
+        learner.set_plan(load(folder))
+        curve = pd.read_csv(RESULTS / f"{task}_curve_{seed}.csv").to_dict("records")
+        spent = curve[-1]["cpu_seconds"]
+    end, start = time.monotonic() + 60.0 * minutes, time.process_time()
+    while learner.episodes < hands and time.monotonic() < end:
+        epoch = [hand for item in learner.epoch() for hand in played(config, world, item)]
+        loss = learner.learn(epoch)
+        row = summary([each for hand in epoch for each in hand.own])
+        row |= {"episodes": learner.episodes, "decisions": learner.decisions}
+        row |= {"transitions": len(learner.buffer.rewards), "critic_loss": loss}
+        curve.append({"seed": seed, "cpu_seconds": spent + time.process_time() - start, **row})
+    write(f"{task}_curve_{seed}", pd.DataFrame(curve), markdown=False)
+    save(learner, folder)
 
 
 def configured(task: str, seed: int = 0) -> RLCFRConfig:
@@ -89,6 +93,13 @@ def save(learner: AbstractionLearner, folder: Path) -> None:
     values = {key: value for key, value in plan.items() if key not in arrays}
     np.savez(folder / PLAN_ARRAYS, allow_pickle=False, **arrays)
     (folder / PLAN_VALUES).write_text(json.dumps({"plan": values}))
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The plan that `save` wrote."""
+    values: dict[str, Any] = json.loads((folder / PLAN_VALUES).read_text())["plan"]
+    with np.load(folder / PLAN_ARRAYS, allow_pickle=False) as arrays:
+        return {**values, **{key: arrays[key] for key in arrays.files}}
 
 
 @app.command()

@@ -19,10 +19,11 @@ from tenfold.algorithms.rl_cfr.abstraction import (
     on_board,
 )
 from tenfold.algorithms.rl_cfr.actor_critic import REWARD_UNIT, Actor, ActorCritic, Batch, Critic
-from tenfold.algorithms.rl_cfr.algorithm import summary
+from tenfold.algorithms.rl_cfr.algorithm import played, summary
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
-from tenfold.algorithms.rl_cfr.epoch import Judgement, alone, first_choice, judge, play_hand
+from tenfold.algorithms.rl_cfr.epoch import Hand, Judgement, alone, first_choice, judge, play_hand
 from tenfold.algorithms.rl_cfr.features import FEATURES, features
+from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, frequencies, gain, solve
 from tenfold.algorithms.rl_cfr.river import RiverWorld, river_equities
 from tenfold.algorithms.rl_cfr.solver import Solver
@@ -240,6 +241,60 @@ def test_networks_continue_from_their_arrays_exactly() -> None:
     train(second, range(3, 6))
     for name, value in whole.arrays().items():
         np.testing.assert_array_equal(value, second.arrays()[name], err_msg=name)
+
+
+def small_config() -> RLCFRConfig:
+    config = RLCFRConfig().environment("river_hunl", env_config={"hands": 20}).debugging(seed=3)
+    config.hidden, config.batch_size, config.warmup = [8], 8, 2
+    config.cfr_iterations, config.tries, config.episodes_per_iteration = 10, 1, 3
+    return config
+
+
+def epoch(config: RLCFRConfig, learner: AbstractionLearner) -> list[Hand]:
+    return [hand for item in learner.epoch() for hand in played(config, config.world(), item)]
+
+
+def test_learning_goes_on_from_a_plan_as_if_never_interrupted() -> None:
+    config = small_config()
+    whole, second = AbstractionLearner(config), AbstractionLearner(config)
+    for _ in range(2):
+        whole.learn(epoch(config, whole))
+    plan = whole.get_plan()
+    values = {key: value for key, value in plan.items() if not isinstance(value, np.ndarray)}
+    second.set_plan({**plan, **json.loads(json.dumps(values))})
+    for learner in (whole, second):
+        learner.learn(epoch(config, learner))
+    assert whole.networks.updates == second.networks.updates > 0
+    for key, value in whole.get_plan().items():
+        np.testing.assert_array_equal(value, second.get_plan()[key], err_msg=key)
+
+
+def test_hands_depend_on_their_number_alone() -> None:
+    config = small_config()
+    learner = AbstractionLearner(config)
+    together = epoch(config, learner)
+    config.episodes_per_item = 1
+    apart = epoch(config, learner)
+    for one, other in zip(together, apart, strict=True):
+        for column, same in zip(one.batch, other.batch, strict=True):
+            np.testing.assert_array_equal(column, same)
+
+
+def test_held_out_decisions_are_not_those_of_training() -> None:
+    learner = AbstractionLearner(small_config())
+    dealt = {seed for item in learner.epoch() for seed in item["seeds"]}
+    held_out = {seed for item in learner.items(HELD_OUT, range(50)) for seed in item["seeds"]}
+    assert not dealt & held_out
+
+
+def test_the_buffer_keeps_the_newest_transitions() -> None:
+    config = small_config()
+    config.buffer_size = 4
+    learner = AbstractionLearner(config)
+    hands = epoch(config, learner)
+    learner.learn(hands)
+    rewards = np.concatenate([hand.batch.rewards for hand in hands])
+    np.testing.assert_array_equal(learner.buffer.rewards, rewards[-4:])
 
 
 def test_a_checkpoint_gives_the_abstraction_that_was_saved(tmp_path: Path) -> None:
