@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
-from tenfold.algorithms.rl_cfr.abstraction import SizeMap, describe_learned, load_abstraction
+from tenfold.algorithms.rl_cfr.abstraction import describe_learned, load_abstraction
 from tenfold.algorithms.rl_cfr.actor_critic import Actor
+from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.features import FEATURES
 from tenfold.algorithms.rl_cfr.mdp import Solving
 from tenfold.algorithms.rl_cfr.policies import History
@@ -84,7 +85,9 @@ def test_the_end_of_input_leaves_the_table(
 def test_a_checkpoint_chooses_the_solvers_bets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sizes = SizeMap(m=1, threshold=-1.0, largest=3.0)
+    config = RLCFRConfig()
+    config.m, config.threshold = 1, -1.0
+    sizes = config.size_map()
     torch.manual_seed(0)
     weights = Actor(FEATURES, sizes.m, [8]).state_dict()
     np.savez(tmp_path / PLAN_ARRAYS, **{f"actor.{name}": each for name, each in weights.items()})

@@ -46,9 +46,10 @@ def river(board: str = "AsKd7h2c3d", first: str = FEW, second: str = OTHER) -> S
     return read_spot(board, 1_000, "3000,2500", [first, second], 100)
 
 
-def pairs(spot: Spot) -> NDArray[np.bool_]:
+@lru_cache
+def pairs() -> NDArray[np.bool_]:
     """(1326, 1326): hands that can be dealt together."""
-    holds = (HANDS[:, :, None] == np.arange(52)).any(axis=1).astype(int)
+    holds = (HANDS[:, :, None] == np.arange(52)).any(axis=1).astype(float)
     return holds @ holds.T == 0
 
 
@@ -123,7 +124,7 @@ def test_showdown_is_brute_force(seed: int) -> None:
     )
     ranks = board_ranks(board)
     live = ranks >= 0
-    free = pairs(river()) & live & live[:, None]
+    free = pairs() & live & live[:, None]
     signs = np.sign(ranks[:, None] - ranks)
     np.testing.assert_allclose(out, (free * (base + swing * signs)) @ reach, atol=1e-9)
 
@@ -151,7 +152,7 @@ def test_equity_is_brute_force() -> None:
     won = total = 0.0
     for card in set(range(52)) - {*spot.board, *HANDS[hand].tolist()}:
         ranks = board_ranks([*spot.board, card])
-        free = pairs(spot)[hand] & (ranks >= 0)
+        free = pairs()[hand] & (ranks >= 0)
         score = 0.5 + 0.5 * np.sign(ranks[hand] - ranks)
         won += (against * free * score).sum()
         total += (against * free).sum()
@@ -221,7 +222,7 @@ def test_all_in_equities_equal_the_rivers_one_by_one() -> None:
     for card in cards:
         ranks = board_ranks([*board, card])
         live = ranks >= 0
-        signs += np.sign(ranks[:, None] - ranks) * (live & live[:, None] & pairs(subgame.spot))
+        signs += np.sign(ranks[:, None] - ranks) * (live & live[:, None] & pairs())
     np.testing.assert_allclose(all_in_signs(tuple(sorted(board))), signs / 44, atol=1e-6)
     assert len(symmetries(board, *subgame.spot.ranges)) == 2
 
@@ -254,7 +255,7 @@ def check_down(subgame: Subgame, reaches: NDArray[np.floating]) -> NDArray[np.fl
     """Values of leaves after which nobody bets: the pot by equity."""
     hands = subgame.hands
     signs = all_in_signs(tuple(sorted(subgame.spot.board)))[np.ix_(hands, hands)]
-    free = pairs(subgame.spot)[np.ix_(hands, hands)]
+    free = pairs()[np.ix_(hands, hands)]
     out = np.empty_like(reaches)
     for leaf, state in enumerate(subgame.leaf_states):
         for player in (0, 1):

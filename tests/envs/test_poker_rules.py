@@ -30,8 +30,8 @@ def play(rules: Rules, *actions: int) -> BettingState:
 @pytest.mark.parametrize(
     ("rules", "hands"),
     [
-        (HUNL, 1_000),
-        (Rules(stacks=(1_500, 1_500), blinds=(100, 50)), 300),
+        (HUNL, 250),
+        (Rules(stacks=(1_500, 1_500), blinds=(100, 50)), 200),
         (Rules(stacks=(7, 7), blinds=(2, 1), big_blind=2), 200),
     ],
 )
