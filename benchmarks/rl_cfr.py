@@ -1,20 +1,22 @@
-"""How fast the public-tree solver is: OpenSpiel's C++ CFR+ beside it, a river, a turn; one run.
+"""How fast the public-tree solver is: a turn, a river, OpenSpiel's C++ CFR+; one run.
 
     python benchmarks/rl_cfr.py
 
-Times are processor seconds of one thread, the best of several blocks for either solver, so that a
-busy machine does not count. Both CFR+ run the same iterations on the same game, and C++ OpenSpiel
-computes the exploitability of its own.
+Times are processor seconds of one thread, so that waiting on a busy machine does not count: the
+median of several blocks, with the 95 % interval of a bootstrap. Both CFR+ run equally many
+iterations on the same game; one exact best response, ours, judges both average policies (that it
+is OpenSpiel's to 1e-6 is tested on smaller games; on the toy OpenSpiel's own needs too long).
 """
 
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyspiel
 from rich.console import Console
 from rich.table import Table
+from scipy import stats
 
 from tenfold.algorithms.rl_cfr.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.solver import Solver
@@ -27,8 +29,10 @@ TOY = (
     "numSuits=2,numRanks=3,numHoleCards=1,numBoardCards=0 1,stack=10 10,"
     "bettingAbstraction=fullgame)"
 )
-GAMES = {"kuhn_poker": 1_998, "leduc_poker": 99, TOY: 3}
-"""Game -> iterations that both run, in three blocks, before their exploitabilities are compared."""
+GAMES = {"kuhn_poker": 2_000, "leduc_poker": 100, TOY: 5}
+"""Game -> iterations that both run, in five blocks, before they are judged."""
+
+BLOCKS = 5
 
 WIDE = "22+,A2s+,K5s+,Q8s+,J8s+,T8s+,97s+,86s+,75s+,65s,54s,A7o+,K9o+,QTo+,JTo"
 OPEN = "22+,A2s+,K2s+,Q5s+,J7s+,T7s+,96s+,86s+,75s+,64s+,54s,A2o+,K8o+,Q9o+,J9o+,T9o"
@@ -43,26 +47,45 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+def median(*samples: Sequence[float]) -> str:
+    """The median of a sample, or the ratio of two samples' medians, with its interval."""
+
+    def statistic(*arrays: np.ndarray, axis: int = -1) -> np.ndarray:
+        middle = [np.median(each, axis=axis) for each in arrays]
+        return middle[0] / middle[1] if len(middle) > 1 else middle[0]
+
+    arrays = [np.asarray(each) for each in samples]
+    interval = stats.bootstrap(arrays, statistic, method="percentile", rng=0).confidence_interval
+    numbers = float(statistic(*arrays)), *map(float, interval)
+    middle, low, high = (f"{each:,.0f}" if each >= 100 else f"{each:.3g}" for each in numbers)
+    return f"{middle} ({low} to {high})"
+
+
 def small_games(console: Console) -> None:
     """Iterations a second beside OpenSpiel, and exploitability after equal iterations."""
-    table = Table("game", "OpenSpiel it/s", "ours it/s", "times", "iterations", "gaps of both")
+    table = Table("game, CFR+", "OpenSpiel it/s", "ours it/s", "times", "iterations")
+    table.add_column("exploitabilities, OpenSpiel's first")
     for name, count in GAMES.items():
         spiel = pyspiel.load_game(name)
         theirs, small = pyspiel.CFRPlusSolver(spiel), SmallGame(spiel)
-        ours = Solver(small.game, "cfr+")
+        ours, judge = Solver(small.game, "cfr+"), Solver(small.game, "cfr+")
 
-        def run(solver: "pyspiel.CFRPlusSolver" = theirs, iterations: int = count // 3) -> None:
-            for _ in range(iterations):
+        def run(solver: "pyspiel.CFRPlusSolver" = theirs, steps: int = count // BLOCKS) -> None:
+            for _ in range(steps):
                 solver.evaluate_and_update_policy()
 
-        slow = max(count / 3 / seconds(run) for _ in range(3))
+        slow = [count / BLOCKS / seconds(run) for _ in range(BLOCKS)]
         ours.iterate(count)
-        gap = pyspiel.exploitability(spiel, theirs.average_policy())
-        gaps = f"{gap:.6g} {ours.values().exploitability:.6g}"
-        more = 10 * count
-        fast = max(more / seconds(lambda s=ours, n=more: s.iterate(n)) for _ in range(5))
+        policy = theirs.average_policy()
+        for infoset, (node, hand, legal) in small.infosets.items():
+            row, shares = small.game.tree.row[node], dict(policy.action_probabilities(infoset))
+            judge.sums[row : row + len(legal), hand] = [shares[action] for action in legal]
+        gaps = [each.values().exploitability for each in (judge, ours)]
+        more = 4 * count
+        fast = [more / seconds(lambda s=ours, n=more: s.iterate(n)) for _ in range(4 * BLOCKS)]
         shown = "no-limit toy" if name == TOY else name
-        table.add_row(shown, f"{slow:.3g}", f"{fast:.4g}", f"{fast / slow:.0f}", str(count), gaps)
+        cells = median(slow), median(fast), median(fast, slow)
+        table.add_row(shown, *cells, str(count), " ".join(f"{gap:.6g}" for gap in gaps))
     console.print(table)
 
 
@@ -74,8 +97,8 @@ def river(console: Console) -> None:
         subgame = Subgame(spot, parse_menu("0.5,1,2,allin").raises, max_raises=2, dtype=dtype)
         solver = Solver(subgame.game, "dcfr")
         solver.iterate(1)
-        best = min(seconds(lambda s=solver: s.iterate(50)) for _ in range(8)) / 50
-        table.add_row(dtype.__name__, str(len(subgame.game.tree.kind)), f"{1000 * best:.2f}")
+        took = [1000 * seconds(lambda s=solver: s.iterate(25)) / 25 for _ in range(4 * BLOCKS)]
+        table.add_row(dtype.__name__, str(len(subgame.game.tree.kind)), median(took))
     console.print(table)
 
 
@@ -103,10 +126,10 @@ def turn(console: Console) -> None:
 
 def main() -> None:
     """Print the tables."""
-    console = Console(width=130)
-    small_games(console)
+    console = Console(width=150)
+    turn(console)  # first: the process's peak of memory is then the turn's
     river(console)
-    turn(console)
+    small_games(console)
 
 
 if __name__ == "__main__":
