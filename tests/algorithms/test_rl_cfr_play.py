@@ -29,6 +29,7 @@ from tenfold.algorithms.rl_cfr.policies import (
     check_call,
 )
 from tenfold.algorithms.rl_cfr.resolving import Resolver
+from tenfold.algorithms.rl_cfr.response import best_response, exploitability
 from tenfold.algorithms.rl_cfr.small_match import duplicate_small, expected_small
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.subgame import Subgame
@@ -251,6 +252,7 @@ def test_local_best_response_to_a_caller_is_the_best_response() -> None:
         best += spot.ranges[0, hand] * worth
         mass += spot.ranges[0, hand] * against.sum()
     assert expected_payoffs(spot, (lbr, check_call))[0] == pytest.approx(best / mass, rel=1e-5)
+    assert best_response(spot, check_call, 0, MENU, 2) == pytest.approx(best / mass, rel=1e-9)
 
 
 def test_local_best_response_bounds_the_exploitability_from_below() -> None:
@@ -265,6 +267,19 @@ def test_local_best_response_bounds_the_exploitability_from_below() -> None:
     weak = expected_gain(spot, (LocalBestResponse(spot, uniform, MENU), uniform))
     strong = expected_gain(spot, (LocalBestResponse(spot, resolver, MENU), resolver))
     assert weak > 100 > strong
+
+
+def test_best_responses_are_the_solvers_in_the_solved_tree_and_better_outside() -> None:
+    spot = spot_on()
+    resolver, values = Resolver(spot, SOLVING), solved(spot).values()
+    for seat in (0, 1):
+        inside = best_response(spot, resolver, seat, MENU, 2)
+        assert inside == pytest.approx(values.best[seat], abs=0.01)
+    wide = parse_menu("0.25,0.5,1,2,allin")
+    lbr = LocalBestResponse(spot, resolver, wide)
+    lost = exploitability(spot, resolver, wide, 2)
+    assert lost > values.exploitability
+    assert lost > expected_gain(spot, (lbr, resolver))
 
 
 def test_duplicate_deals_of_a_small_game_agree_with_its_exact_value() -> None:
