@@ -14,7 +14,7 @@ SPACES = {
     "classes": Space(
         lambda tune: {
             "learner": tune.choice(["icvar_g"]),
-            "model_class": tune.choice(["linear", "finite"]),
+            "model_class": tune.choice(["linear", "finite", "neural"]),
             "bonus_scale": tune.loguniform(1e-3, 1.0),
         },
         samples=12,

@@ -34,6 +34,12 @@ METHOD = Method(
         "icvar_l_grid": {"grid": "uniform", "epsilon": 0.1},
         "icvar_g_linear": {"learner": "icvar_g", "model_class": "linear"},
         "icvar_g_finite": {"learner": "icvar_g", "model_class": "finite"},
+        "icvar_g_neural": {
+            "learner": "icvar_g",
+            "model_class": "neural",
+            "class_size": 8,
+            "bonus_scale": 0.05,
+        },
         "icvar_rm": {"learner": "icvar_rm"},
         "risk_neutral": {"planning_alpha": 1.0},
         "epsilon_greedy": {"learner": "epsilon_greedy"},

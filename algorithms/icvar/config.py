@@ -22,7 +22,10 @@ class ICVaRConfig(RegretConfig):
             or over steps of `epsilon` (``uniform``).
         epsilon: Step of the uniform grid; d H sqrt(alpha^(H - 3) / K) when None.
         model_class: Of ICVaR-G.
-        class_size: Models in the finite class.
+        class_size: Models in the finite class, members of the neural ensemble.
+        hidden: Hidden units of a member.
+        gradient_steps: Steps of Adam after each episode, for the ensemble.
+        lr: Their learning rate.
         exploration: Of `epsilon_greedy`: probability of a random action.
 
     The learners are ICVaR-L, ICVaR-G and baselines; `bonus_scale` is the factor of beta, gamma, or
@@ -32,7 +35,7 @@ class ICVaRConfig(RegretConfig):
     choices: ClassVar = {
         "learner": ("icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"),
         "grid": ("exact", "uniform"),
-        "model_class": ("linear", "finite"),
+        "model_class": ("linear", "finite", "neural"),
     }
 
     def __init__(self) -> None:
@@ -44,6 +47,9 @@ class ICVaRConfig(RegretConfig):
         self.epsilon: float | None = None
         self.model_class = "linear"
         self.class_size = 32
+        self.hidden = 16
+        self.gradient_steps = 10
+        self.lr = 1e-2
         self.exploration = 0.05
 
     def validate(self) -> None:
@@ -59,8 +65,10 @@ class ICVaRConfig(RegretConfig):
         check_alpha(self.alpha)
         if self.planning_alpha is not None:
             check_alpha(self.planning_alpha, "planning_alpha")
-        self.check_counts("class_size")
+        self.check_counts("class_size", "hidden", "gradient_steps")
         self.check_shares("exploration")
+        if not self.lr > 0.0:
+            raise ValueError(f"Bad value {self.lr} for 'lr': give a number above 0.")
         if self.lambda_ is not None and not self.lambda_ > 0.0:
             raise ValueError(f"Bad value {self.lambda_} for 'lambda': give a number above 0.")
         if self.epsilon is not None and self.grid == "exact":

@@ -7,6 +7,7 @@ import numpy as np
 
 from tenfold.algorithms.icvar.baselines import EpsilonGreedy, Oracle, TabularUCB, Uniform
 from tenfold.algorithms.icvar.config import ICVaRConfig
+from tenfold.algorithms.icvar.ensemble import NeuralEnsemble
 from tenfold.algorithms.icvar.general import (
     FiniteClass,
     ICVaRG,
@@ -74,4 +75,17 @@ def _model_class(config: ICVaRConfig, task: Mixture) -> ModelClass:
     if config.model_class == "finite":
         models = mixtures(task, config.class_size, config.seed or 0)
         return FiniteClass(models, task.mdp.H, alpha, delta, scale)
+    if config.model_class == "neural":
+        return NeuralEnsemble(
+            task,
+            alpha,
+            config.episodes,
+            delta,
+            scale,
+            config.class_size,
+            config.hidden,
+            config.gradient_steps,
+            config.lr,
+            config.seed or 0,
+        )
     return LinearClass(task, alpha, config.episodes, delta, scale, config.lambda_)

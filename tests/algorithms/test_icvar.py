@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 from tenfold.algorithms.icvar.algorithm import ICVaR
 from tenfold.algorithms.icvar.baselines import EpsilonGreedy, TabularUCB
 from tenfold.algorithms.icvar.config import ICVaRConfig
+from tenfold.algorithms.icvar.ensemble import NeuralEnsemble
 from tenfold.algorithms.icvar.general import FiniteClass, ICVaRG, LinearClass, mixtures
 from tenfold.algorithms.icvar.linear import ICVaRL, confidence_radius
 from tenfold.algorithms.icvar.operators import (
@@ -435,3 +436,38 @@ def test_bad_input_is_refused_in_one_sentence_before_actors_start(values: dict, 
     with pytest.raises(ValueError, match=said) as refusal:
         config(**values).validate()
     assert str(refusal.value).count(". ") == 0
+
+
+def test_the_neural_ensemble_learns_the_laws_and_resumes_exactly() -> None:
+    """By regression on random functions of the next state, at random states and actions."""
+    task, K = small_task(), 300
+    H, S, A = task.mdp.H, task.mdp.S, task.mdp.A
+    steps = np.arange(H)
+
+    def ensemble() -> NeuralEnsemble:
+        return NeuralEnsemble(task, 0.3, K, 0.05, 1.0, 4, 16, 5, 1e-2, seed=0)
+
+    def learn(models: NeuralEnsemble, episodes: range) -> None:
+        for k in episodes:
+            rng = np.random.default_rng(k)
+            states, actions = rng.integers(S, size=H), rng.integers(A, size=H)
+            after = [rng.choice(S, p=law) for law in task.mdp.transitions[steps, states, actions]]
+            functions = rng.uniform(0.0, H, size=(H, S))
+            models.add(states, actions, functions, functions[steps, after])
+        models.refresh()
+
+    def distance(models: NeuralEnsemble) -> float:
+        """Mean total variation between the estimate's laws and the true ones."""
+        off = np.abs(models.models[models.best, steps] - task.mdp.transitions)
+        return float(0.5 * off.sum(axis=-1).mean())
+
+    whole = ensemble()
+    before = distance(whole)
+    learn(whole, range(K))
+    assert distance(whole) < 0.5 * before
+    assert whole.covers(task)
+    half, resumed = ensemble(), ensemble()
+    learn(half, range(100))
+    resumed.set_state(half.get_state())
+    learn(resumed, range(100, K))
+    np.testing.assert_array_equal(resumed.models, whole.models)
