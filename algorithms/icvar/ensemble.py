@@ -8,9 +8,10 @@ Each member m is one network for all steps, (h, s, a) -> a law over next states:
 and is trained by the value-targeted loss sum_k w_mk (E_{P_m}[(x_k - V_k)^+] - target_k)^2 on all
 steps of all episodes, w_mk ~ Exp(1) being its Bayesian bootstrap (Rubin, 1981). The estimate of a
 step is the member of least unweighted loss there; the set holds the members whose squared distance
-to it on the past is at most gamma^2, as in the finite class. Rows of E_m that were never visited stay as drawn, sharp and
-different in each member, which is what makes the maximum over members optimistic there. Unlike the
-finite and linear classes it has no guarantee: the truth need not be a member.
+to it on the past is at most gamma^2, as in the finite class. Rows of E_m that were never visited
+stay as drawn, sharp and different in each member, which is what makes the maximum over members
+optimistic there. Unlike the finite and linear classes it has no guarantee: the truth need not be a
+member.
 """
 
 import math
