@@ -91,13 +91,14 @@ def play(
 ) -> None:
     """Play turn or river spots against the solver: f, c, b 500, r 900 or a.
 
+    A turn holds every river: give it ranges of some hundred hands and few sizes.
+
     Example: tenfold play --board AsKd7h2c3d --pot 1000 --stacks 9500 --hands 4
     """
     import numpy as np
 
     from tenfold.algorithms.rl_cfr.mdp import Solving
     from tenfold.algorithms.rl_cfr.person import session
-    from tenfold.algorithms.rl_cfr.resolving import Resolver
     from tenfold.algorithms.rl_cfr.variants import check_variant
     from tenfold.envs.poker.cards import format_cards
     from tenfold.envs.poker.sizes import parse_menu
@@ -114,9 +115,7 @@ def play(
         abstraction = _learned(checkpoint, spot) if checkpoint else None
     except ValueError as error:
         raise InputError(str(error)) from None
-    console = Console(highlight=False)
-    console.print("Solving the spot ...")
-    session(Resolver(spot, solving, abstraction), spot, hands, rng, console)
+    session(spot, solving, abstraction, hands, rng, Console(highlight=False))
 
 
 def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":

@@ -70,6 +70,10 @@ def follow(
     return after, True
 
 
+LATER_RAISES = 1
+"""Bets and raises on each street after the root's: those streets are solved again at their card."""
+
+
 def grow(
     decision: Decision,
     solving: Solving,
@@ -89,7 +93,8 @@ def grow(
 
     def raises(state: BettingState) -> Sequence[int]:
         usual: Sequence[int] = []
-        if state.raised < solving.max_raises:
+        most = solving.max_raises if state.street == root.street else LATER_RAISES
+        if state.raised < most:
             usual = chosen[state] if state in chosen else solving.default.raises(state)
         return sorted({*usual, *real}) if state == root else usual
 

@@ -3,7 +3,9 @@
 import numpy as np
 from rich.console import Console
 
+from tenfold.algorithms.rl_cfr.growth import Abstraction
 from tenfold.algorithms.rl_cfr.match import deal, payoffs, play
+from tenfold.algorithms.rl_cfr.mdp import Solving
 from tenfold.algorithms.rl_cfr.policies import HandStrategy, History
 from tenfold.algorithms.rl_cfr.resolving import Resolver
 from tenfold.envs.poker.cards import HAND_COUNT, format_cards, format_hand
@@ -60,19 +62,27 @@ class Person:
 
 
 def session(
-    solver: Resolver, spot: Spot, hands: int, rng: np.random.Generator, console: Console
+    spot: Spot,
+    solving: Solving,
+    abstraction: Abstraction | None,
+    hands: int,
+    rng: np.random.Generator,
+    console: Console,
 ) -> None:
     """Play hands from a spot against the solver; the end of input or Ctrl-C leaves the table.
 
     Args:
-        solver: The other player, on the same spot.
         spot: Where each hand starts.
+        solving: How the solver searches.
+        abstraction: Its raises, see `Resolver`.
         hands: How many; the person is player 0 in the first, then seats alternate.
         rng: Deals the cards and draws the solver's actions.
         console: Where to write and read.
     """
     won, done = 0.0, 0
     try:
+        console.print("Solving the spot ...")
+        solver = Resolver(spot, solving, abstraction)
         for done, cards in enumerate(deal(spot, hands, rng)):
             seat = done % 2
             person = Person(spot, seat, cards.hands[seat], console)
