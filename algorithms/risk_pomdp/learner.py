@@ -56,6 +56,10 @@ class HindsightLearner:
         self.log_first = np.log(confidence)
         self.log_moves = np.log(S * A * max(1, H - 1) * confidence)
         self.log_sights = np.log(S * H * confidence)
+        low, high = np.exp(gamma * np.stack(rewards_to_come(rewards)))
+        spans = np.abs(high - low)  # (H + 1,), 0 at the end
+        self.first_weight = spans[0]
+        self.weight = np.exp(gamma * rewards) * spans[1:, None, None]  # (H, S, A)
         self.first = np.zeros(S)
         self.moves = np.zeros((H, S, A, S))
         self.sights = np.zeros((H, S, observations))
@@ -79,23 +83,19 @@ class HindsightLearner:
 
     def bonus(self) -> np.ndarray:
         """b_h(s, a), (H, S, A); 0 at the last step."""
+        visits = self.moves[:-1].sum(axis=3)
+        unsure = _width(visits, self.moves.shape[3], self.log_moves)
+        unsure += np.einsum("hsat,ht->hsa", _frequencies(self.moves[:-1]), self._blurred()[1:])
         bonus = np.zeros(self.rewards.shape)
-        low, high = np.exp(self.gamma * np.stack(rewards_to_come(self.rewards)))
-        visits, blurred = self.moves.sum(axis=3), self._blurred()
-        for h in range(len(bonus) - 1):
-            unsure = _width(visits[h], self.moves.shape[3], self.log_moves)
-            unsure += _frequencies(self.moves[h]) @ blurred[h + 1]
-            weight = np.exp(self.gamma * self.rewards[h]) * abs(high[h + 1] - low[h + 1])
-            bonus[h] = weight * self._share(unsure, visits[h])
+        bonus[:-1] = self.weight[:-1] * self._share(unsure, visits)
         return bonus
 
     def first_bonus(self) -> float:
         """The same of the first state and its observation, whatever the policy."""
-        low, high = np.exp(self.gamma * np.stack(rewards_to_come(self.rewards)))[:, 0]
         known = self.first.sum()
         unsure = _width(known, len(self.first), self.log_first)
         unsure += _frequencies(self.first) @ self._blurred()[0]
-        return float(abs(high - low) * self._share(unsure, known))
+        return float(self.first_weight * self._share(unsure, known))
 
     def plan(self) -> OptimisticPlan:
         """The optimistic policy; its value is the learner's own, too good by the bonus."""

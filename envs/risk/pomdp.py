@@ -7,6 +7,7 @@ see `HistoryPolicy`) or remembers a node of it (see `Controller`).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -116,17 +117,25 @@ class TabularPOMDP:
     ) -> HindsightEpisode:
         """One episode of a policy."""
         states, actions, observations = (np.zeros(self.H, dtype=np.int64) for _ in range(3))
+        starts, moves, sights = self._cumulated
+        draws = rng.random((self.H, 2))  # of the state and of the observation
         total, memory = 0.0, 0  # the memory is a history's number or a controller's node
-        s = int(rng.choice(self.S, p=self.initial))
         for h in range(self.H):
-            o = int(rng.choice(self.O, p=self.emissions[h, s]))
+            law = starts if h == 0 else moves[h - 1, states[h - 1], actions[h - 1]]
+            s = states[h] = np.searchsorted(law, draws[h, 0], side="right")
+            o = observations[h] = np.searchsorted(sights[h, s], draws[h, 1], side="right")
             if isinstance(policy, Controller):
                 memory = int(policy.start[o] if h == 0 else policy.successors[h - 1][memory, o])
-                a = int(policy.actions[h][memory])
+                actions[h] = policy.actions[h][memory]
             else:
-                memory = o if h == 0 else (memory * self.A + int(actions[h - 1])) * self.O + o
-                a = int(policy[h][memory])
-            states[h], actions[h], observations[h] = s, a, o
-            total += float(self.rewards[h, s, a])
-            s = int(rng.choice(self.S, p=self.transitions[h, s, a]))
+                memory = int(o if h == 0 else (memory * self.A + actions[h - 1]) * self.O + o)
+                actions[h] = policy[h][memory]
+            total += float(self.rewards[h, s, actions[h]])
         return HindsightEpisode(observations, actions, states, total)
+
+    @cached_property
+    def _cumulated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distribution functions of first states, moves and sights, without their last entry 1."""
+        laws = (self.initial, self.transitions, self.emissions)
+        first, moves, sights = (np.cumsum(law, axis=-1)[..., :-1] for law in laws)
+        return first, moves, sights

@@ -57,10 +57,10 @@ class Setting:
 
 
 SETTINGS = {
-    "tiger": Setting("Tiger", -1.0, 3_000),
-    "treatment": Setting("Treatment", -1.0, 4_000),
+    "tiger": Setting("Tiger", -1.0, 2_000),
+    "treatment": Setting("Treatment", -1.0, 3_000),
     "lock": Setting("CombinationLock", -1.0, 2_000),
-    "random": Setting("Random", -1.0, 3_000),
+    "random": Setting("Random", -1.0, 2_000),
 }
 
 

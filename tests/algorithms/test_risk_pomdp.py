@@ -318,7 +318,7 @@ def test_regret_does_not_depend_on_how_actions_are_numbered() -> None:
             pomdp.transitions[:, :, ::-1], pomdp.emissions, pomdp.rewards[:, :, ::-1], pomdp.initial
         )
         usual, reversed_ = (regret_curve(p, -1.0, 1.0, 300)[-1] for p in (pomdp, turned))
-        assert reversed_ == pytest.approx(usual, rel=0.25)
+        assert reversed_ == pytest.approx(usual, rel=0.5)
 
 
 def test_regret_flattens_with_a_bonus_and_grows_without() -> None:
