@@ -42,7 +42,7 @@ from tenfold.envs.risk.static_benchmarks import grid_mdp, make_static_task
 from tenfold.envs.risk.static_measures import make_measure
 
 RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl"
-DELTA, SHARE, KNOTS = 0.05, 0.05, 5
+DELTA, KNOTS = 0.05, 5
 SCALES = (1.0, 0.3, 0.1, 0.03)
 TUNING_SEEDS = (1_000, 1_001)
 EXAMPLES: dict[str, Mapping[str, Any]] = {
@@ -80,7 +80,8 @@ class Setting:
         parameters: Of the measure.
         episodes: K.
         fields: Of the task, where they differ from its defaults.
-        without: Learners that take too long here, or do not apply.
+        without: Learners that take too long here.
+        replan_share: Growth of the episodes after which a plan is made anew.
     """
 
     task: str
@@ -89,6 +90,7 @@ class Setting:
     episodes: int
     fields: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    replan_share: float = 0.1
 
     def build(self) -> tuple[GridMDP, RiskMeasure]:
         return make_static_task(self.task, **self.fields), make_measure(self.rho, self.parameters)
@@ -96,32 +98,39 @@ class Setting:
 
 FAMILY_V = ("V-LSR", "V-MLE", "V-LSR linear")
 SETTINGS = {
-    "path": Setting("static/BudgetedPath-v0", "cvar", {"alpha": 0.25}, 10_000, {"H": 4}),
+    "path": Setting("static/BudgetedPath-v0", "cvar", {"alpha": 0.25}, 2_000, {"H": 4}),
     "path_mixture": Setting(
-        "static/BudgetedPath-v0", "mean_cvar", {"alpha": 0.25, "weight": 0.5}, 3_000, {"H": 4}
+        "static/BudgetedPath-v0",
+        "mean_cvar",
+        {"alpha": 0.25, "weight": 0.5},
+        1_000,
+        {"H": 4},
+        ("M-MLE", "V-MLE", "V-LSR linear"),
     ),
     "betting": Setting(
         "static/Betting-v0",
         "cvar",
         {"alpha": 0.5},
-        10_000,
+        2_000,
         {"H": 3, "capital": 2, "most": 5, "win": 0.7},
     ),
-    "lotteries": Setting("static/TwoLotteries-v0", "cvar", {"alpha": 0.5}, 10_000),
-    "lotteries_entropic": Setting("static/TwoLotteries-v0", "entropic", {"gamma": -3.0}, 10_000),
+    "lotteries": Setting(
+        "static/TwoLotteries-v0", "cvar", {"alpha": 0.5}, 5_000, replan_share=0.05
+    ),
+    "lotteries_entropic": Setting("static/TwoLotteries-v0", "entropic", {"gamma": -3.0}, 2_000),
     "inventory": Setting(
         "static/Inventory-v0",
         "cvar",
         {"alpha": 0.25},
-        3_000,
+        1_000,
         {"H": 4, "most": 5, "orders": 3},
-        FAMILY_V,
+        (*FAMILY_V, "M-MLE"),
     ),
     "queue": Setting(
         "static/QueueBacklog-v0",
         "cvar",
         {"alpha": 0.1},
-        2_000,
+        1_000,
         {"H": 6, "capacity": 3},
         (*FAMILY_V, "M-MLE"),
     ),
@@ -167,7 +176,7 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
         if k >= due:
             policy = learner.plan(np.random.default_rng([seed, k, 0])).policy
             spent += time.process_time() - start
-            value, due = mdp.risk(rho, policy), next_plan(k, SHARE)
+            value, due = mdp.risk(rho, policy), next_plan(k, setting.replan_share)
         gaps[k] = optimum - value
         episode = mdp.play(policy, np.random.default_rng([seed, k, 1]))
         start = time.process_time()
@@ -310,7 +319,7 @@ def queue() -> None:
 
 
 @app.command()
-def coverage(runs: int = 400, episodes: int = 60) -> None:
+def coverage(runs: int = 200, episodes: int = 40) -> None:
     """How often every set holds the truth, and the planned value is at least the optimum."""
     setting = SETTINGS["path"]
     mdp, rho = setting.build()

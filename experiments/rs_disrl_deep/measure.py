@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import ray
 import torch
 import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -114,10 +115,11 @@ def train(
     task: str,
     seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
     first: Annotated[int, typer.Option(help="First seed.")] = 0,
-    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 6_000,
+    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 4_000,
     frontier: Annotated[bool, typer.Option(help="The other risk levels instead.")] = False,
 ) -> None:
     """Train and judge all agents on a task, one seed after the other."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "runs.csv"
     for seed in range(first, first + seeds):
