@@ -31,11 +31,12 @@ class Abstraction(Protocol):
 
 @dataclass(frozen=True)
 class SizeMap:
-    """From a vector in [-1, 1]^m to raises, see `sizes.component_raise`.
+    """From a vector in [-1, 1]^m to raises, see `sizes.component_fraction`.
 
     Attributes:
         m: Components: at most so many raises beside all-in.
         threshold: Components below it stand for no raise.
+        smallest: Pots that the component `threshold` raises by.
         largest: Pots that the component 1 raises by.
         default: Pot fractions of the default abstraction. Where those that merge leave fewer
             raises, a vector gets no more either (its smallest ones), so that no tree is wider.
@@ -43,12 +44,14 @@ class SizeMap:
 
     m: int
     threshold: float
+    smallest: float
     largest: float
     default: tuple[float, ...]
 
     def raises(self, state: BettingState, components: Sequence[float]) -> list[int]:
         """Legal raises, ascending, with all-in."""
-        raises = abstraction_raises(state, components, self.threshold, self.largest)
+        bounds = self.threshold, self.smallest, self.largest
+        raises = abstraction_raises(state, components, *bounds)
         width = len(Menu(self.default).raises(state))
         return [*raises[: width - 1], *raises[-1:]] if len(raises) > width else raises
 

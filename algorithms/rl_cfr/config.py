@@ -25,6 +25,7 @@ class RLCFRConfig(PlanningConfig):
         m: Components of an abstraction: at most so many raises beside all-in, and never more than
             the default abstraction has at the decision.
         threshold: A component below it, in [-1, 1), stands for no raise.
+        smallest: Pots that the component `threshold` raises by; raises are legal ones all the same.
         largest: Pots that the component 1 raises by.
         default_sizes: Pot fractions of the default abstraction, which the reward compares with and
             which trees offer below the decision that is learned.
@@ -59,7 +60,8 @@ class RLCFRConfig(PlanningConfig):
         self.policy: Literal["learned", "fixed", "random"] = "learned"
         self.sizes: list[float] = [0.5, 1.0, 2.0]
         self.m = 3
-        self.threshold = -0.6
+        self.threshold = -0.8
+        self.smallest = 0.1
         self.largest = 4.0
         self.default_sizes: list[float] = [0.5, 1.0, 2.0]
         self.max_raises: int | None = None
@@ -68,16 +70,16 @@ class RLCFRConfig(PlanningConfig):
         self.gamma = 0.0
         self.episodes_per_iteration = 16
         self.episodes_per_item = 4
-        self.tries = 4
+        self.tries = 7
         self.noise = 0.3
-        self.uniform = 0.3
+        self.uniform = 0.5
         self.epsilon = 0.1
         self.hidden: list[int] = [64, 64]
         self.lr = 1e-3
         self.tau = 0.01
         self.target_noise = 0.1
         self.actor_delay = 2
-        self.batch_size = 256
+        self.batch_size = 128
         self.buffer_size = 50_000
         self.warmup = 500
         self.updates_per_transition = 1.0
@@ -133,7 +135,8 @@ class RLCFRConfig(PlanningConfig):
     def _check_intervals(self) -> None:
         bounds = {
             "threshold": (-1.0, math.nextafter(1.0, 0.0)),
-            "largest": (0.01, math.inf),
+            "smallest": (0.001, math.inf),
+            "largest": (self.smallest, math.inf),
             "gamma": (0.0, 1.0),
             "noise": (0.0, math.inf),
             "uniform": (0.0, 1.0),
@@ -163,7 +166,8 @@ class RLCFRConfig(PlanningConfig):
         """From vectors to raises."""
         from tenfold.algorithms.rl_cfr.abstraction import SizeMap
 
-        return SizeMap(self.m, self.threshold, self.largest, tuple(self.default_sizes))
+        default = tuple(self.default_sizes)
+        return SizeMap(self.m, self.threshold, self.smallest, self.largest, default)
 
     def solving(self) -> "Solving":
         """How subgames are solved."""

@@ -78,36 +78,37 @@ def merge(state: BettingState, targets: Iterable[int], all_in: bool) -> list[int
     return sorted(legal | {high} if all_in else legal)
 
 
-def component_raise(
-    state: BettingState, component: float, threshold: float, largest: float
-) -> int | None:
+def component_fraction(
+    component: float, threshold: float, smallest: float, largest: float
+) -> float | None:
     """The raise that a component of an abstraction stands for (arXiv:2403.04344, our map).
 
-    From `threshold` to 1 the raise grows geometrically from the smallest legal one to `largest`
-    pots, so that equal steps are equal factors of the size; below the threshold there is none.
+    From `threshold` to 1 it grows geometrically, so that equal steps are equal factors of the size;
+    below the threshold there is none.
 
     Args:
-        state: The decision.
         component: In [-1, 1].
         threshold: In [-1, 1).
-        largest: Fraction of the pot that the component 1 raises by.
+        smallest: Fraction of the pot at the threshold.
+        largest: Fraction of the pot at 1.
 
     Returns:
-        A legal raise-to, or None where the component says no or nobody can raise.
+        A fraction of the pot, or None where the component says no.
     """
-    if component < threshold or state.raises is None:
+    if component < threshold:
         return None
-    low, high = state.raises
-    bet = max(state.committed)
-    smallest = low - bet
-    most = max(smallest, largest * (state.pot + state.to_call))
     share = (component - threshold) / (1.0 - threshold)
-    return min(bet + round(smallest * (most / smallest) ** share), high)
+    return smallest * (largest / smallest) ** share
 
 
 def abstraction_raises(
-    state: BettingState, components: Sequence[float], threshold: float, largest: float
+    state: BettingState,
+    components: Sequence[float],
+    threshold: float,
+    smallest: float,
+    largest: float,
 ) -> list[int]:
     """The raises of an action vector of the abstraction MDP, with all-in, ascending, each once."""
-    raises = (component_raise(state, each, threshold, largest) for each in components)
-    return merge(state, [target for target in raises if target is not None], all_in=True)
+    fractions = (component_fraction(a, threshold, smallest, largest) for a in components)
+    targets = [pot_raise(state, fraction) for fraction in fractions if fraction is not None]
+    return merge(state, targets, all_in=True)

@@ -43,6 +43,8 @@ RESULTS, RUNS = ROOT / "results" / "rl_cfr", ROOT.parent / "runs" / "rl_cfr"
 CHECKPOINTS = (50, 100, 200, 400)
 """CFR iterations after which the gain is read; policies were trained with the config's."""
 FIXED = ("small_sizes", "large_sizes", "spread_sizes", "pot_only", "all_sizes")
+SAVE_EVERY = 5
+"""Sampling epochs between checkpoints of `train`."""
 KINDS = ("first to act", "after a check", "facing a bet")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -74,8 +76,9 @@ def train(
         row |= {"episodes": learner.episodes, "decisions": learner.decisions}
         row |= {"transitions": len(learner.buffer.rewards), "critic_loss": loss}
         curve.append({"seed": seed, "cpu_seconds": spent + time.process_time() - start, **row})
-    write(f"{task}_curve_{seed}", pd.DataFrame(curve), markdown=False)
-    save(learner, folder)
+        if len(curve) % SAVE_EVERY == 0:
+            write(f"{task}_curve_{seed}", pd.DataFrame(curve), markdown=False)
+            save(learner, folder)
 
 
 def configured(task: str, seed: int = 0) -> RLCFRConfig:

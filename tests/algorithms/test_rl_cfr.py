@@ -50,11 +50,11 @@ def decision(seed: int) -> Decision:
 def test_an_abstraction_is_never_wider_than_its_vector_or_the_default(
     seed: int, a: list[float]
 ) -> None:
-    sizes = SizeMap(m=len(a), threshold=-0.6, largest=4.0, default=DEFAULT.fractions)
+    sizes = SizeMap(len(a), -0.6, 0.1, 4.0, default=DEFAULT.fractions)
     state = decision(seed % 1_000).state
     raises = sizes.raises(state, a)
     assert len(raises) <= min(len(a) + 1, len(DEFAULT.raises(state)))
-    wide = abstraction_raises(state, a, -0.6, 4.0)
+    wide = abstraction_raises(state, a, -0.6, 0.1, 4.0)
     assert raises[:-1] == wide[: len(raises) - 1]
     assert raises == sorted(set(raises)) == sizes.raises(state, a[::-1])
     assert all(state.is_legal(each) and each > CALL for each in raises)
@@ -299,7 +299,7 @@ def test_the_buffer_keeps_the_newest_transitions() -> None:
 
 def test_a_checkpoint_gives_the_abstraction_that_was_saved(tmp_path: Path) -> None:
     nets = ActorCritic(FEATURES, 2, [16], 1e-3, 0.0, 0.1, 2, 0.01, seed=5)
-    sizes = SizeMap(2, -0.6, 4.0, (0.5, 1.0))
+    sizes = SizeMap(2, -0.6, 0.1, 4.0, (0.5, 1.0))
     plan = {"policy": describe_learned("river_hunl", sizes, [16])}
     (tmp_path / "plan.json").write_text(json.dumps({"plan": plan}))
     np.savez(tmp_path / "plan.npz", **nets.arrays())

@@ -11,7 +11,7 @@ from tenfold.envs.poker.rules import CALL, FOLD, HUNL, BettingState, Rules, star
 from tenfold.envs.poker.sizes import (
     Menu,
     abstraction_raises,
-    component_raise,
+    component_fraction,
     parse_menu,
     pot_raise,
 )
@@ -178,20 +178,27 @@ def test_components_map_to_legal_raises_in_order(seed: int, a: float, b: float) 
         state = state if after.over else after
     low, high = state.raises or (0, 0)
     a, b = sorted((a, b))
-    raises = [component_raise(state, each, threshold=-0.5, largest=4.0) for each in (a, b)]
-    for component, target in zip((a, b), raises, strict=True):
-        assert (target is None) == (component < -0.5 or state.raises is None)
-        assert target is None or low <= target <= high
-    if None not in raises:
-        assert raises == sorted(raises)
-        merged = abstraction_raises(state, (b, a, b), threshold=-0.5, largest=4.0)
-        assert merged == sorted({*raises, high})
+    alone = [abstraction_raises(state, [each], -0.5, 0.1, 4.0) for each in (a, b)]
+    merged = abstraction_raises(state, (b, a, b), -0.5, 0.1, 4.0)
+    assert merged == sorted({*alone[0], *alone[1]})
+    for component, raises in zip((a, b), alone, strict=True):
+        assert raises == [] if state.raises is None else raises[-1] == high
+        assert all(low <= each <= high for each in raises)
+        assert len(raises) <= 1 + (component >= -0.5)
+    if a >= -0.5 and state.raises is not None:
+        assert alone[0][0] <= alone[1][0]
 
 
 def test_the_ends_of_the_component_map() -> None:
+    ends = [component_fraction(each, -0.5, 0.1, 4.0) for each in (-0.6, -0.5, 0.25, 1.0)]
+    assert ends[0] is None
+    assert ends[1:] == pytest.approx([0.1, (0.1 * 4.0) ** 0.5, 4.0])
     state = play(RIVER, 500)
-    ends = [component_raise(state, each, threshold=-0.5, largest=4.0) for each in (-0.5, 1.0)]
-    assert ends == [1_000, pot_raise(state, 4.0)] == [1_000, 8_500]
+    assert abstraction_raises(state, [-0.5, 1.0], -0.5, 0.1, 4.0) == [
+        1_000,
+        pot_raise(state, 4.0),
+        state.rules.depth,
+    ]
 
 
 def test_bets_are_counted_street_by_street() -> None:
