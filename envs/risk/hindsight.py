@@ -104,6 +104,55 @@ class HindsightObservation(gym.Wrapper[Any, Any, Any, Any]):
         return observation, float(np.sum(self.rewards)), terminated, truncated, told
 
 
+class HistoryObservation(gym.Wrapper[np.ndarray, Any, Any, Any]):
+    """The whole history as the observation, for agents without a memory of their own.
+
+    Observation: for each of `H` steps a one-hot observation and the one-hot action that followed,
+    zeros for what is still to come, (H (O + A),) float32.
+
+    Args:
+        env: Discrete observations and actions.
+        H: Steps of an episode.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], H: int) -> None:
+        super().__init__(env)
+        self.O, self.A = int(env.observation_space.n), int(env.action_space.n)
+        self.seen = np.zeros((H, self.O + self.A), np.float32)
+        self.observation_space = gym.spaces.Box(0.0, 1.0, (self.seen.size,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self.h = 0
+        self.seen = np.zeros_like(self.seen)
+        self.seen[0, observation] = 1.0
+        return self.seen.flatten(), info
+
+    def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.seen[self.h, self.O + action] = 1.0
+        self.h += 1
+        if self.h < len(self.seen):
+            self.seen[self.h, observation] = 1.0
+        return self.seen.flatten(), reward, terminated, truncated, info
+
+
+def make_history(name: str, **fields: Any) -> HistoryObservation:
+    """A benchmark POMDP under the protocol, with histories as observations.
+
+    Args:
+        name: Of `HINDSIGHT_NAMES`.
+        fields: See `make_pomdp`.
+
+    Raises:
+        ValueError: See `make_pomdp`.
+    """
+    pomdp = make_pomdp(name.replace("hindsight/", "risk_pomdp/"), **fields)
+    return HistoryObservation(HindsightObservation(POMDPEnv(pomdp)), pomdp.H)
+
+
 def make_hindsight(name: str, **fields: Any) -> HindsightObservation:
     """A benchmark POMDP under the protocol.
 

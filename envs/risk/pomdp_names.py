@@ -6,3 +6,6 @@ POMDP_NAMES = (
     "risk_pomdp/CombinationLock-v0",
     "risk_pomdp/Random-v0",
 )
+
+# The same as Gymnasium tasks whose observation is the history and whose states come at the end.
+HINDSIGHT_NAMES = tuple(name.replace("risk_pomdp/", "hindsight/") for name in POMDP_NAMES)

@@ -212,7 +212,7 @@ def regret(name: str, seeds: Seeds = 10) -> None:
 
 
 @app.command()
-def levels(seeds: Seeds = 10, episodes: int = 500, scale: float = 0.03) -> None:
+def levels(seeds: Seeds = 10, episodes: int = 250, scale: float = 0.03) -> None:
     """Regret against |gamma| H, beside the factor of the guarantee."""
     rows = []
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
@@ -279,7 +279,7 @@ def cvar(atoms: np.ndarray, chances: np.ndarray) -> float:
 
 
 @app.command()
-def frontier(seeds: Seeds = 10, episodes: int = 500, scale: float = 0.03) -> None:
+def frontier(seeds: Seeds = 10, episodes: int = 400, scale: float = 0.03) -> None:
     """Mean against risk of the return over gamma: the optimal and the learnt policies, exactly."""
     rows = []
     pomdp = make_pomdp("risk_pomdp/Treatment-v0", H=4)

@@ -1,0 +1,99 @@
+"""Config of PPO on entropic risk under partial observation."""
+
+import math
+from typing import TYPE_CHECKING
+
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.tune.registry import register_env
+
+from tenfold.algorithms.risk_pomdp.beta import check_gamma
+from tenfold.algorithms.risk_pomdp_deep.algorithm import (
+    HindsightConnector,
+    RiskPOMDPDeep,
+    RiskPOMDPLearner,
+)
+from tenfold.algorithms.risk_pomdp_deep.module import BeliefModule
+from tenfold.envs.risk.hindsight import make_history
+from tenfold.envs.risk.pomdp import TabularPOMDP
+from tenfold.envs.risk.pomdp_names import HINDSIGHT_NAMES
+
+if TYPE_CHECKING:
+    from ray.rllib.core.learner.learner import Learner
+
+for _name in HINDSIGHT_NAMES:
+    register_env(_name, lambda env_config, name=_name: make_history(name, **env_config))
+
+
+class RiskPOMDPDeepConfig(PPOConfig):
+    """Entropic risk (1 / gamma) log E[e^{gamma R}] by PPO on histories.
+
+    Attributes:
+        gamma_risk: gamma of the entropic risk; below 0 averse, above 0 seeking, 0 risk-neutral.
+        hindsight_coeff: Weight of the hindsight head's cross entropy; 0 leaves it untrained.
+        lr: Learning rate.
+        entropy_coeff: Weight of the policy's entropy.
+
+    The utility is paid at the end of an episode, so there is no discount and advantages are those
+    of whole episodes (gamma = lambda = 1). A batch holds whole episodes because fragments are a
+    multiple of their length: RLlib's `complete_episodes` would reset the environments with the same
+    seed for every fragment and so repeat their chances. Everything else: RLlib's `PPOConfig`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(algo_class=RiskPOMDPDeep)
+        self.gamma_risk = -3.0
+        self.hindsight_coeff = 0.5
+        self.gamma = 1.0
+        self.lambda_ = 1.0
+        self.lr = 1e-3
+        self.entropy_coeff = 0.003
+        self.num_epochs = 8
+        self.minibatch_size = 256
+        self.vf_clip_param = float("inf")
+        self.train_batch_size_per_learner = 2_000
+        self.num_env_runners = 0
+        self.num_envs_per_env_runner = 8
+        self._model_config = {"fcnet_hiddens": [64], "fcnet_activation": "tanh"}
+
+    def validate(self) -> None:
+        """Refuse what cannot run.
+
+        Raises:
+            ValueError: A bad value, with what would be right.
+        """
+        if self.gamma_risk != 0.0 and self.env is not None:
+            check_gamma(self.gamma_risk, self.world().H, "gamma_risk")
+        if not 0.0 <= self.hindsight_coeff < float("inf"):
+            raise ValueError(
+                f"Bad value {self.hindsight_coeff} for 'hindsight_coeff': give 0 or more."
+            )
+        if isinstance(self.lr, int | float) and self.lr <= 0:
+            raise ValueError(f"Bad value {self.lr} for 'lr': give a learning rate above 0.")
+        super().validate()
+
+    def world(self) -> TabularPOMDP:
+        """The POMDP of `env` with the fields that `env_config` changes."""
+        pomdp: TabularPOMDP = make_history(self.env, **self.env_config).unwrapped.pomdp
+        return pomdp
+
+    def get_rollout_fragment_length(self, worker_index: int = 0) -> int:
+        """Steps of one environment a batch: whole episodes, at least the batch size in all."""
+        H = self.world().H
+        environments = max(1, self.num_env_runners) * self.num_envs_per_env_runner
+        return H * math.ceil(self.total_train_batch_size / (environments * H))
+
+    def build_learner_connector(self, *args: object, **kwargs: object) -> object:
+        """RLlib's pipeline, with ours before the critic's part."""
+        pipeline = super().build_learner_connector(*args, **kwargs)
+        pipeline.prepend(HindsightConnector(gamma=self.gamma_risk))
+        return pipeline
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(
+            module_class=BeliefModule,
+            model_config={**self.model_config, "hidden_states": self.world().S},
+        )
+
+    def get_default_learner_class(self) -> type["Learner"]:
+        return RiskPOMDPLearner

@@ -1,0 +1,113 @@
+"""Risk-averse against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
+
+    python -m experiments.risk_pomdp_deep.measure train hindsight/Treatment-v0
+    python -m experiments.risk_pomdp_deep.measure train hindsight/Tiger-v0
+    python -m experiments.risk_pomdp_deep.measure report
+
+`train` appends one row a run to `experiments/results/risk_pomdp_deep/runs.csv`, `report` makes the
+table and the frontier of all rows. The policy of likeliest actions is judged exactly, over all
+histories. Intervals are 95 % Student-t over seeds.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.regret_report import interval, save
+from tenfold.algorithms.risk_pomdp.algorithm import RISK_NEUTRAL
+from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
+from tenfold.algorithms.risk_pomdp_deep.algorithm import likeliest_policy
+from tenfold.algorithms.risk_pomdp_deep.config import RiskPOMDPDeepConfig
+from tenfold.envs.risk.hindsight import make_history
+from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
+
+RESULTS = Path(__file__).parent.parent / "results" / "risk_pomdp_deep"
+FIELDS: dict[str, dict[str, Any]] = {
+    "hindsight/Treatment-v0": {"H": 4},
+    "hindsight/Tiger-v0": {"H": 4, "accuracy": 0.95},
+}
+AVERSE = -3.0
+AGENTS: dict[str, dict[str, Any]] = {
+    "risk-averse": {"gamma_risk": AVERSE},
+    "risk-neutral": {"gamma_risk": 0.0},
+    "risk-averse, no hindsight": {"gamma_risk": AVERSE, "hindsight_coeff": 0.0},
+    "gamma = -1": {"gamma_risk": -1.0},
+}
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def world(task: str) -> TabularPOMDP:
+    """The POMDP of a task."""
+    pomdp: TabularPOMDP = make_history(task, **FIELDS[task]).unwrapped.pomdp
+    return pomdp
+
+
+def judged(pomdp: TabularPOMDP, policy: HistoryPolicy) -> dict[str, float]:
+    """Exact mean and entropic risk of a policy."""
+    return {
+        "mean": evaluate(pomdp, RISK_NEUTRAL, policy),
+        f"risk at {AVERSE:g}": evaluate(pomdp, AVERSE, policy),
+    }
+
+
+@app.command()
+def train(
+    task: str,
+    agents: Annotated[list[str], typer.Option(help="Of the agents.")] = list(AGENTS)[:2],
+    seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
+    first: Annotated[int, typer.Option(help="First seed.")] = 0,
+    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 30_000,
+) -> None:
+    """Train and judge agents on a task, one seed after the other."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / "runs.csv"
+    for seed in range(first, first + seeds):
+        for agent in agents:
+            config = RiskPOMDPDeepConfig().environment(task, env_config=FIELDS[task])
+            config.update_from_dict(AGENTS[agent])
+            trained = config.debugging(seed=seed).build_algo()
+            while trained.train()["num_env_steps_sampled_lifetime"] < steps:
+                pass
+            policy = likeliest_policy(trained.get_module(), world(task))
+            trained.stop()
+            row = {"task": task, "agent": agent, "seed": seed, "steps": steps}
+            row |= judged(world(task), policy)
+            pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
+            print(row, flush=True)
+
+
+@app.command()
+def report() -> None:
+    """The table of means and the frontier of mean against risk."""
+    runs = pd.read_csv(RESULTS / "runs.csv")
+    rows: list[dict[str, Any]] = []
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, runs["task"].nunique(), squeeze=False)[0]
+    for axes, (task, part) in zip(panels, runs.groupby("task", sort=False), strict=True):
+        for agent, of_agent in part.groupby("agent", sort=False):
+            (x, dx), (y, dy) = (interval(of_agent[key].to_numpy()) for key in runs.columns[-2:])
+            rows.append(
+                {"task": task, "agent": agent, "seeds": len(of_agent)}
+                | {"mean": x, "mean ±": dx, f"risk at {AVERSE:g}": y, "risk ±": dy}
+            )
+            axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
+        for gamma in (RISK_NEUTRAL, -1.0, AVERSE, -5.0):
+            exact = judged(world(task), best_plan(world(task), gamma).policy)
+            label = f"optimum at gamma = {gamma:g}"
+            rows.append({"task": task, "agent": label, "seeds": "-"} | exact)
+            axes.plot(*exact.values(), "kx")
+        axes.set(xlabel="mean return", ylabel=f"entropic risk at {AVERSE:g}", title=task)
+        axes.legend(fontsize=7)
+    about = "Exact judgement of likeliest actions; crosses in the figure: exact optima."
+    save(RESULTS / "table", rows, about)
+    figure.savefig(RESULTS / "frontier.png", dpi=130)
+
+
+if __name__ == "__main__":
+    app()
