@@ -7,7 +7,7 @@ SPACES = {
         lambda tune: {
             "lr": tune.loguniform(1e-4, 5e-3),
             "noise": tune.uniform(0.1, 0.6),
-            "updates_per_transition": tune.choice([0.5, 1.0, 2.0, 4.0]),
+            "updates_per_transition": tune.choice([0.2, 0.5, 1.0, 2.0]),
         },
         samples=12,
     ),

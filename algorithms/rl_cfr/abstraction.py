@@ -96,9 +96,18 @@ def make_actor(sizes: SizeMap, hidden: Sequence[int], arrays: Mapping[str, NDArr
     return actor
 
 
-def describe_learned(task: str, sizes: SizeMap, hidden: Sequence[int]) -> dict[str, Any]:
-    """What a checkpoint says of its policy, so that `load_abstraction` needs no config."""
-    return {"task": task, "sizes": asdict(sizes), "hidden": list(hidden)}
+def describe_learned(
+    task: str, sizes: SizeMap, hidden: Sequence[int], **world: Any
+) -> dict[str, Any]:
+    """What a checkpoint says of its policy, so that `load_abstraction` needs no config.
+
+    Args:
+        task: Of `make_world`.
+        sizes: From the actor's vectors to raises.
+        hidden: Widths of its hidden layers.
+        **world: What the task changes.
+    """
+    return {"task": task, "world": world, "sizes": asdict(sizes), "hidden": list(hidden)}
 
 
 def load_abstraction(checkpoint: str | Path) -> Learned:
@@ -122,7 +131,7 @@ def load_abstraction(checkpoint: str | Path) -> Learned:
             f"'{folder}' is no checkpoint of rl_cfr ({error}): give a folder with {PLAN_ARRAYS} "
             f"and {PLAN_VALUES}."
         ) from None
-    return Learned(make_world(policy["task"]), sizes, actor)
+    return Learned(make_world(policy["task"], **policy["world"]), sizes, actor)
 
 
 def on_board(

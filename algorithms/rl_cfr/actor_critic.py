@@ -1,12 +1,14 @@
 """The actor-critic over abstractions: TD3 (Fujimoto et al. 2018) on vectors a in [-1, 1]^m.
 
-    y = r + gamma (1 - d) min_k Q'_k(s', clip(pi'(s') + eps)),   eps ~ clip(N(0, sigma), +-2 sigma)
-    critics:  min_k sum_k huber(Q_k(s, a) - y)
-    actor:    max   Q_1(s, pi(s)), every `delay` updates, then the primed networks follow by tau
+    y = clip(r, +-c) + gamma (1 - d) min_k Q'_k(s', clip(pi'(s') + eps)),
+                                                   eps ~ clip(N(0, sigma), +-2 sigma)
+    critics:  minimise  sum_k huber(Q_k(s, a) - y)
+    actor:    maximise  min_k Q_k(s, pi(s)), every `delay` updates; then the primed networks follow
 
 An abstraction is a set, so a critic sees its components in ascending order: it cannot tell apart
-two vectors that mean the same raises. Rewards are of the order of a thousandth of the pot and have
-long tails, hence the unit and Huber's loss.
+two vectors that mean the same raises. Rewards are of the order of a thousandth of the pot, and bad
+abstractions cost many times what good ones gain: unclipped, the critics spend themselves on how bad
+the bad ones are. States are costly, so weights decay (AdamW) and the actor trusts the lower critic.
 """
 
 import copy
@@ -82,7 +84,9 @@ class ActorCritic:
         features: F.
         m: Components of an abstraction.
         hidden: Widths of the hidden layers of all networks.
-        lr: Learning rate of Adam.
+        lr: Learning rate of AdamW.
+        weight_decay: Of AdamW.
+        reward_clip: c, in units of `REWARD_UNIT`.
         gamma: Discount.
         sigma: Standard deviation of the noise on target actions.
         delay: Updates of the critics for one of the actor and the targets.
@@ -96,6 +100,8 @@ class ActorCritic:
         m: int,
         hidden: Sequence[int],
         lr: float,
+        weight_decay: float,
+        reward_clip: float,
         gamma: float,
         sigma: float,
         delay: int,
@@ -103,6 +109,7 @@ class ActorCritic:
         seed: int,
     ) -> None:
         self.gamma, self.sigma, self.delay, self.tau = gamma, sigma, delay, tau
+        self.reward_clip = reward_clip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.actor = Actor(features, m, hidden)
@@ -110,8 +117,8 @@ class ActorCritic:
         self.target_actor = copy.deepcopy(self.actor)
         self.target_critics = copy.deepcopy(self.critics)
         self._optimisers = {
-            "actor": torch.optim.Adam(self.actor.parameters(), lr=lr),
-            "critics": torch.optim.Adam(self.critics.parameters(), lr=lr),
+            name: torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=weight_decay)
+            for name, module in (("actor", self.actor), ("critics", self.critics))
         }
         for optimiser in self._optimisers.values():
             for weight in optimiser.param_groups[0]["params"]:
@@ -130,7 +137,7 @@ class ActorCritic:
         self._step("critics", loss)
         self.updates += 1
         if self.updates % self.delay == 0:
-            self._step("actor", -self.critics[0](s, self.actor(s)).mean())
+            self._step("actor", -self._lower(self.critics, s, self.actor(s)).mean())
             self._follow()
         return float(loss.detach())
 
@@ -142,15 +149,20 @@ class ActorCritic:
         self, r: Tensor, following: Tensor, done: Tensor, generator: torch.Generator
     ) -> Tensor:
         """y, (B,), in units of `REWARD_UNIT`."""
-        r = r / REWARD_UNIT
+        r = (r / REWARD_UNIT).clamp(-self.reward_clip, self.reward_clip)
         if self.gamma == 0.0:
             return r
         with torch.no_grad():
             a = self.target_actor(following)
             noise = self.sigma * torch.randn(a.shape, generator=generator)
             a = (a + noise.clamp(-2 * self.sigma, 2 * self.sigma)).clamp(-1.0, 1.0)
-            Q = torch.stack([target(following, a) for target in self.target_critics]).amin(dim=0)
+            Q = self._lower(self.target_critics, following, a)
             return r + self.gamma * (1.0 - done) * Q
+
+    @staticmethod
+    def _lower(critics: nn.ModuleList, s: Tensor, a: Tensor) -> Tensor:
+        """min_k Q_k(s, a), (B,)."""
+        return torch.stack([Q(s, a) for Q in critics]).amin(dim=0)
 
     def _step(self, name: str, loss: Tensor) -> None:
         optimiser = self._optimisers[name]

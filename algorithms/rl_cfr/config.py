@@ -41,7 +41,9 @@ class RLCFRConfig(PlanningConfig):
         uniform: Share of tries that are uniform vectors.
         epsilon: Chance that a hand goes on by a uniform action.
         hidden: Widths of the networks' hidden layers.
-        lr: Learning rate of Adam.
+        lr: Learning rate of AdamW.
+        weight_decay: Of AdamW.
+        reward_clip: Thousandths of the pot at which the critics cut rewards off.
         tau: Share by which the target networks follow.
         target_noise: Standard deviation of the noise on target actions.
         actor_delay: Updates of the critics for one of the actor.
@@ -70,19 +72,21 @@ class RLCFRConfig(PlanningConfig):
         self.gamma = 0.0
         self.episodes_per_iteration = 16
         self.episodes_per_item = 4
-        self.tries = 7
+        self.tries = 5
         self.noise = 0.3
         self.uniform = 0.5
         self.epsilon = 0.1
         self.hidden: list[int] = [64, 64]
-        self.lr = 1e-3
+        self.lr = 2e-3
+        self.weight_decay = 0.05
+        self.reward_clip = 2.0
         self.tau = 0.01
         self.target_noise = 0.1
         self.actor_delay = 2
-        self.batch_size = 128
+        self.batch_size = 256
         self.buffer_size = 50_000
         self.warmup = 500
-        self.updates_per_transition = 1.0
+        self.updates_per_transition = 0.3
         self.evaluation_duration = 300
         self.evaluation_duration_unit = "episodes"
 
@@ -142,6 +146,8 @@ class RLCFRConfig(PlanningConfig):
             "uniform": (0.0, 1.0),
             "epsilon": (0.0, 1.0),
             "lr": (0.0, math.inf),
+            "weight_decay": (0.0, math.inf),
+            "reward_clip": (0.001, math.inf),
             "tau": (0.0, 1.0),
             "target_noise": (0.0, math.inf),
             "updates_per_transition": (0.0, math.inf),

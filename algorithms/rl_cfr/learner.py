@@ -36,6 +36,8 @@ class AbstractionLearner:
             m=config.m,
             hidden=config.hidden,
             lr=config.lr,
+            weight_decay=config.weight_decay,
+            reward_clip=config.reward_clip,
             gamma=config.gamma,
             sigma=config.target_noise,
             delay=config.actor_delay,
@@ -96,7 +98,9 @@ class AbstractionLearner:
             "episodes": self.episodes,
             "decisions": self.decisions,
             "updates": self.networks.updates,
-            "policy": describe_learned(config.env, config.size_map(), config.hidden),
+            "policy": describe_learned(
+                config.env, config.size_map(), config.hidden, **config.env_config
+            ),
             **self.networks.arrays(),
             **{f"buffer.{name}": column for name, column in self.buffer._asdict().items()},
         }

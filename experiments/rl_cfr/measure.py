@@ -1,13 +1,17 @@
 """Measurements of the learned abstraction; each writes CSV and Markdown to results/rl_cfr.
 
     python experiments/rl_cfr/measure.py train --seed 0    (and 1, 2)
+    python experiments/rl_cfr/measure.py value default random-0 learned-0 learned-1 learned-2
+    python experiments/rl_cfr/measure.py value pot_only small_sizes large_sizes spread_sizes
+    python experiments/rl_cfr/measure.py value all_sizes
     python experiments/rl_cfr/measure.py gain
+    python experiments/rl_cfr/measure.py train --task leduc_nl --seed 0    (and 1, 2)
+    python experiments/rl_cfr/measure.py leduc
 
-`train` saves a checkpoint a seed in the folder `runs`, and writes the learning curve. `gain`
-compares what was saved with the default and with fixed and random abstractions on held-out
-decisions, the first of hands that training never dealt: the same for all, after equally many
-iterations. Intervals are 95 % Student-t over decisions; those of several seeds take, for each
-decision, the mean over the seeds first.
+`train` saves a checkpoint in the folder `runs`, and writes the learning curve. `value` solves
+held-out decisions, the first of hands that training never dealt and the same for all abstractions;
+`gain` compares after equally many iterations. Intervals are 95 % Student-t over decisions; those of
+several seeds take, for each decision, the mean over the seeds first.
 """
 
 import json
@@ -34,17 +38,35 @@ from tenfold.algorithms.rl_cfr.abstraction import (
 from tenfold.algorithms.rl_cfr.algorithm import played, summary
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice
+from tenfold.algorithms.rl_cfr.full_game import choose, exploitability, solve_chosen, translate
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
-from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, World, bet_tree
+from tenfold.algorithms.rl_cfr.leduc import LeducWorld
+from tenfold.algorithms.rl_cfr.mdp import Decision, bet_tree
 from tenfold.algorithms.rl_cfr.solver import Solver
 
 ROOT = Path(__file__).parent.parent
 RESULTS, RUNS = ROOT / "results" / "rl_cfr", ROOT.parent / "runs" / "rl_cfr"
 CHECKPOINTS = (50, 100, 200, 400)
 """CFR iterations after which the gain is read; policies were trained with the config's."""
-FIXED = ("small_sizes", "large_sizes", "spread_sizes", "pot_only", "all_sizes")
+CHANGES: dict[str, dict[str, Any]] = {
+    "river_hunl": {},
+    "leduc_nl": {
+        "env_config": {"stack": 6},
+        "m": 1,
+        "default_sizes": [1.0],
+        "cfr_iterations": 50,
+        "episodes_per_iteration": 4,
+        "epsilon": 0.3,
+        "warmup": 150,
+    },
+}
+"""What differs from the method's config. In Leduc with six chips two sizes would be nearly all."""
+THIN: dict[str, Any] = {"env_config": {"hands": 30}}
+"""Trainings on rivers deal half as many hands a range as `value` does: solves cost half as much."""
 SAVE_EVERY = 5
 """Sampling epochs between checkpoints of `train`."""
+SINGLE = (1.0, 0.5, 1.5, 2.0)
+"""Fixed sizes in Leduc, the default's first."""
 KINDS = ("first to act", "after a check", "facing a bet")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -56,12 +78,13 @@ Task = Annotated[str, typer.Option(help="Game.")]
 def train(
     task: Task = "river_hunl",
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
-    hands: Annotated[int, typer.Option(help="Stop at so many.")] = 2_400,
+    hands: Annotated[int, typer.Option(help="Stop at so many.")] = 640,
     minutes: Annotated[float, typer.Option(help="Stop after so long.")] = 10.0,
 ) -> None:
     """Train in this process, the method without its actors; goes on from its last checkpoint."""
     torch.set_num_threads(1)
-    config, folder = configured(task, seed), RUNS / f"{task}-{seed}"
+    thin = THIN if task == "river_hunl" else {}
+    config, folder = configured(task, seed, **thin), RUNS / f"{task}-{seed}"
     world, learner = config.world(), AbstractionLearner(config)
     curve, spent = [], 0.0
     if folder.exists():
@@ -81,9 +104,11 @@ def train(
             save(learner, folder)
 
 
-def configured(task: str, seed: int = 0) -> RLCFRConfig:
-    """The method's own config on a task."""
+def configured(task: str, seed: int = 0, **more: Any) -> RLCFRConfig:
+    """The method's config on a task, with `CHANGES` and more."""
     config = RLCFRConfig().environment(task).debugging(seed=seed)
+    for key, value in {**CHANGES[task], **more}.items():
+        setattr(config, key, value)
     config.validate()
     return config
 
@@ -106,73 +131,90 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 @app.command()
-def gain(task: Task = "river_hunl", seeds: Seeds = 3, decisions: int = 400) -> None:
-    """Value over the default abstraction, by policy and by CFR iterations."""
+def value(
+    names: Annotated[list[str], typer.Argument(help="default, random, learned-0, pot_only, ...")],
+    task: Task = "river_hunl",
+    decisions: int = 300,
+    most: Annotated[int, typer.Option(help="CFR iterations.")] = 400,
+) -> None:
+    """Solve held-out decisions with abstractions; writes what they are worth, see `gain`."""
     config = configured(task)
-    world, solving, sizes = config.world(), config.solving(), config.size_map()
-    policies: dict[str, list[Abstraction]] = {
-        "learned": [load_abstraction(RUNS / f"{task}-{seed}") for seed in range(seeds)],
-        "random": [Random(sizes, np.random.default_rng(seed)) for seed in range(seeds)],
-        **{name: [Fixed(METHOD.variants[name]["sizes"])] for name in FIXED},
-    }
-    rows = []
-    for number in range(decisions):
-        # The seeds of trainings are below 1,000, so these decisions are nobody's.
-        decision = first_choice(world, solving, np.random.default_rng((1_000, HELD_OUT, number)))
-        default = solved(world, decision, None, solving)
-        for name, copies in policies.items():
-            for seed, abstraction in enumerate(copies):
-                chosen = solved(world, decision, abstraction(decision), solving)
-                for place, iterations in enumerate(CHECKPOINTS):
-                    r = (chosen.values[place] - default.values[place]) / decision.state.pot
-                    blinds = decision.state.pot / decision.state.rules.big_blind
-                    rows.append(
-                        {
-                            "policy": name,
-                            "seed": seed,
-                            "decision": number,
-                            "kind": kind(decision),
-                            "iterations": iterations,
-                            "millipot": 1e3 * r,
-                            "mbb": 1e3 * r * blinds,
-                            "nodes": chosen.nodes / default.nodes,
-                            "seconds": chosen.seconds[place],
-                            "default_seconds": default.seconds[place],
-                        }
-                    )
-    table = pd.DataFrame(rows)
-    write(f"{task}_gain", by_policy(table, ["iterations", "policy"]))
-    at = table[table.iterations == config.cfr_iterations]
+    world, solving = config.world(), config.solving()
+    for name in names:
+        abstraction, rows = named(name, config), []
+        for number in range(decisions):
+            # The seeds of trainings are below 1,000, so these decisions are nobody's.
+            rng = np.random.default_rng((1_000, HELD_OUT, number))
+            decision = first_choice(world, solving, rng)
+            raises = abstraction(decision)
+            start = time.process_time()
+            subgame = world.subgame(decision, bet_tree(decision, raises, solving))
+            solver = Solver(subgame.game, solving.variant)
+            spent = time.process_time() - start
+            about = {"decision": number, "kind": kind(decision), "pot": decision.state.pot}
+            about |= {"blind": decision.state.rules.big_blind, "nodes": len(subgame.game.tree.kind)}
+            for iterations in [each for each in CHECKPOINTS if each <= most]:
+                start = time.process_time()
+                solver.iterate(iterations - solver.iteration)
+                spent += time.process_time() - start
+                value = solver.values().players[decision.state.player]
+                rows.append({**about, "iterations": iterations, "value": value, "seconds": spent})
+        write(f"values/{task}/{name}", pd.DataFrame(rows), markdown=False)
+
+
+def named(name: str, config: RLCFRConfig) -> Abstraction:
+    """An abstraction by the name that `value` takes."""
+    policy, _, seed = name.partition("-")
+    if policy == "learned":
+        return load_abstraction(RUNS / f"{config.env}-{seed}")
+    if policy == "random":
+        return Random(config.size_map(), np.random.default_rng(int(seed)))
+    return Fixed(METHOD.variants[name].get("sizes", config.default_sizes))
+
+
+@app.command()
+def gain(task: Task = "river_hunl") -> None:
+    """Tables of the gains over the default, from what `value` wrote."""
+    keys = ["decision", "kind", "iterations"]
+    files = sorted((RESULTS / "values" / task).glob("*.csv"))
+    default = pd.read_csv(RESULTS / "values" / task / "default.csv").set_index(keys)
+    parts = []
+    for file in files:
+        part = pd.read_csv(file).set_index(keys)
+        millipot = 1e3 * (part.value - default.value) / part.pot
+        columns = {"millipot": millipot, "mbb": millipot * part.pot / part.blind}
+        columns |= {"nodes": part.nodes / default.nodes, "seconds": part.seconds}
+        columns |= {"default_seconds": default.seconds}
+        table = pd.DataFrame(columns).dropna().reset_index()
+        name, _, seed = file.stem.partition("-")
+        parts.append(table.assign(policy=name, seed=seed))
+    table = pd.concat(parts)
+    table = table[table.policy != "default"]
+    at = table[table.iterations == configured(task).cfr_iterations]
+    learned = table[table.policy == "learned"]
+    write(f"{task}_gain", by_policy(at, ["policy"]))
+    write(f"{task}_gain_iterations", by_policy(learned, ["policy", "iterations"]))
     write(f"{task}_gain_seeds", by_policy(at[at.policy == "learned"], ["policy", "seed"]))
     write(f"{task}_gain_kinds", by_policy(at, ["kind", "policy"]))
 
 
-class Progress:
-    """A solve read at every one of `CHECKPOINTS`."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-        self.seconds: list[float] = []
-        self.nodes = 0
-
-
-def solved(
-    world: World, decision: Decision, raises: list[int] | None, solving: Solving
-) -> Progress:
-    """Values of the player to act, in chips, and processor seconds, trees included."""
-    out = Progress()
-    start = time.process_time()
-    subgame = world.subgame(decision, bet_tree(decision, raises, solving))
-    solver = Solver(subgame.game, solving.variant)
-    spent = time.process_time() - start
-    out.nodes = len(subgame.game.tree.kind)
-    for iterations in CHECKPOINTS:
-        start = time.process_time()
-        solver.iterate(iterations - solver.iteration)
-        spent += time.process_time() - start
-        out.seconds.append(spent)
-        out.values.append(solver.values().players[decision.state.player])
-    return out
+@app.command()
+def leduc(seeds: Seeds = 3, iterations: int = 400) -> None:
+    """Exploitability in the full game of no-limit Leduc, each abstraction's tree solved by CFR+."""
+    config = configured("leduc_nl")
+    world, solving = LeducWorld(**config.env_config), config.solving()
+    policies: dict[str, Abstraction] = {f"{size:g} pot": Fixed([size]) for size in SINGLE}
+    for seed in range(seeds):
+        policies[f"random {seed}"] = Random(config.size_map(), np.random.default_rng(seed))
+    for seed in range(seeds):
+        policies[f"learned {seed}"] = load_abstraction(RUNS / f"leduc_nl-{seed}")
+    rows = []
+    for name, abstraction in policies.items():
+        chosen = choose(world, abstraction, solving)
+        tree = solve_chosen(world, chosen, "cfr+", iterations)
+        gap = exploitability(world, translate(world, tree))
+        rows.append({"abstraction": name, "nodes": tree.nodes, "exploitability, chips": gap})
+        write("leduc_nl_exploitability", pd.DataFrame(rows))
 
 
 def kind(decision: Decision) -> str:
@@ -183,7 +225,7 @@ def kind(decision: Decision) -> str:
 def by_policy(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """One line a group: mean gains with intervals over decisions, sizes and times."""
     lines = []
-    for key, group in table.groupby(keys, sort=False):
+    for key, group in table.groupby(keys):
         each = group.groupby("decision")[["mbb", "millipot"]].mean()
         line = dict(zip(keys, key, strict=True)) | {"decisions": len(each)}
         for unit in ("mbb", "millipot"):
@@ -207,8 +249,9 @@ def interval(name: str, values: NDArray[np.float64]) -> dict[str, float]:
 
 def write(name: str, table: pd.DataFrame, markdown: bool = True) -> None:
     """Write a table to the results, and show it."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.5g")
+    file = RESULTS / f"{name}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(file, index=False, float_format="%.8g")
     if markdown:
         (RESULTS / f"{name}.md").write_text(to_markdown(table))
         typer.echo(to_markdown(table))

@@ -190,7 +190,7 @@ def test_the_critic_is_a_function_of_the_set_of_raises() -> None:
 
 
 def networks(gamma: float = 0.0) -> ActorCritic:
-    return ActorCritic(2, 1, [32], 1e-2, gamma, 0.1, 2, 0.1, seed=0)
+    return ActorCritic(2, 1, [32], 1e-2, 0.0, 9.0, gamma, 0.1, 2, 0.1, seed=0)
 
 
 def test_the_actor_finds_the_best_abstraction_of_a_known_reward() -> None:
@@ -298,9 +298,9 @@ def test_the_buffer_keeps_the_newest_transitions() -> None:
 
 
 def test_a_checkpoint_gives_the_abstraction_that_was_saved(tmp_path: Path) -> None:
-    nets = ActorCritic(FEATURES, 2, [16], 1e-3, 0.0, 0.1, 2, 0.01, seed=5)
+    nets = ActorCritic(FEATURES, 2, [16], 1e-3, 0.0, 9.0, 0.0, 0.1, 2, 0.01, seed=5)
     sizes = SizeMap(2, -0.6, 0.1, 4.0, (0.5, 1.0))
-    plan = {"policy": describe_learned("river_hunl", sizes, [16])}
+    plan = {"policy": describe_learned("river_hunl", sizes, [16], hands=30)}
     (tmp_path / "plan.json").write_text(json.dumps({"plan": plan}))
     np.savez(tmp_path / "plan.npz", **nets.arrays())
     at = decision(0)
