@@ -8,7 +8,7 @@
     python -m experiments.rs_disrl.measure queue
 
 `regret` compares all learners on one task, the optimistic ones at the theory's radius and at the
-best of a few scales, chosen by the regret of seeds that the table does not use. Intervals are 95 %
+best of a few scales, chosen by the regret of a seed that the table does not use. Intervals are 95 %
 Student-t.
 """
 
@@ -44,7 +44,7 @@ from tenfold.envs.risk.static_measures import make_measure
 RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl"
 DELTA, KNOTS = 0.05, 5
 SCALES = (1.0, 0.3, 0.1, 0.03)
-TUNING_SEEDS = (1_000, 1_001)
+TUNING_SEED = 1_000
 EXAMPLES: dict[str, Mapping[str, Any]] = {
     "expectation": {},
     "cvar": {"alpha": 0.25},
@@ -90,7 +90,7 @@ class Setting:
     episodes: int
     fields: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
-    replan_share: float = 0.1
+    replan_share: float = 0.2
 
     def build(self) -> tuple[GridMDP, RiskMeasure]:
         return make_static_task(self.task, **self.fields), make_measure(self.rho, self.parameters)
@@ -114,9 +114,7 @@ SETTINGS = {
         2_000,
         {"H": 3, "capital": 2, "most": 5, "win": 0.7},
     ),
-    "lotteries": Setting(
-        "static/TwoLotteries-v0", "cvar", {"alpha": 0.5}, 5_000, replan_share=0.05
-    ),
+    "lotteries": Setting("static/TwoLotteries-v0", "cvar", {"alpha": 0.5}, 2_000),
     "lotteries_entropic": Setting("static/TwoLotteries-v0", "entropic", {"gamma": -3.0}, 2_000),
     "inventory": Setting(
         "static/Inventory-v0",
@@ -186,8 +184,8 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
 
 
 def best_scale(make: Maker, setting: Setting) -> float:
-    """The scale of least regret on the tuning seeds."""
-    totals = {c: sum(run(make, setting, c, s).regret[-1] for s in TUNING_SEEDS) for c in SCALES}
+    """The scale of least regret on the tuning seed."""
+    totals = {c: run(make, setting, c, TUNING_SEED).regret[-1] for c in SCALES}
     return min(totals, key=lambda c: totals[c])
 
 

@@ -1,7 +1,7 @@
 """Static risk against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
     python -m experiments.rs_disrl_deep.measure train collected/Inventory-v0
-    python -m experiments.rs_disrl_deep.measure train collected/BudgetedPath-v0 --frontier
+    python -m experiments.rs_disrl_deep.measure train collected/BudgetedPath-v0 --agent 0.5
     python -m experiments.rs_disrl_deep.measure report
 
 `train` appends one row a run to `experiments/results/rs_disrl_deep/runs.csv`, `report` makes the
@@ -47,7 +47,7 @@ BUDGET = {
     "lr": 3e-3,
     "num_steps_sampled_before_learning_starts": 500,
     "tau": 0.2,
-    "epsilon": [[0, 1.0], [3_000, 0.1]],
+    "epsilon": [[0, 1.0], [2_000, 0.1]],
 }
 QR_DQN = "QR-DQN (sb3-contrib)"
 
@@ -58,6 +58,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 
 def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
     """The greedy policy of an agent of ours after some environment steps."""
+    if not ray.is_initialized():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     config = RSDisRLDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
     rho = ("expectation", {}) if alpha == 1.0 else ("cvar", {"alpha": alpha})
     config.update_from_dict({"rho": rho[0], "rho_parameters": rho[1], **UNITS[task], **BUDGET})
@@ -86,7 +88,7 @@ def peer(task: str, seed: int, steps: int) -> Policy:
         train_freq=24,
         learning_starts=500,
         target_update_interval=240,
-        exploration_fraction=3_000 / steps,
+        exploration_fraction=2_000 / steps,
         exploration_final_eps=0.1,
         gamma=1.0,
         policy_kwargs={"net_arch": [64, 64], "n_quantiles": 40},
@@ -115,19 +117,20 @@ def train(
     task: str,
     seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
     first: Annotated[int, typer.Option(help="First seed.")] = 0,
-    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 4_000,
-    frontier: Annotated[bool, typer.Option(help="The other risk levels instead.")] = False,
+    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 3_000,
+    agents: Annotated[
+        list[str], typer.Option("--agent", help="Levels of ours, 1 is risk-neutral; or qr-dqn.")
+    ] = ["1", "0.25", "qr-dqn"],  # noqa: B006
 ) -> None:
     """Train and judge all agents on a task, one seed after the other."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "runs.csv"
     for seed in range(first, first + seeds):
-        for alpha in (0.5, 0.1) if frontier else (1.0, JUDGED, None):
-            if alpha is None:
+        for name in agents:
+            if name == "qr-dqn":
                 policy, agent = peer(task, seed, steps), QR_DQN
             else:
-                policy, agent = learnt(task, alpha, seed, steps), f"alpha = {alpha:g}"
+                policy, agent = learnt(task, float(name), seed, steps), f"alpha = {name}"
             row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
             row |= {f"at {at:g}": v for at, v in zip(LEVELS, judge(task, policy), strict=True)}
             pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())

@@ -1,11 +1,13 @@
 """RS-DisRL: planners against brute force, confidence sets, and what the learners guarantee."""
 
+import json
 from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 from scipy.optimize import minimize
 
 from tenfold.algorithms.icvar.planner import IteratedCVaR
@@ -29,6 +31,8 @@ from tenfold.envs.risk.measures import (
 from tenfold.envs.risk.returns import GridMDP
 from tenfold.envs.risk.static_benchmarks import grid_mdp, make_static_task
 from tenfold.envs.risk.static_measures import MeanSemideviation, Wang, mean_cvar
+from tenfold.platform.evaluate import evaluate
+from tenfold.platform.launch import EXPERIMENT_FILE
 
 EXACT: list[RiskMeasure] = [Expectation(), CVaR(0.25), CVaR(0.5), Entropic(-1.5), Entropic(2.0)]
 CLIMBED: list[RiskMeasure] = [
@@ -294,3 +298,25 @@ def test_a_resumed_run_is_the_uninterrupted_one(ray_session, tmp_path) -> None:
     assert figures[0].read_bytes().startswith(b"\x89PNG")
     for algorithm in (whole, first, second):
         algorithm.stop()
+
+
+def test_an_evaluation_logs_the_distribution_functions_to_mlflow(ray_session, tmp_path) -> None:
+    """A trial as Tune leaves it: its config, a checkpoint, and a run in the store."""
+    (tmp_path / EXPERIMENT_FILE).write_text("method: rs_disrl\nconfig: {episodes: 20}\n")
+    point = {"task": "static/BudgetedPath-v0", "variant": "m_lsr", "seed": 0}
+    (tmp_path / "params.json").write_text(json.dumps(point))
+    algorithm = RSDisRLAlgorithm(small_config(episodes=20, env_config={}))
+    algorithm.train()
+    algorithm.save_checkpoint(str(tmp_path / "checkpoint_000000"))
+    algorithm.stop()
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)
+    folders = {"trial_dir": str(tmp_path), "run_dir": str(tmp_path)}
+    trial = client.create_run(
+        client.create_experiment("static", (tmp_path / "artifacts").as_uri()),
+        run_name="trial",
+        tags={"kind": "trial", "method": "rs_disrl", **folders},
+    )
+    judged = evaluate(trial.info.run_id, uri)
+    assert judged.metrics["sampled_risk_low"] <= judged.metrics["policy_value"]
+    assert [file.path for file in client.list_artifacts(judged.run_id)] == ["returns.png"]

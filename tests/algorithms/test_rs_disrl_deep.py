@@ -1,5 +1,7 @@
 """Static risk with a quantile critic: its utility, its fixed point, and what the learner learns."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -110,8 +112,8 @@ def test_following_its_law_ends_at_the_exact_optimum(alpha: float) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_the_learner_follows_the_law_and_backs_up_whole_laws() -> None:
-    agent = RSDisRLDeep(config(return_scale=2.0))
+def test_the_learner_follows_the_law_and_backs_up_whole_laws(tmp_path: Path) -> None:
+    agent = RSDisRLDeep(config(return_scale=2.0, judged_episodes=40))
     for _ in range(2):
         result = agent.train()
     learner = agent.learner_group._learner
@@ -139,6 +141,18 @@ def test_the_learner_follows_the_law_and_backs_up_whole_laws() -> None:
     given = {NEXT_QUANTILES: after, NEXT_VALUES: torch.tensor([[0.0, 0.4], [0.0, 5.0]])}
     targets = learner.targets(agent.config, batch, given)
     np.testing.assert_allclose(targets.numpy(), [[0.9, 1.0], [0.25, 0.25]], rtol=1e-6)
+
+    judged = agent.evaluate()
+    assert judged == agent.evaluate()
+    assert judged["risk_low"] <= judged["risk"] <= judged["risk_high"]
+    assert judged["risk"] == pytest.approx(
+        float(CVaR(0.25)(agent.played, np.full(40, 1 / 40))), abs=1e-9
+    )
+    acting = agent.env_runner.module.knots.double().numpy()
+    assert judged["believed_risk"] == pytest.approx(
+        float(CVaR(0.25).of(acting, np.full(8, 1 / 8))), abs=1e-5
+    )
+    assert agent.draw_evaluation(tmp_path)[0].read_bytes().startswith(b"\x89PNG")
     agent.stop()
 
 
