@@ -231,8 +231,8 @@ def levels(seeds: Seeds = 10, episodes: int = 250, scale: float = 0.03) -> None:
                     {
                         "POMDP": task,
                         "gamma": sign * size,
-                        "|gamma| H": x,
-                        "(e^(|gamma| H) - 1) / (|gamma| H)": float(np.expm1(x) / x),
+                        "x = abs(gamma) H": x,
+                        "(e^x - 1) / x": float(np.expm1(x) / x),
                         "regret": mean,
                         "regret ±": half,
                     }
