@@ -55,7 +55,7 @@ METHOD = Method(
         "mst": {},
         "mst_long": _LONG,
         "dense": {**_DENSE, "lr": 1e-3},
-        "tiny_dense": {**_LONG, **_DENSE, "n_embd": 92},
+        "tiny_dense": {**_LONG, **_DENSE, "n_embd": 92, "lr": 2e-3},
         "static": {**_CONSTANT, "growth": "none"},
         "set": {**_CONSTANT, "growth": "random"},
         "rigl": {**_CONSTANT, "growth": "gradient"},
