@@ -78,13 +78,13 @@ class Random:
 
 
 class Learned:
-    """The actor's choice."""
+    """The actor's choice in the game, `world`, that it was trained on."""
 
     def __init__(self, world: World, sizes: SizeMap, actor: Actor) -> None:
-        self._world, self._sizes, self._actor = world, sizes, actor
+        self.world, self._sizes, self._actor = world, sizes, actor
 
     def __call__(self, decision: Decision) -> list[int]:
-        components = self._actor.act(features(self._world, decision))
+        components = self._actor.act(features(self.world, decision))
         return self._sizes.raises(decision.state, components.tolist())
 
 

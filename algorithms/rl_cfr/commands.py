@@ -121,10 +121,14 @@ def play(
 def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
     """The abstraction of a checkpoint; it must know the spot's street."""
     from tenfold.algorithms.rl_cfr.abstraction import load_abstraction
+    from tenfold.algorithms.rl_cfr.river import RiverWorld
 
     if len(spot.board) < 5:
         raise ValueError("The abstractions of checkpoints know rivers only: give 5 cards.")
-    return load_abstraction(checkpoint)
+    learned = load_abstraction(checkpoint)
+    if not isinstance(learned.world, RiverWorld):
+        raise ValueError(f"'{checkpoint}' was trained on another game: give one of river_hunl.")
+    return learned
 
 
 def _print(answer: dict[str, Any], console: Console) -> None:

@@ -82,17 +82,30 @@ def test_the_end_of_input_leaves_the_table(
     assert "Hands played: 0. You won +0 chips" in said
 
 
-def test_a_checkpoint_chooses_the_solvers_bets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def save(folder: Path, task: str) -> None:
+    """A checkpoint of an untrained actor with one component."""
     config = RLCFRConfig()
     config.m, config.threshold = 1, -1.0
     sizes = config.size_map()
     torch.manual_seed(0)
     weights = Actor(FEATURES, sizes.m, [8]).state_dict()
-    np.savez(tmp_path / PLAN_ARRAYS, **{f"actor.{name}": each for name, each in weights.items()})
-    policy = describe_learned("river_hunl", sizes, [8])
-    (tmp_path / PLAN_VALUES).write_text(json.dumps({"plan": {"policy": policy}}))
+    np.savez(folder / PLAN_ARRAYS, **{f"actor.{name}": each for name, each in weights.items()})
+    plan = {"policy": describe_learned(task, sizes, [8])}
+    (folder / PLAN_VALUES).write_text(json.dumps({"plan": plan}))
+
+
+def test_a_checkpoint_of_another_game_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path, "leduc_nl")
+    assert play(monkeypatch, ["--checkpoint", str(tmp_path)], "") == 2
+    assert "was trained on another game" in capsys.readouterr().err
+
+
+def test_a_checkpoint_chooses_the_solvers_bets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path, "river_hunl")
     spot = read_spot("AsKd7h2c3d", 1_000, "2500", ["AA,KK,98s"] * 2, 10)
     solving = Solving(parse_menu("0.5,1,2,allin"), 2, "dcfr", 50)
     resolver = Resolver(spot, solving, load_abstraction(tmp_path))
