@@ -99,7 +99,8 @@ def train(
         row |= {"episodes": learner.episodes, "decisions": learner.decisions}
         row |= {"transitions": len(learner.buffer.rewards), "critic_loss": loss}
         curve.append({"seed": seed, "cpu_seconds": spent + time.process_time() - start, **row})
-        if len(curve) % SAVE_EVERY == 0:
+        done = learner.episodes >= hands or time.monotonic() >= end
+        if done or len(curve) % SAVE_EVERY == 0:
             write(f"{task}_curve_{seed}", pd.DataFrame(curve), markdown=False)
             save(learner, folder)
 
