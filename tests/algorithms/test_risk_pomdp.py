@@ -330,6 +330,7 @@ def test_regret_flattens_with_a_bonus_and_grows_without() -> None:
     assert stuck[299] > 5 * with_bonus[299]
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_the_algorithms_oracle_has_no_regret_and_chance_has() -> None:
     def regret(learner: str) -> float:
         config = RiskPOMDPConfig().environment("risk_pomdp/CombinationLock-v0")

@@ -198,6 +198,7 @@ def test_it_learns_where_histories_cannot_be_enumerated() -> None:
     assert values[70:] == pytest.approx([1.0] * 20)
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_the_algorithm_takes_the_point_based_planner() -> None:
     config = RiskPOMDPConfig().environment("risk_pomdp/Tiger-v0")
     config.update_from_dict(
