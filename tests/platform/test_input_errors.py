@@ -99,6 +99,7 @@ MISTAKES = [
     (["run", "risk_pomdp", "--set", "gamma_risk=1e-12"], ["1e-12", "'gamma_risk'"]),
     (["run", "risk_pomdp", "--set", "gamma_risk=-1e6"], ["-1000000", "'gamma_risk'", "-75 to 75"]),
     (["run", "risk_pomdp", "--set", "env_config.accuracy=2"], ["2", "'accuracy'"]),
+    (["play", "--checkpoint", "nowhere"], ["nowhere", "no checkpoint of rl_cfr"]),
     (["run", "mst", "--set", "lr=0"], ["0", "'lr'"]),
     (["run", "qsr", "--set", "workers=-1"], ["-1", "'workers'"]),
     (["run", "ppo", "--set", "lr=-0.1"], ["-0.1", "'lr'", "above 0"]),
