@@ -89,13 +89,6 @@ class RegretConfig(PlanningConfig):
             raise ValueError(f"Bad value {self.bonus_scale} for 'bonus_scale': give 0 or more.")
         self.check_shares("delta")
 
-    def check_counts(self, *keys: str) -> None:
-        """Raises ValueError unless the keys are whole numbers above 0."""
-        for key in keys:
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"Bad value {value!r} for '{key}': give a whole number above 0.")
-
     def check_shares(self, *keys: str) -> None:
         """Raises ValueError unless the keys are strictly between 0 and 1."""
         for key in keys:

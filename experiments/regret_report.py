@@ -4,9 +4,9 @@ A run is a curve of cumulative regret (K,) and the exact value of its last polic
 95 % Student-t over runs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,27 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     """Mean and half width of its 95 % interval, of at least two values."""
     half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
     return float(np.mean(values)), float(half)
+
+
+class Played(Protocol):
+    """A run: `regret` is its curve."""
+
+    @property
+    def regret(self) -> np.ndarray: ...
+
+
+def best_scale(
+    run: Callable[[float, int], Played], scales: Sequence[float], seeds: Sequence[int]
+) -> float:
+    """The scale of least regret in sum over the seeds.
+
+    Args:
+        run: Plays with a scale and a seed.
+        scales: To choose from.
+        seeds: Others than those of the tables.
+    """
+    totals = {scale: sum(run(scale, seed).regret[-1] for seed in seeds) for scale in scales}
+    return min(totals, key=lambda scale: totals[scale])
 
 
 def regret_row(

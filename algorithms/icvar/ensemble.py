@@ -20,6 +20,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from tenfold.algorithms.icvar.general import spread
 from tenfold.algorithms.icvar.operators import grid_cvar
 from tenfold.envs.risk.mixture import Mixture
 
@@ -109,10 +110,7 @@ class NeuralEnsemble:
         steps = np.arange(len(states))
         laws = self.models[:, steps, states, actions].transpose(1, 0, 2)  # (H, M, S)
         predicted = laws @ clipped.transpose(0, 2, 1)  # (H, M, X)
-        inside = self.inside[:, :, None]
-        highest = np.where(inside, predicted, -np.inf).max(axis=1)
-        spread: np.ndarray = highest - np.where(inside, predicted, np.inf).min(axis=1)
-        return spread
+        return spread(predicted, self.inside)
 
     def add(
         self, states: np.ndarray, actions: np.ndarray, clipped: np.ndarray, targets: np.ndarray

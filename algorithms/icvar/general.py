@@ -47,6 +47,14 @@ class ModelClass(Protocol):
         """Continue from `get_state`."""
 
 
+def spread(predicted: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Largest difference of the predictions (H, M, X) of those models that are inside (H, M)."""
+    kept = inside[:, :, None]
+    highest = np.where(kept, predicted, -np.inf).max(axis=1)
+    wide: np.ndarray = highest - np.where(kept, predicted, np.inf).min(axis=1)
+    return wide
+
+
 class FiniteClass:
     """Finitely many models; the sets are exact.
 
@@ -85,10 +93,7 @@ class FiniteClass:
 
     def widths(self, states: np.ndarray, actions: np.ndarray, clipped: np.ndarray) -> np.ndarray:
         predicted = self._at(states, actions) @ clipped.transpose(0, 2, 1)  # (H, M, X)
-        inside = self.inside[:, :, None]
-        highest = np.where(inside, predicted, -np.inf).max(axis=1)
-        spread: np.ndarray = highest - np.where(inside, predicted, np.inf).min(axis=1)
-        return spread
+        return spread(predicted, self.inside)
 
     def add(
         self, states: np.ndarray, actions: np.ndarray, clipped: np.ndarray, targets: np.ndarray

@@ -51,11 +51,13 @@ class RiskPOMDP(RegretAlgorithm):
             self.learner = BaumWelchLearner(*settings, np.random.default_rng(config.seed or 0))
         else:
             self.learner = HindsightLearner(*settings)
+        if config.learner == "oracle":
+            self.known = self._best(config.risk())[1]
 
     def plan(self, rng: np.random.Generator) -> HistoryPolicy | Controller:
         config = self.config
         if config.learner == "oracle":
-            return self._best(config.risk())[1]
+            return self.known
         if config.learner == "uniform":
             return random_reactions(self.truth, rng)
         if config.planner == "point_based":

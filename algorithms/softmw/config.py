@@ -59,13 +59,9 @@ class SoftMWConfig(PlanningConfig):
             raise ValueError(
                 f"Bad value '{self.signal}' for 'signal': choose service or departures."
             )
-        counts = ("slots_per_iteration", "evaluation_duration", "replicas_per_item")
-        for key in (*counts, "replicas", "horizon"):
-            value = getattr(self, key)
-            if value is None and key not in counts:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"Bad value {value!r} for '{key}': give a whole number above 0.")
+        self.check_counts("slots_per_iteration", "evaluation_duration", "replicas_per_item")
+        given = (key for key in ("replicas", "horizon") if getattr(self, key) is not None)
+        self.check_counts(*given)
         if self.env is not None:
             make_scheduler(self.scheduler, self.scenario(), replicas=1, **self.constants)
 

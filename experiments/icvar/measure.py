@@ -10,6 +10,7 @@ scales, chosen by the regret of seeds that the table does not use. Intervals are
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from experiments.regret_report import interval, plot_curves, regret_row, save
+from experiments.regret_report import best_scale, interval, plot_curves, regret_row, save
 from tenfold.algorithms.icvar.baselines import EpsilonGreedy, Oracle, TabularUCB, Uniform
 from tenfold.algorithms.icvar.general import FiniteClass, ICVaRG, LinearClass, mixtures
 from tenfold.algorithms.icvar.learners import Learner
@@ -107,15 +108,6 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
     return Run(np.cumsum(gaps), float(task.mdp.initial @ known[key]))
 
 
-def best_scale(make: Maker, setting: Setting) -> float:
-    """The scale of least regret on the tuning seeds."""
-    totals = {
-        scale: sum(run(make, setting, scale, seed).regret[-1] for seed in TUNING_SEEDS)
-        for scale in SCALES
-    }
-    return min(totals, key=lambda scale: totals[scale])
-
-
 @app.command()
 def regret(name: str, seeds: Seeds = 10) -> None:
     """Regret of all learners on one of the settings: mixture, shortcut, lake, lower_bound."""
@@ -124,7 +116,8 @@ def regret(name: str, seeds: Seeds = 10) -> None:
     optimum = float(task.mdp.initial @ IteratedCVaR(task.mdp, setting.alpha).optimal().values[0])
     plans: list[tuple[str, Maker, float | None]] = []
     for label, make in track(WITH_BONUS.items(), description="tuning"):
-        plans += [(label, make, 1.0), (f"{label}, tuned", make, best_scale(make, setting))]
+        tuned = best_scale(partial(run, make, setting), SCALES, TUNING_SEEDS)
+        plans += [(label, make, 1.0), (f"{label}, tuned", make, tuned)]
     plans += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
     rows, curves = [], {}
     for label, make, scale in track(plans, description=name):
@@ -148,7 +141,7 @@ def levels(seeds: Seeds = 10, episodes: int = 3_000) -> None:
     chosen = {name: WITH_BONUS[name] for name in ("ICVaR-L", "tabular bonus (ICVaR-RM)")}
     for label, make in chosen.items():
         middle = Setting("icvar/LowerBound-v0", 0.5, episodes)
-        scale = best_scale(make, middle)
+        scale = best_scale(partial(run, make, middle), SCALES, TUNING_SEEDS)
         for alpha in track(alphas, description=label):
             setting = Setting("icvar/LowerBound-v0", alpha, episodes)
             runs = [run(make, setting, scale, seed) for seed in range(seeds)]

@@ -1,8 +1,8 @@
 """Risk-averse against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
-    python experiments/icvar_deep/measure.py train risk/RiskyShortcut-v0
-    python experiments/icvar_deep/measure.py train risk/CurvyRoad-v0
-    python experiments/icvar_deep/measure.py report
+    python -m experiments.icvar_deep.measure train risk/RiskyShortcut-v0
+    python -m experiments.icvar_deep.measure train risk/CurvyRoad-v0
+    python -m experiments.icvar_deep.measure report
 
 `train` appends one row a run to `experiments/results/icvar_deep/runs.csv`, `report` makes the table
 and the frontier of all rows. A greedy policy's mean and iterated CVaR are exact: by backward
@@ -10,18 +10,17 @@ induction on the table, and by the closed form of `CurvyRoad` averaged over 50 s
 sb3-contrib's QR-DQN, which is risk-neutral, learns from the same number of environment steps.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-import torch
 import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scipy.stats import t as student_t
 
+from experiments.quantile_agents import JUDGED, LEVELS, QR_DQN, Policy, qr_dqn, quantile_agent
+from experiments.regret_report import interval
 from tenfold.algorithms.icvar.planner import IteratedCVaR
 from tenfold.algorithms.icvar_deep.config import ICVaRDeepConfig
 from tenfold.envs.risk.control import CurvyRoad, TableEnv, make_control
@@ -31,59 +30,16 @@ FIELDS: dict[str, dict[str, Any]] = {
     "risk/RiskyShortcut-v0": {"p": 0.08},
     "risk/CurvyRoad-v0": {"T": 20, "cost": 3.0},
 }
-LEVELS = (0.1, 0.25, 0.5, 1.0)
-JUDGED = 0.25
-BUDGET = {
-    "num_envs_per_env_runner": 24,
-    "lr": 3e-3,
-    "num_steps_sampled_before_learning_starts": 500,
-    "tau": 0.2,
-    "epsilon": [[0, 1.0], [3_000, 0.05]],
-}
-QR_DQN = "QR-DQN (sb3-contrib)"
-
-Policy = Callable[[np.ndarray], np.ndarray]  # observations (B, n) to actions (B,)
+EXPLORING = 3_000, 0.05  # steps of exploration, and its share afterwards
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
-    """The greedy policy of an agent of ours after some environment steps."""
+    """The greedy policy of an agent of ours."""
     config = ICVaRDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
-    config.update_from_dict({"alpha": alpha, **BUDGET})
-    agent = config.build_algo()
-    while agent.train()["num_env_steps_sampled_lifetime"] < steps:
-        pass
-    module = agent.get_module()
-    agent.stop()
-
-    def policy(seen: np.ndarray) -> np.ndarray:
-        actions = module.forward_inference({"obs": torch.as_tensor(seen)})["actions"]
-        return np.asarray(actions)
-
-    return policy
-
-
-def peer(task: str, seed: int, steps: int) -> Policy:
-    """The greedy policy of sb3-contrib's QR-DQN with the same steps, network and batch."""
-    from sb3_contrib import QRDQN
-
-    agent = QRDQN(
-        "MlpPolicy",
-        make_control(task, **FIELDS[task]),
-        learning_rate=3e-3,
-        batch_size=64,
-        train_freq=24,
-        learning_starts=500,
-        target_update_interval=240,
-        exploration_fraction=3_000 / steps,
-        exploration_final_eps=0.05,
-        gamma=1.0,
-        policy_kwargs={"net_arch": [64, 64], "n_quantiles": 40},
-        seed=seed,
-    )
-    agent.learn(steps)
-    return lambda seen: agent.predict(seen, deterministic=True)[0]
+    config.update_from_dict({"alpha": alpha})
+    return quantile_agent(config, steps, *EXPLORING)
 
 
 def judge(task: str, policy: Policy, alphas: tuple[float, ...]) -> list[float]:
@@ -121,7 +77,8 @@ def train(
     for seed in range(first, first + seeds):
         for alpha in (0.5, 0.1) if frontier else (1.0, JUDGED, None):
             if alpha is None:
-                policy, agent = peer(task, seed, steps), QR_DQN
+                env = make_control(task, **FIELDS[task])
+                policy, agent = qr_dqn(env, seed, steps, *EXPLORING), QR_DQN
             else:
                 policy, agent = learnt(task, alpha, seed, steps), f"alpha = {alpha:g}"
             values = judge(task, policy, LEVELS)
@@ -129,12 +86,6 @@ def train(
             row |= {f"at {level:g}": v for level, v in zip(LEVELS, values, strict=True)}
             pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
             print(row, flush=True)
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean and half width of its 95 % Student-t interval."""
-    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values)), float(half)
 
 
 @app.command()

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +23,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from experiments.regret_report import interval, plot_curves, regret_row, save
+from experiments.regret_report import best_scale, interval, plot_curves, regret_row, save
 from tenfold.algorithms.risk_pomdp.algorithm import random_reactions
 from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
 from tenfold.envs.risk.controller import Controller
+from tenfold.envs.risk.measures import CVaR
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import make_pomdp
 
@@ -167,15 +169,6 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
     return Run(np.maximum(gaps, 0.0).cumsum(), policy, known[key], 1e3 * seconds / K)
 
 
-def best_scale(make: Maker, setting: Setting) -> float:
-    """The scale of least regret on the tuning seeds."""
-    totals = {
-        scale: sum(run(make, setting, scale, seed).regret[-1] for seed in TUNING_SEEDS)
-        for scale in SCALES
-    }
-    return min(totals, key=lambda scale: totals[scale])
-
-
 @app.command()
 def regret(name: str, seeds: Seeds = 10) -> None:
     """Regret of all learners on one of the settings: tiger, treatment, lock, random."""
@@ -183,7 +176,8 @@ def regret(name: str, seeds: Seeds = 10) -> None:
     optimum = best_plan(setting.build(), setting.gamma).value
     plans: list[tuple[str, Maker, float | None]] = [("beta vectors", hindsight, 1.0)]
     for label, make in track(WITH_BONUS.items(), description="tuning"):
-        plans.append((f"{label}, tuned", make, best_scale(make, setting)))
+        tuned = best_scale(partial(run, make, setting), SCALES, TUNING_SEEDS)
+        plans.append((f"{label}, tuned", make, tuned))
     plans += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
     rows, curves = [], {}
     for label, make, scale in track(plans, description=name):
@@ -271,13 +265,6 @@ def return_law(pomdp: TabularPOMDP, policy: Controller) -> tuple[np.ndarray, np.
     return atoms[:, 0], atoms[:, 1]
 
 
-def cvar(atoms: np.ndarray, chances: np.ndarray) -> float:
-    """Mean of the worst share `WORST` of a law."""
-    before = np.cumsum(chances) - chances
-    weights = np.clip(WORST - before, 0.0, chances)
-    return float(atoms @ weights / WORST)
-
-
 @app.command()
 def frontier(seeds: Seeds = 10, episodes: int = 400, scale: float = 0.03) -> None:
     """Mean against risk of the return over gamma: the optimal and the learnt policies, exactly."""
@@ -294,7 +281,7 @@ def frontier(seeds: Seeds = 10, episodes: int = 400, scale: float = 0.03) -> Non
         points = []
         for policy in policies:
             atoms, chances = return_law(pomdp, Controller.of_histories(policy, pomdp.O))
-            points.append((float(atoms @ chances), cvar(atoms, chances)))
+            points.append((float(atoms @ chances), float(CVaR(WORST)(atoms, chances))))
         exact, learnt = points[0], np.array(points[1:])
         mean, mean_half = interval(learnt[:, 0])
         worst, worst_half = interval(learnt[:, 1])

@@ -15,6 +15,7 @@ Student-t.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ import typer
 from rich.console import Console
 from scipy.stats import beta as beta_law
 
-from experiments.regret_report import interval, plot_curves, regret_row, save
+from experiments.regret_report import best_scale, interval, plot_curves, regret_row, save
 from tenfold.algorithms.rs_disrl.algorithm import next_plan
 from tenfold.algorithms.rs_disrl.learners import (
     Counting,
@@ -44,7 +45,7 @@ from tenfold.envs.risk.static_measures import make_measure
 RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl"
 DELTA, KNOTS = 0.05, 5
 SCALES = (1.0, 0.3, 0.1, 0.03)
-TUNING_SEED = 1_000
+TUNING_SEEDS = (1_000,)
 EXAMPLES: dict[str, Mapping[str, Any]] = {
     "expectation": {},
     "cvar": {"alpha": 0.25},
@@ -183,12 +184,6 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
     return Run(np.cumsum(gaps), value, 1e3 * spent / K)
 
 
-def best_scale(make: Maker, setting: Setting) -> float:
-    """The scale of least regret on the tuning seed."""
-    totals = {c: run(make, setting, c, TUNING_SEED).regret[-1] for c in SCALES}
-    return min(totals, key=lambda c: totals[c])
-
-
 @app.command()
 def regret(name: str, seeds: Seeds = 10) -> None:
     """Regret of all learners on one of the settings: path, betting, lotteries, inventory, ..."""
@@ -200,7 +195,8 @@ def regret(name: str, seeds: Seeds = 10) -> None:
     plans: list[tuple[str, Maker, float | None]] = []
     for label, make in WITH_BONUS.items():
         if label not in setting.without:
-            plans += [(label, make, 1.0), (f"{label}, tuned", make, best_scale(make, setting))]
+            tuned = best_scale(partial(run, make, setting), SCALES, TUNING_SEEDS)
+            plans += [(label, make, 1.0), (f"{label}, tuned", make, tuned)]
     plans += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
     rows, curves = [], {}
     for label, make, scale in plans:

@@ -10,18 +10,17 @@ the return, on the others by 2,000 episodes. sb3-contrib's QR-DQN, which is risk
 from the same observations and the same number of environment steps.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import ray
-import torch
 import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.quantile_agents import JUDGED, LEVELS, QR_DQN, Policy, qr_dqn, quantile_agent
 from experiments.regret_report import interval
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.algorithms.rs_disrl_deep.config import RSDisRLDeepConfig
@@ -40,62 +39,20 @@ UNITS: dict[str, dict[str, float]] = {
     "collected/BudgetedPath-v0": {"return_scale": 1.0, "shift_span": 0.5},
     "collected/CurvyRoad-v0": {"return_scale": 10.0, "shift_span": 4.0},
 }
-LEVELS = (0.1, 0.25, 0.5, 1.0)
-JUDGED, EPISODES = 0.25, 2_000
-BUDGET = {
-    "num_envs_per_env_runner": 24,
-    "lr": 3e-3,
-    "num_steps_sampled_before_learning_starts": 500,
-    "tau": 0.2,
-    "epsilon": [[0, 1.0], [2_000, 0.1]],
-}
-QR_DQN = "QR-DQN (sb3-contrib)"
-
-Policy = Callable[[np.ndarray], np.ndarray]  # observations (B, n) to actions (B,)
+EPISODES = 2_000
+EXPLORING = 2_000, 0.1  # steps of exploration, and its share afterwards
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
-    """The greedy policy of an agent of ours after some environment steps."""
+    """The greedy policy of an agent of ours."""
     if not ray.is_initialized():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     config = RSDisRLDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
     rho = ("expectation", {}) if alpha == 1.0 else ("cvar", {"alpha": alpha})
-    config.update_from_dict({"rho": rho[0], "rho_parameters": rho[1], **UNITS[task], **BUDGET})
-    agent = config.build_algo()
-    while agent.train()["num_env_steps_sampled_lifetime"] < steps:
-        pass
-    module = agent.get_module()
-    agent.stop()
-
-    def policy(seen: np.ndarray) -> np.ndarray:
-        actions = module.forward_inference({"obs": torch.as_tensor(seen)})["actions"]
-        return np.asarray(actions)
-
-    return policy
-
-
-def peer(task: str, seed: int, steps: int) -> Policy:
-    """The greedy policy of sb3-contrib's QR-DQN with the same steps, network and batch."""
-    from sb3_contrib import QRDQN
-
-    agent = QRDQN(
-        "MlpPolicy",
-        make_collected(task, **FIELDS[task]),
-        learning_rate=3e-3,
-        batch_size=64,
-        train_freq=24,
-        learning_starts=500,
-        target_update_interval=240,
-        exploration_fraction=2_000 / steps,
-        exploration_final_eps=0.1,
-        gamma=1.0,
-        policy_kwargs={"net_arch": [64, 64], "n_quantiles": 40},
-        seed=seed,
-    )
-    agent.learn(steps)
-    return lambda seen: agent.predict(seen, deterministic=True)[0]
+    config.update_from_dict({"rho": rho[0], "rho_parameters": rho[1], **UNITS[task]})
+    return quantile_agent(config, steps, *EXPLORING)
 
 
 def judge(task: str, policy: Policy) -> list[float]:
@@ -128,7 +85,8 @@ def train(
     for seed in range(first, first + seeds):
         for name in agents:
             if name == "qr-dqn":
-                policy, agent = peer(task, seed, steps), QR_DQN
+                env = make_collected(task, **FIELDS[task])
+                policy, agent = qr_dqn(env, seed, steps, *EXPLORING), QR_DQN
             else:
                 policy, agent = learnt(task, float(name), seed, steps), f"alpha = {name}"
             row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
