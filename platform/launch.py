@@ -30,6 +30,7 @@ from ray.tune.schedulers import (
 from ray.tune.search import BasicVariantGenerator, Repeater, SearchAlgorithm, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from tenfold.platform.checkpoints import still_there
 from tenfold.platform.configuration import SEED_INDEX, build_config, trial_point
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment, load_experiment
@@ -155,6 +156,10 @@ def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
         @classmethod
         def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
             return base.default_resource_request(config_of(config).to_dict())
+
+        def restore(self, checkpoint_path: Any) -> None:
+            saved = experiment.checkpoint
+            super().restore(still_there(checkpoint_path, saved.every, saved.keep))
 
     Trial.__name__ = Trial.__qualname__ = method.name
     return Trial

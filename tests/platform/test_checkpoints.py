@@ -1,0 +1,74 @@
+"""A record that names a deleted checkpoint: the trial goes on from the newest whole one."""
+
+from pathlib import Path
+
+import pytest
+from ray.train import Checkpoint
+from ray.train._internal.session import _TrainingResult
+from ray.tune.result import TRAINING_ITERATION
+
+from tenfold.platform.checkpoints import still_there
+from tenfold.platform.experiment import make_experiment
+from tenfold.platform.launch import trial_class
+from tenfold.platform.registry import get_method
+
+
+def recorded(trial: Path, number: int, iteration: int) -> _TrainingResult:
+    where = trial / f"checkpoint_{number:06d}"
+    return _TrainingResult(Checkpoint(str(where)), {TRAINING_ITERATION: iteration})
+
+
+@pytest.mark.parametrize(
+    ("files", "keep", "chosen"),
+    [
+        ({4: 3, 5: 3}, 2, 5),  # deleted and no more: both are whole
+        ({4: 1, 5: 3, 6: 3}, 2, 5),  # 4 is being deleted; 6 could have been cut short
+        ({4: 3, 5: 3, 6: 2}, 2, 5),  # 6 was being written
+        ({4: 3, 5: 3, 6: 3}, 2, 5),  # its last file may be cut short
+        ({4: 2, 5: 3}, 1, 5),
+        ({4: 3, 5: 2}, 1, 4),
+        ({4: 3, 5: 3}, 1, 4),
+        ({2: 3, 4: 3}, 2, 4),  # 2 is older than the record
+    ],
+)
+def test_the_newest_whole_checkpoint_is_chosen(
+    tmp_path: Path, files: dict[int, int], keep: int, chosen: int
+) -> None:
+    for number, count in files.items():
+        folder = tmp_path / f"checkpoint_{number:06d}"
+        folder.mkdir()
+        for name in range(count):
+            (folder / str(name)).touch()
+    found = still_there(recorded(tmp_path, 3, iteration=40), every=10, keep=keep)
+    assert Path(found.checkpoint.path).name == f"checkpoint_{chosen:06d}"
+    assert found.metrics[TRAINING_ITERATION] == 40 + 10 * (chosen - 3)
+
+
+def test_a_checkpoint_that_is_there_and_one_without_successors_stay(tmp_path: Path) -> None:
+    gone = recorded(tmp_path, 3, iteration=4)
+    assert still_there(gone, every=1, keep=2) is gone
+    Path(gone.checkpoint.path).mkdir()
+    (tmp_path / "checkpoint_000004").mkdir()
+    assert still_there(gone, every=1, keep=2) is gone
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_trial_whose_recorded_checkpoint_is_gone_ends_as_if_nothing_happened(
+    tmp_path: Path,
+) -> None:
+    experiment = make_experiment(
+        {"method": "ucb1", "config": {"pulls_per_iteration": 50}, "checkpoint": {"every": 1}}
+    )
+    point = {"task": experiment.tasks[0], "variant": experiment.variants[0], "seed": 0}
+    trial = trial_class(experiment, get_method("ucb1"))
+    whole, resumed = trial(point), trial(point)
+    for number in range(5):
+        result = whole.train()
+        if number in (2, 3):
+            whole.save(str(tmp_path / f"checkpoint_{number:06d}"))
+    resumed.restore(recorded(tmp_path, 1, iteration=2))
+    assert resumed.training_iteration == 4
+    again = resumed.train()
+    assert (again["regret"], again["training_iteration"]) == (result["regret"], 5)
+    for algorithm in (whole, resumed):
+        algorithm.stop()
