@@ -1,12 +1,12 @@
 """Risk-averse against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
     python -m experiments.icvar_deep.measure train risk/RiskyShortcut-v0
-    python -m experiments.icvar_deep.measure train risk/CurvyRoad-v0
+    python -m experiments.icvar_deep.measure train risk/CurvyRoad-v0 --steps 15000
     python -m experiments.icvar_deep.measure report
 
 `train` appends one row a run to `experiments/results/icvar_deep/runs.csv`, `report` makes the table
-and the frontier of all rows. A greedy policy's mean and iterated CVaR are exact: by backward
-induction on the table, and by the closed form of `CurvyRoad` averaged over 50 starts.
+and the frontiers of all rows, one for each task and budget. Greedy policies are judged exactly: by
+backward induction on the table, and by the closed form of `CurvyRoad` averaged over 50 starts.
 sb3-contrib's QR-DQN, which is risk-neutral, learns from the same number of environment steps.
 """
 
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import ray
 import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -37,6 +38,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 
 def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
     """The greedy policy of an agent of ours."""
+    if not ray.is_initialized():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     config = ICVaRDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
     config.update_from_dict({"alpha": alpha})
     return quantile_agent(config, steps, *EXPLORING)
@@ -94,18 +97,26 @@ def report() -> None:
     runs = pd.read_csv(RESULTS / "runs.csv")
     lines = [
         "Iterated CVaR of the greedy policy at each level (1: mean return), 95 % Student-t over "
-        "seeds; 'optimum' by exact planning at the agent's own level.\n",
-        "| task | agent | seeds | " + " | ".join(f"at {level:g}" for level in LEVELS) + " |",
-        "|" + "---|" * (len(LEVELS) + 3),
+        f"seeds; 'gain' is that at {JUDGED} over the risk-neutral agent of the same seed, "
+        "'optimum' by exact planning at the agent's own level.\n",
+        "| task | steps | agent | seeds | "
+        + " | ".join(f"at {at:g}" for at in LEVELS)
+        + " | gain |",
+        "|" + "---|" * (len(LEVELS) + 5),
     ]
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    budgets = runs.groupby(["task", "steps"], sort=False)
+    figure = Figure(figsize=(5 * len(budgets), 4), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, runs["task"].nunique(), squeeze=False)[0]
-    for axes, (task, part) in zip(panels, runs.groupby("task", sort=False), strict=True):
+    panels = figure.subplots(1, len(budgets), squeeze=False)[0]
+    judged = f"at {JUDGED:g}"
+    for axes, ((task, steps), part) in zip(panels, budgets, strict=True):
+        neutral = part[part["agent"] == "alpha = 1"].set_index("seed")[judged]
         for agent, rows in part.groupby("agent"):
             cells = [interval(rows[f"at {level:g}"].to_numpy()) for level in LEVELS]
             shown = " | ".join(f"{mean:.2f} ± {half:.2f}" for mean, half in cells)
-            lines.append(f"| {task} | {agent} | {len(rows)} | {shown} |")
+            ahead = (rows.set_index("seed")[judged] - neutral).dropna().to_numpy()
+            gain = "{:.2f} ± {:.2f}".format(*interval(ahead)) if agent != "alpha = 1" else "-"
+            lines.append(f"| {task} | {steps:,} | {agent} | {len(rows)} | {shown} | {gain} |")
             (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(JUDGED)]
             axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
         env = make_control(task, **FIELDS[task])
@@ -117,8 +128,9 @@ def report() -> None:
                     for level in LEVELS
                 ]
                 shown = " | ".join(f"{value:.2f}" for value in values)
-                lines.append(f"| {task} | optimum at alpha = {alpha:g} | - | {shown} |")
-        axes.set(xlabel="mean return", ylabel=f"iterated CVaR at {JUDGED}", title=task)
+                lines.append(f"| {task} | - | optimum at alpha = {alpha:g} | - | {shown} | - |")
+        axes.set(xlabel="mean return", ylabel=f"iterated CVaR at {JUDGED}")
+        axes.set_title(f"{task}, {steps:,} steps", fontsize=10)
         axes.legend(fontsize=7)
     (RESULTS / "table.md").write_text("\n".join(lines) + "\n")
     figure.savefig(RESULTS / "frontier.png", dpi=130)

@@ -1,13 +1,13 @@
 """Static risk against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
-    python -m experiments.rs_disrl_deep.measure train collected/Inventory-v0
+    python -m experiments.rs_disrl_deep.measure train collected/Inventory-v0 --steps 12000
     python -m experiments.rs_disrl_deep.measure train collected/BudgetedPath-v0 --agent 0.5
     python -m experiments.rs_disrl_deep.measure report
 
 `train` appends one row a run to `experiments/results/rs_disrl_deep/runs.csv`, `report` makes the
-table and the frontier of all rows. Greedy policies are judged: on grid tasks by the exact law of
-the return, on the others by 2,000 episodes. sb3-contrib's QR-DQN, which is risk-neutral, learns
-from the same observations and the same number of environment steps.
+table and the frontiers of all rows, one for each task and budget. Greedy policies are judged: on
+grid tasks by the exact law of the return, on the others by 2,000 episodes. sb3-contrib's QR-DQN,
+which is risk-neutral, learns from the same observations and the same number of environment steps.
 """
 
 from pathlib import Path
@@ -32,11 +32,13 @@ RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl_deep"
 FIELDS: dict[str, dict[str, Any]] = {
     "collected/Inventory-v0": {"H": 4, "most": 5, "orders": 3},
     "collected/BudgetedPath-v0": {"H": 4},
+    "collected/Betting-v0": {"H": 3, "capital": 2, "most": 5, "win": 0.7},
     "collected/CurvyRoad-v0": {"T": 20, "cost": 3.0},
 }
 UNITS: dict[str, dict[str, float]] = {
     "collected/Inventory-v0": {"return_scale": 2.0, "shift_span": 1.0},
     "collected/BudgetedPath-v0": {"return_scale": 1.0, "shift_span": 0.5},
+    "collected/Betting-v0": {"return_scale": 1.0, "shift_span": 0.5},
     "collected/CurvyRoad-v0": {"return_scale": 10.0, "shift_span": 4.0},
 }
 EPISODES = 2_000
@@ -102,21 +104,24 @@ def report() -> None:
     lines = [
         "CVaR of the return of the greedy policy at each level (1: mean), 95 % Student-t over "
         f"seeds. 'Gain' is CVaR {JUDGED} over the risk-neutral agent of the same seed.\n",
-        "| task | agent | seeds | " + " | ".join(f"at {at:g}" for at in LEVELS) + " | gain |",
-        "|" + "---|" * (len(LEVELS) + 4),
+        "| task | steps | agent | seeds | "
+        + " | ".join(f"at {at:g}" for at in LEVELS)
+        + " | gain |",
+        "|" + "---|" * (len(LEVELS) + 5),
     ]
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    budgets = runs.groupby(["task", "steps"], sort=False)
+    figure = Figure(figsize=(5 * len(budgets), 4), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, runs["task"].nunique(), squeeze=False)[0]
+    panels = figure.subplots(1, len(budgets), squeeze=False)[0]
     judged = f"at {JUDGED:g}"
-    for axes, (task, part) in zip(panels, runs.groupby("task", sort=False), strict=True):
+    for axes, ((task, steps), part) in zip(panels, budgets, strict=True):
         neutral = part[part["agent"] == "alpha = 1"].set_index("seed")[judged]
         for agent, rows in part.groupby("agent"):
             cells = [interval(rows[f"at {at:g}"].to_numpy()) for at in LEVELS]
             shown = " | ".join(f"{mean:.3f} ± {half:.3f}" for mean, half in cells)
             ahead = (rows.set_index("seed")[judged] - neutral).dropna().to_numpy()
             gain = "{:.3f} ± {:.3f}".format(*interval(ahead)) if agent != "alpha = 1" else "-"
-            lines.append(f"| {task} | {agent} | {len(rows)} | {shown} | {gain} |")
+            lines.append(f"| {task} | {steps:,} | {agent} | {len(rows)} | {shown} | {gain} |")
             (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(JUDGED)]
             axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
         env = make_collected(task, **FIELDS[task]).unwrapped
@@ -125,8 +130,9 @@ def report() -> None:
                 law = env.mdp.law(StaticPlanner(env.mdp).solve(CVaR(alpha)).policy)
                 found = [float(CVaR(at)(env.mdp.returns, law)) for at in LEVELS]
                 shown = " | ".join(f"{value:.3f}" for value in found)
-                lines.append(f"| {task} | optimum at alpha = {alpha:g} | - | {shown} | - |")
-        axes.set(xlabel="mean return", ylabel=f"CVaR {JUDGED} of the return", title=task)
+                lines.append(f"| {task} | - | optimum at alpha = {alpha:g} | - | {shown} | - |")
+        axes.set(xlabel="mean return", ylabel=f"CVaR {JUDGED} of the return")
+        axes.set_title(f"{task}, {steps:,} steps", fontsize=10)
         axes.legend(fontsize=7)
     (RESULTS / "table.md").write_text("\n".join(lines) + "\n")
     figure.savefig(RESULTS / "frontier.png", dpi=130)

@@ -216,6 +216,25 @@ def test_icvar_l_is_its_pseudo_code() -> None:
         learner.update(task.mdp.play(solution.policy, np.random.default_rng([0, k, 1])))
 
 
+def test_the_burn_in_of_icvar_l_has_its_closed_form() -> None:
+    """On the shortcut of two steps the risk is taken until beta / alpha ||psi|| is below its loss.
+
+    With p well above alpha its CVaR is 0 and it loses 0.4; psi = (0, 0.6 / sqrt 2) is the only
+    feature, so after n episodes of it the bonus is (beta / alpha) w / sqrt(lambda + n w^2).
+    """
+    alpha, K, lambda_, squared = 0.25, 1_000, 4.0, 0.6**2 / 2.0
+    task = make_task("icvar/RiskyShortcut-v0", alpha, H=2, p=0.9)
+    learner = ICVaRL(task, alpha, K, bonus_scale=0.2, delta=0.05)
+    expected = (learner.beta / (alpha * 0.4)) ** 2 - lambda_ / squared
+    risky = []
+    for k in range(K):
+        policy = learner.plan(np.random.default_rng(k)).policy
+        risky.append(policy[0, 0])
+        learner.update(task.mdp.play(policy, np.random.default_rng(k)))
+    assert 0 < expected < K
+    assert risky == [1] * int(np.ceil(expected)) + [0] * (K - int(np.ceil(expected)))
+
+
 def test_the_linear_class_has_the_ellipsoids_of_icvar_l_and_is_never_more_optimistic() -> None:
     task = small_task(d=3)
     linear = ICVaRL(task, 0.4, 100, bonus_scale=0.05, delta=0.1)

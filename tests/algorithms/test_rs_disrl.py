@@ -206,6 +206,23 @@ def test_a_larger_set_never_lowers_the_optimistic_value(family, estimator, rho) 
         assert (np.diff(values) >= -1e-6).all()
 
 
+def test_the_burn_in_of_v_has_its_closed_form() -> None:
+    """On the lotteries CVaR 0.5 takes the prize until its law may be lowered by 0.1 at most.
+
+    (1 - (0.4 - r) / 0.5) = 0.2 + 2 r is above the sure 0.4 iff r = sqrt(L / (2 n)) > 0.1.
+    """
+    K, delta = 2_000, 0.05
+    learner = RSDisRL(
+        make_static_task("static/TwoLotteries-v0"), CVaR(0.5), "value", "lsr", K, 1.0, delta
+    )
+    L = np.log(learner.counts[:, :, :, 0].size * K / delta)
+    enough = L / 2.0 / 0.1**2
+    learner.counts[0, 0, 0, 0, 0] = 1_000  # the sure one: no optimism left
+    for n, chosen in ((5 * int(enough / 5), 1), (5 * int(enough / 5 + 1), 0)):
+        learner.counts[0, 0, 1, :2, 0] = 0.6 * n, 0.4 * n
+        assert learner.plan(np.random.default_rng(0)).policy[0, 0, 0] == chosen
+
+
 def test_heaven_is_never_reached_and_the_grid_is_the_same() -> None:
     wide = with_heaven(PATH)
     assert wide.Y == PATH.Y

@@ -1,0 +1,110 @@
+"""The theory's bonus beyond its burn-in: when it falls below the gaps, predicted and measured.
+
+    python -m experiments.burn_in icvar
+    python -m experiments.burn_in rs_disrl
+
+At `bonus_scale` 1 a learner tries a worse action until its bonus, c / sqrt(visits), is below what
+the action loses; until then regret is linear, and its log-log slope is 1. The READMEs of `icvar`
+and `rs_disrl` derive c. On their benchmarks this takes millions of episodes, so the tasks here are
+short ones with wide gaps. Intervals are 95 % Student-t.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.progress import track
+
+from experiments.icvar import measure as icvar_measure
+from experiments.regret_report import Played, interval, plot_curves, regret_row, save
+from experiments.rs_disrl import measure as rs_disrl_measure
+from tenfold.algorithms.icvar.linear import confidence_radius
+from tenfold.algorithms.icvar.operators import exact_cvar
+from tenfold.algorithms.icvar.planner import IteratedCVaR
+from tenfold.algorithms.rs_disrl.planner import StaticPlanner
+
+# Two steps: the last one's rewards are known, so that one bonus alone decides. The mixture has the
+# widest gap of the 80 first of its size in which the base kernels disagree about the best action.
+SHORTCUT = {"H": 2, "p": 0.9}
+MIXTURE = {"S": 4, "A": 3, "H": 2, "d": 3, "instance": 75, "concentration": 0.3}
+EPISODES = {"icvar": 30_000, "rs_disrl": 20_000}
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+Seeds = Annotated[int, typer.Option(help="Independent runs.")]
+
+
+def last_regret(curves: np.ndarray) -> np.ndarray:
+    """The last episode with regret of each curve (runs, K), counted from 1; 0 without any."""
+    worse = np.diff(curves, prepend=0.0) > 1e-9
+    return np.where(worse.any(axis=1), curves.shape[1] - worse[:, ::-1].argmax(axis=1), 0)
+
+
+def measured(label: str, runs: Sequence[Played], values: np.ndarray, optimum: float) -> Any:
+    """A row of the table, and the curves (runs, K) behind it."""
+    curves = np.array([played.regret for played in runs])
+    last, half = interval(last_regret(curves))
+    row = regret_row(label, 1.0, curves, values, optimum)
+    return row | {"last regret": last, "last ±": half}, curves
+
+
+def first_gap(setting: icvar_measure.Setting) -> float:
+    """What the second best first action loses, exactly."""
+    mdp = setting.build().mdp
+    after = IteratedCVaR(mdp, setting.alpha).optimal().values[1]
+    worth = mdp.rewards[0] + exact_cvar(mdp.transitions[0], after, setting.alpha)
+    second, best = np.sort(mdp.initial @ worth)[-2:]
+    return float(best - second)
+
+
+@app.command()
+def icvar(seeds: Seeds = 10) -> None:
+    """ICVaR on the risky shortcut and a random mixture of two steps."""
+    K = EPISODES["icvar"]
+    settings = [
+        (icvar_measure.Setting("icvar/RiskyShortcut-v0", alpha, K, SHORTCUT), ("ICVaR-L",))
+        for alpha in (0.5, 0.35, 0.25)
+    ]
+    provable = ("ICVaR-L", "ICVaR-G linear", "ICVaR-G finite")
+    settings += [(icvar_measure.Setting("icvar/RandomMixture-v0", 0.5, K, MIXTURE), provable)]
+    rows, curves = [], {}
+    for setting, labels in settings:
+        task, gap = setting.build(), first_gap(setting)
+        c = confidence_radius(task.d, 2, K, icvar_measure.DELTA, 4.0) / setting.alpha
+        planner = IteratedCVaR(task.mdp, setting.alpha)
+        optimum = float(task.mdp.initial @ planner.optimal().values[0])
+        for label in track(labels, description=setting.task):
+            make = icvar_measure.WITH_BONUS[label]
+            runs = [icvar_measure.run(make, setting, 1.0, seed) for seed in range(seeds)]
+            values = np.array([run.value for run in runs])
+            row, curve = measured(label, runs, values, optimum)
+            about = {"task": setting.task, "alpha": setting.alpha, "gap": gap}
+            rows.append(about | {"(c / gap)^2": (c / gap) ** 2} | row)
+            curves[f"{setting.task}, alpha = {setting.alpha:g}, {label}"] = curve
+    title = f"H = 2, bonus scale 1, K = {K:,}, {seeds} seeds. Slope: log-log, second half."
+    save(icvar_measure.RESULTS / "burn_in", rows, title)
+    plot_curves(icvar_measure.RESULTS / "burn_in.png", curves, title)
+
+
+@app.command()
+def rs_disrl(seeds: Seeds = 10) -> None:
+    """RS-DisRL on the budgeted path of two steps, where y matters, and the lotteries."""
+    K, alpha = EPISODES["rs_disrl"], {"alpha": 0.5}
+    rows, curves = [], {}
+    for task, fields in (("static/BudgetedPath-v0", {"H": 2}), ("static/TwoLotteries-v0", {})):
+        setting = rs_disrl_measure.Setting(task, "cvar", alpha, K, fields, replan_share=0.02)
+        mdp, rho = setting.build()
+        optimum = StaticPlanner(mdp).solve(rho).value
+        for label in track(("M-LSR", "M-MLE", "V-LSR", "V-MLE"), description=task):
+            make = rs_disrl_measure.WITH_BONUS[label]
+            runs = [rs_disrl_measure.run(make, setting, 1.0, seed) for seed in range(seeds)]
+            values = np.array([run.value for run in runs])
+            row, curves[f"{task}, {label}"] = measured(label, runs, values, optimum)
+            rows.append({"task": task} | row)
+    title = f"CVaR 0.5, bonus scale 1, K = {K:,}, {seeds} seeds. Slope: log-log, second half."
+    save(rs_disrl_measure.RESULTS / "burn_in", rows, title)
+    plot_curves(rs_disrl_measure.RESULTS / "burn_in.png", curves, title)
+
+
+if __name__ == "__main__":
+    app()
