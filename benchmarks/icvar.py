@@ -152,6 +152,7 @@ def learners_table() -> Table:
             t, FiniteClass(mixtures(t, 32, 0), t.mdp.H, ALPHA, DELTA, SCALE)
         ),
         "tabular bonus": lambda t: TabularUCB(t.mdp, ALPHA, K, SCALE, DELTA),
+        "risk-neutral (UCRL-VTR)": lambda t: ICVaRL(t, 1.0, K, SCALE, DELTA),
     }
     table = Table("learner (S = 8, A = 3, H = 3, d = 3)", "ms an episode")
     for name, make in makers.items():

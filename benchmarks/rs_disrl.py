@@ -2,9 +2,10 @@
 
     python benchmarks/rs_disrl.py
 
-Milliseconds of processor time for one optimistic plan (RS-DisRL-M with LSR sets: one sweep over all
-budgets, then the policy), median of several, on random worlds in which one of S, A and H grows. The
-loop version must find the same value. The growth is the log-log slope up to that row.
+Milliseconds of processor time, a median, on random worlds in which one of S, A and H grows.
+First what an episode costs every learner that plans anew for it (plan and counting). Then one
+optimistic plan of RS-DisRL-M with LSR sets (one sweep over all budgets, then the policy) beside
+loops, which must find the same value. The growth is the log-log slope.
 """
 
 import statistics
@@ -15,15 +16,32 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tenfold.algorithms.rs_disrl.learners import RSDisRL
+from tenfold.algorithms.rs_disrl.learners import (
+    Counting,
+    IteratedRisk,
+    LinearV,
+    RSDisRL,
+    ShiftedReturns,
+)
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
-from tenfold.envs.risk.measures import CVaR
+from tenfold.envs.risk.measures import CVaR, Expectation
 from tenfold.envs.risk.returns import GridMDP
 from tenfold.envs.risk.static_benchmarks import grid_mdp
 
 RHO, LEARNT, OUTCOMES, LARGEST = CVaR(0.25), 100, 4, 5
 BASE = {"S": 6, "A": 3, "H": 4}
 GROWTH = {"S": (6, 12, 24, 48), "A": (3, 6, 12, 24), "H": (2, 4, 8, 16)}
+FOURFOLD = {"S": (6, 24), "A": (3, 12), "H": (2, 8)}
+LEARNERS: dict[str, Callable[[GridMDP], Counting]] = {
+    "M-LSR": lambda m: RSDisRL(m, RHO, "model", "lsr", 1_000, 0.1, 0.05),
+    "M-MLE": lambda m: RSDisRL(m, RHO, "model", "mle", 1_000, 0.1, 0.05),
+    "V-LSR": lambda m: RSDisRL(m, RHO, "value", "lsr", 1_000, 0.1, 0.05),
+    "V-MLE": lambda m: RSDisRL(m, RHO, "value", "mle", 1_000, 0.1, 0.05),
+    "V-LSR linear": lambda m: LinearV(m, RHO, 5, 1_000, 0.1, 0.05),
+    "risk-neutral, M-LSR": lambda m: RSDisRL(m, Expectation(), "model", "lsr", 1_000, 0.1, 0.05),
+    "Keramati-style": lambda m: ShiftedReturns(m, RHO, 0.1),
+    "iterated risk": lambda m: IteratedRisk(m, RHO, 0.1),
+}
 
 
 def random_world(S: int, A: int, H: int) -> GridMDP:
@@ -78,8 +96,43 @@ def milliseconds(call: Callable[[], object], repeats: int) -> float:
     return 1e3 * statistics.median(found)
 
 
-def main() -> None:
-    """Print the table."""
+def learnt(learner: Counting, mdp: GridMDP) -> Counting:
+    """A learner after episodes of uniform behaviour."""
+    rng = np.random.default_rng(0)
+    for _ in range(LEARNT):
+        policy = rng.integers(mdp.A, size=(mdp.H, mdp.S, mdp.Y))
+        learner.update(mdp.play(policy, rng))
+    return learner
+
+
+def episode_cost(make: Callable[[GridMDP], Counting], sizes: dict[str, int]) -> float:
+    """Milliseconds of a plan and of counting the episode that it is played for."""
+    mdp = random_world(**sizes)
+    learner = learnt(make(mdp), mdp)
+    rng = np.random.default_rng(1)
+    episode = mdp.play(learner.plan(rng).policy, rng)
+
+    def plan_and_count() -> None:
+        learner.plan(rng)
+        learner.update(episode)
+
+    return milliseconds(plan_and_count, 5)
+
+
+def learners_table() -> Table:
+    """Every learner at the base sizes, and how its cost grows when one size is four times."""
+    table = Table("learner", "ms an episode", *(f"with {key}" for key in FOURFOLD))
+    for name, make in LEARNERS.items():
+        growth = []
+        for key, (low, high) in FOURFOLD.items():
+            costs = [episode_cost(make, {**BASE, key: size}) for size in (low, high)]
+            growth.append(f"{key}^{np.log(costs[1] / costs[0]) / np.log(high / low):.2f}")
+        table.add_row(name, f"{episode_cost(make, BASE):.2f}", *growth)
+    return table
+
+
+def growth_table() -> Table:
+    """M with LSR sets and the loops as each of S, A and H grows."""
     table = Table("grows", "S", "A", "H", "Y", "NumPy ms", "loops ms", "ratio", "growth of NumPy's")
     for key, sizes in GROWTH.items():
         costs: list[float] = []
@@ -87,10 +140,7 @@ def main() -> None:
             now = {**BASE, key: size}
             mdp = random_world(**now)
             learner = RSDisRL(mdp, RHO, "model", "lsr", 1_000, 0.1, 0.05)
-            rng = np.random.default_rng(0)
-            for _ in range(LEARNT):
-                policy = rng.integers(mdp.A, size=(mdp.H, mdp.S, mdp.Y))
-                learner.update(mdp.play(policy, rng))
+            learnt(learner, mdp)
             planner = StaticPlanner(mdp, learner.belief())
             np.testing.assert_allclose(planner.solve(RHO).value, plain_cvar(learner), atol=1e-9)
             costs.append(milliseconds(lambda p=planner: p.solve(RHO), 7))
@@ -105,7 +155,14 @@ def main() -> None:
                 f"{loops / costs[-1]:,.0f}",
                 f"{key}^{rate:.2f}" if costs[1:] else "",
             )
-    Console(width=120).print(table)
+    return table
+
+
+def main() -> None:
+    """Print the tables."""
+    console = Console(width=120)
+    console.print(learners_table())
+    console.print(growth_table())
 
 
 if __name__ == "__main__":

@@ -97,7 +97,6 @@ class Setting:
         return make_static_task(self.task, **self.fields), make_measure(self.rho, self.parameters)
 
 
-FAMILY_V = ("V-LSR", "V-MLE", "V-LSR linear")
 SETTINGS = {
     "path": Setting("static/BudgetedPath-v0", "cvar", {"alpha": 0.25}, 2_000, {"H": 4}),
     "path_mixture": Setting(
@@ -123,7 +122,7 @@ SETTINGS = {
         {"alpha": 0.25},
         1_000,
         {"H": 4, "most": 5, "orders": 3},
-        (*FAMILY_V, "M-MLE"),
+        ("V-MLE", "V-LSR linear"),
     ),
     "queue": Setting(
         "static/QueueBacklog-v0",
@@ -131,7 +130,7 @@ SETTINGS = {
         {"alpha": 0.1},
         1_000,
         {"H": 6, "capacity": 3},
-        (*FAMILY_V, "M-MLE"),
+        ("M-MLE", "V-LSR", "V-MLE", "V-LSR linear"),
     ),
 }
 
