@@ -2,6 +2,7 @@
 
     python -m experiments.burn_in icvar
     python -m experiments.burn_in rs_disrl
+    python -m experiments.burn_in risk_pomdp
 
 At `bonus_scale` 1 a learner tries a worse action until its bonus, c / sqrt(visits), is below what
 the action loses; until then regret is linear, and its log-log slope is 1. The READMEs of `icvar`
@@ -18,17 +19,19 @@ from rich.progress import track
 
 from experiments.icvar import measure as icvar_measure
 from experiments.regret_report import Played, interval, plot_curves, regret_row, save
+from experiments.risk_pomdp import measure as risk_pomdp_measure
 from experiments.rs_disrl import measure as rs_disrl_measure
 from tenfold.algorithms.icvar.linear import confidence_radius
 from tenfold.algorithms.icvar.operators import exact_cvar
 from tenfold.algorithms.icvar.planner import IteratedCVaR
+from tenfold.algorithms.risk_pomdp.beta import best_plan
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 
 # Two steps: the last one's rewards are known, so that one bonus alone decides. The mixture has the
 # widest gap of the 80 first of its size in which the base kernels disagree about the best action.
 SHORTCUT = {"H": 2, "p": 0.9}
 MIXTURE = {"S": 4, "A": 3, "H": 2, "d": 3, "instance": 75, "concentration": 0.3}
-EPISODES = {"icvar": 30_000, "rs_disrl": 20_000}
+EPISODES = {"icvar": 30_000, "rs_disrl": 20_000, "risk_pomdp": 15_000}
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 Seeds = Annotated[int, typer.Option(help="Independent runs.")]
@@ -104,6 +107,25 @@ def rs_disrl(seeds: Seeds = 10) -> None:
     title = f"CVaR 0.5, bonus scale 1, K = {K:,}, {seeds} seeds. Slope: log-log, second half."
     save(rs_disrl_measure.RESULTS / "burn_in", rows, title)
     plot_curves(rs_disrl_measure.RESULTS / "burn_in.png", curves, title)
+
+
+@app.command()
+def risk_pomdp(seeds: Seeds = 10) -> None:
+    """Beta vectors on the two POMDPs whose slope is above 1/2 after a few thousand episodes."""
+    K, rows, curves = EPISODES["risk_pomdp"], [], {}
+    for task in ("Tiger", "Random"):
+        setting = risk_pomdp_measure.Setting(task, -1.0, K)
+        optimum = best_plan(setting.build(), setting.gamma).value
+        runs = [
+            risk_pomdp_measure.run(risk_pomdp_measure.hindsight, setting, 1.0, seed)
+            for seed in track(range(seeds), description=task)
+        ]
+        values = np.array([run.value for run in runs])
+        row, curves[task] = measured("beta vectors", runs, values, optimum)
+        rows.append({"task": task} | row)
+    title = f"H = 3, gamma = -1, bonus scale 1, K = {K:,}, {seeds} seeds. Slope: second half."
+    save(risk_pomdp_measure.RESULTS / "burn_in", rows, title)
+    plot_curves(risk_pomdp_measure.RESULTS / "burn_in.png", curves, title)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """PPO on exponential utilities, with the loss of the hindsight head."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -92,16 +93,35 @@ class RiskPOMDPDeep(PPO):
 
 
 def likeliest_policy(module: Any, pomdp: TabularPOMDP) -> HistoryPolicy:
-    """The network's likeliest action of every history, from the observations of all of them."""
+    """The network's likeliest action of every history."""
+
+    def choose(seen: np.ndarray) -> np.ndarray:
+        outputs = module.forward_inference({Columns.OBS: torch.as_tensor(seen)})
+        likeliest: np.ndarray = outputs[Columns.ACTION_DIST_INPUTS].argmax(dim=-1).cpu().numpy()
+        return likeliest
+
+    return history_policy(choose, pomdp)
+
+
+def history_policy(
+    choose: Callable[[np.ndarray], np.ndarray], pomdp: TabularPOMDP
+) -> HistoryPolicy:
+    """The policy of an agent, asked about all histories.
+
+    Args:
+        choose: Observations (B, H (O + A)) float32 of `HistoryObservation` to actions (B,).
+        pomdp: The POMDP.
+
+    Raises:
+        ValueError: More histories than can be enumerated.
+    """
     pomdp.check_histories()
     H, A, O = pomdp.H, pomdp.A, pomdp.O  # noqa: E741
     seen = np.zeros((O, H, O + A), np.float32)
     seen[np.arange(O), 0, np.arange(O)] = 1.0
     policy: HistoryPolicy = []
     for h in range(H):
-        inputs = {Columns.OBS: torch.as_tensor(seen.reshape(len(seen), -1))}
-        logits = module.forward_inference(inputs)[Columns.ACTION_DIST_INPUTS]
-        policy.append(logits.argmax(dim=-1).cpu().numpy())
+        policy.append(choose(seen.reshape(len(seen), -1)))
         if h < H - 1:  # history i, then action a, then observation o: (i A + a) O + o
             rest = np.arange(len(seen) * A * O)
             seen = np.repeat(seen, A * O, axis=0)

@@ -7,7 +7,8 @@
 `train` appends one row a run to `experiments/results/risk_pomdp_deep/runs.csv`, `report` makes the
 table and the frontier of all rows. The policy of likeliest actions is judged exactly, over all
 histories. Intervals are 95 % Student-t over seeds; 'gain' is that in the entropic risk over the
-risk-neutral agent of the same seed.
+risk-neutral agent of the same seed. sb3-contrib's QR-DQN, which is risk-neutral, learns from the
+same histories and the same number of environment steps.
 """
 
 from pathlib import Path
@@ -19,10 +20,11 @@ import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.quantile_agents import QR_DQN, qr_dqn
 from experiments.regret_report import interval, save
 from tenfold.algorithms.risk_pomdp.algorithm import RISK_NEUTRAL
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
-from tenfold.algorithms.risk_pomdp_deep.algorithm import likeliest_policy
+from tenfold.algorithms.risk_pomdp_deep.algorithm import history_policy, likeliest_policy
 from tenfold.algorithms.risk_pomdp_deep.config import RiskPOMDPDeepConfig
 from tenfold.envs.risk.hindsight import make_history
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
@@ -43,6 +45,7 @@ AGENTS: dict[str, dict[str, Any]] = {
 }
 MEAN, RISK = "mean", f"risk at {AVERSE:g}"
 PARALLEL = 72  # environments; a batch is then 7 episodes of each
+EXPLORING = 10_000, 0.05  # QR-DQN's steps of exploration, and its share afterwards
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -61,10 +64,25 @@ def judged(pomdp: TabularPOMDP, policy: HistoryPolicy) -> dict[str, float]:
     }
 
 
+def learnt(task: str, agent: str, seed: int, steps: int) -> HistoryPolicy:
+    """The policy of an agent after some environment steps."""
+    if agent == QR_DQN:
+        env = make_history(task, **FIELDS[task])
+        return history_policy(qr_dqn(env, seed, steps, *EXPLORING), world(task))
+    config = RiskPOMDPDeepConfig().environment(task, env_config=FIELDS[task])
+    config.update_from_dict({"num_envs_per_env_runner": PARALLEL, **AGENTS[agent]})
+    trained = config.debugging(seed=seed).build_algo()
+    while trained.train()["num_env_steps_sampled_lifetime"] < steps:
+        pass
+    policy = likeliest_policy(trained.get_module(), world(task))
+    trained.stop()
+    return policy
+
+
 @app.command()
 def train(
     task: str,
-    agents: Annotated[list[str], typer.Option(help="Of the agents.")] = [*AGENTS],  # noqa: B006
+    agents: Annotated[list[str], typer.Option(help="Of them.")] = [*AGENTS, QR_DQN],  # noqa: B006
     seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
     first: Annotated[int, typer.Option(help="First seed.")] = 0,
     steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 40_000,
@@ -75,13 +93,7 @@ def train(
     path = RESULTS / "runs.csv"
     for seed in range(first, first + seeds):
         for agent in agents:
-            config = RiskPOMDPDeepConfig().environment(task, env_config=FIELDS[task])
-            config.update_from_dict({"num_envs_per_env_runner": PARALLEL, **AGENTS[agent]})
-            trained = config.debugging(seed=seed).build_algo()
-            while trained.train()["num_env_steps_sampled_lifetime"] < steps:
-                pass
-            policy = likeliest_policy(trained.get_module(), world(task))
-            trained.stop()
+            policy = learnt(task, agent, seed, steps)
             row = {"task": task, "agent": agent, "seed": seed, "steps": steps}
             row |= judged(world(task), policy)
             pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
