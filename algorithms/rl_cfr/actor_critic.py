@@ -117,13 +117,9 @@ class ActorCritic:
         self.target_actor = copy.deepcopy(self.actor)
         self.target_critics = copy.deepcopy(self.critics)
         self._optimisers = {
-            name: torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=weight_decay)
+            name: adamw(module, lr, weight_decay)
             for name, module in (("actor", self.actor), ("critics", self.critics))
         }
-        for optimiser in self._optimisers.values():
-            for weight in optimiser.param_groups[0]["params"]:
-                moments = {key: torch.zeros_like(weight) for key in ("exp_avg", "exp_avg_sq")}
-                optimiser.state[weight] = {"step": torch.tensor(0.0), **moments}
         self.updates = 0
 
     def update(self, batch: Batch, generator: torch.Generator) -> float:
@@ -194,13 +190,29 @@ class ActorCritic:
             "target_actor": self.target_actor,
             "target_critics": self.target_critics,
         }
-        for name, module in modules.items():
-            for key, value in module.state_dict().items():
-                yield f"{name}.{key}", value
-        for name, optimiser in self._optimisers.items():
-            for place, weight in enumerate(optimiser.param_groups[0]["params"]):
-                for key, value in optimiser.state[weight].items():
-                    yield f"adam.{name}.{place}.{key}", value
+        return named_tensors(modules, self._optimisers)
+
+
+def adamw(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW whose moments are there from the start, so that they can be loaded."""
+    optimiser = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=weight_decay)
+    for weight in optimiser.param_groups[0]["params"]:
+        moments = {key: torch.zeros_like(weight) for key in ("exp_avg", "exp_avg_sq")}
+        optimiser.state[weight] = {"step": torch.tensor(0.0), **moments}
+    return optimiser
+
+
+def named_tensors(
+    modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.AdamW]
+) -> Iterator[tuple[str, Tensor]]:
+    """Every weight of some modules and every moment of their optimisers, by name."""
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            yield f"{name}.{key}", value
+    for name, optimiser in optimisers.items():
+        for place, weight in enumerate(optimiser.param_groups[0]["params"]):
+            for key, value in optimiser.state[weight].items():
+                yield f"adam.{name}.{place}.{key}", value
 
 
 def perceptron(widths: Sequence[int]) -> nn.Sequential:

@@ -1,10 +1,11 @@
-"""RL-CFR as an RLlib algorithm: runners play sampling epochs, the actor-critic learns from them.
+"""RL-CFR as an RLlib algorithm: runners play sampling epochs, the networks learn from them.
 
-A work item carries the actor's weights and the seeds of its hands, so that results depend neither
-on the number of runners nor on their faults. Replay buffer, networks and optimisers are the plan.
+A work item carries the actor's and the value networks' weights and the seeds of its hands, so that
+results depend neither on the number of runners nor on their faults. Replay buffers, networks and
+optimisers are the plan.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,34 @@ from tenfold.algorithms.rl_cfr.epoch import (
     first_choice,
     judge,
     play_hand,
+    solve_situation,
 )
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.mdp import World
+from tenfold.algorithms.rl_cfr.value_network import ValueSamples
 
 
 class EpochRunner(PlanningRunner):
-    """Plays hands of sampling epochs, or judges the policy on held-out decisions."""
+    """Plays hands of sampling epochs, solves random subgames, or judges the policy."""
 
     config: RLCFRConfig
 
     def make_env(self) -> None:
-        self.world = self.config.world()
+        """Nothing: a work item's value networks make the world."""
 
-    def rollout(self, item: Mapping[str, Any]) -> list[Hand] | list[Judgement]:
-        if item["held_out"]:
-            return judged(self.config, self.world, item)
-        return played(self.config, self.world, item)
+    def rollout(self, item: Mapping[str, Any]) -> list[Hand] | list[Judgement] | list[ValueSamples]:
+        return work_off(self.config, item)
+
+
+def work_off(
+    config: RLCFRConfig, item: Mapping[str, Any]
+) -> list[Hand] | list[Judgement] | list[ValueSamples]:
+    """What a work item of `AbstractionLearner` asks for, one result a seed."""
+    world = config.world(item["values"])
+    if "street" in item:
+        rngs = [np.random.default_rng(seed) for seed in item["seeds"]]
+        return [solve_situation(world, item["street"], config.solving(), rng) for rng in rngs]
+    return judged(config, world, item) if item["held_out"] else played(config, world, item)
 
 
 def played(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[Hand]:
@@ -84,8 +96,35 @@ def policy(
     return Fixed(config.sizes) if config.policy == "fixed" else Random(sizes, rng)
 
 
+def sampling_epoch(
+    learner: AbstractionLearner, rollouts: Callable[[Sequence[Any]], list[Any]]
+) -> dict[str, float]:
+    """One iteration of the method: random subgames until values are warm, then hands to learn from.
+
+    Args:
+        learner: What learns.
+        rollouts: From work items to their results, see `work_off`.
+
+    Returns:
+        What is logged.
+    """
+    while items := learner.situations():
+        samples = [sample for samples in rollouts(items) for sample in samples]
+        learner.values.learn(items[0]["street"], samples)
+    hands = [hand for hands in rollouts(learner.epoch()) for hand in hands]
+    loss = learner.learn(hands)
+    return {
+        **summary([each for hand in hands for each in hand.own]),
+        "critic_loss": loss,
+        "value_loss": learner.values.loss,
+        "episodes": float(learner.episodes),
+        "decisions": float(learner.decisions),
+        "transitions": float(len(learner.buffer.rewards)),
+    }
+
+
 class RLCFR(PlanningAlgorithm):
-    """Sampling epochs and TD3; fixed and random policies only play."""
+    """Sampling epochs, values and TD3; fixed and random policies only play."""
 
     config: RLCFRConfig
 
@@ -99,16 +138,7 @@ class RLCFR(PlanningAlgorithm):
         self.learner = AbstractionLearner(self.config)
 
     def training_step(self) -> None:
-        learner = self.learner
-        hands = [hand for hands in self.rollouts(learner.epoch()) for hand in hands]
-        loss = learner.learn(hands)
-        self.report(
-            **summary([each for hand in hands for each in hand.own]),
-            critic_loss=loss,
-            episodes=float(learner.episodes),
-            decisions=float(learner.decisions),
-            transitions=float(len(learner.buffer.rewards)),
-        )
+        self.report(**sampling_epoch(self.learner, self.rollouts))
 
     def evaluate_plan(self) -> dict[str, float]:
         """The policy without noise at held-out decisions, each the first of a hand."""

@@ -121,13 +121,17 @@ def play(
 def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
     """The abstraction of a checkpoint; it must know the spot's street."""
     from tenfold.algorithms.rl_cfr.abstraction import load_abstraction
-    from tenfold.algorithms.rl_cfr.river import RiverWorld
+    from tenfold.algorithms.rl_cfr.holdem import HoldemWorld
+    from tenfold.envs.poker.spot import street_name
 
-    if len(spot.board) < 5:
-        raise ValueError("The abstractions of checkpoints know rivers only: give 5 cards.")
     learned = load_abstraction(checkpoint)
-    if not isinstance(learned.world, RiverWorld):
-        raise ValueError(f"'{checkpoint}' was trained on another game: give one of river_hunl.")
+    if not isinstance(learned.world, HoldemWorld) or learned.world.deck != spot.deck:
+        raise ValueError(
+            f"'{checkpoint}' was trained on another game: give one of river_hunl, turn_hunl or "
+            "hunl."
+        )
+    if spot.rules.street < learned.world.law.street:
+        raise ValueError(f"'{checkpoint}' has not learned the {street_name(spot)}: give 5 cards.")
     return learned
 
 

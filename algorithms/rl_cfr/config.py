@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from tenfold.algorithms.planning import PlanningConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from tenfold.algorithms.rl_cfr.abstraction import SizeMap
     from tenfold.algorithms.rl_cfr.epoch import Exploration
     from tenfold.algorithms.rl_cfr.mdp import Solving, World
@@ -51,6 +55,14 @@ class RLCFRConfig(PlanningConfig):
         buffer_size: Transitions that are kept, the newest ones.
         warmup: Transitions before the first update.
         updates_per_transition: Updates that a new transition pays for.
+        value_hidden: Widths of the value networks' hidden layers; these and all below are read by
+            tasks with trees that end before the river.
+        value_lr: Learning rate of the value networks.
+        value_batch_size: Samples of an update of them.
+        value_buffer_size: Samples that are kept of a street, the newest ones.
+        value_updates_per_sample: Updates that a new sample pays for.
+        value_warmup: Random subgames that are solved of each street, from the river backwards,
+            before the first hand.
         evaluation_duration: Held-out decisions of an evaluation.
         env_config: Fields of the game that differ from its own.
     """
@@ -87,6 +99,12 @@ class RLCFRConfig(PlanningConfig):
         self.buffer_size = 50_000
         self.warmup = 500
         self.updates_per_transition = 0.3
+        self.value_hidden: list[int] = [64, 64]
+        self.value_lr = 2e-3
+        self.value_batch_size = 128
+        self.value_buffer_size = 10_000
+        self.value_updates_per_sample = 4.0
+        self.value_warmup = 2_000
         self.evaluation_duration = 300
         self.evaluation_duration_unit = "episodes"
 
@@ -109,8 +127,10 @@ class RLCFRConfig(PlanningConfig):
             Menu(tuple(sizes))
         self._check_whole()
         self._check_intervals()
-        if not self.hidden or any(not _whole(width) or width < 1 for width in self.hidden):
-            raise ValueError(f"Bad value {self.hidden} for 'hidden': list whole numbers above 0.")
+        for key in ("hidden", "value_hidden"):
+            widths = getattr(self, key)
+            if not widths or any(not _whole(width) or width < 1 for width in widths):
+                raise ValueError(f"Bad value {widths} for '{key}': list whole numbers above 0.")
         if self.env is not None:
             self.world()
 
@@ -125,6 +145,9 @@ class RLCFRConfig(PlanningConfig):
             "batch_size": 1,
             "buffer_size": 1,
             "warmup": 0,
+            "value_batch_size": 1,
+            "value_buffer_size": 1,
+            "value_warmup": 0,
             "evaluation_duration": 2,
         }
         if self.max_raises is not None:
@@ -151,6 +174,8 @@ class RLCFRConfig(PlanningConfig):
             "tau": (0.0, 1.0),
             "target_noise": (0.0, math.inf),
             "updates_per_transition": (0.0, math.inf),
+            "value_lr": (0.0, math.inf),
+            "value_updates_per_sample": (0.0, math.inf),
         }
         for key, (low, high) in bounds.items():
             value = getattr(self, key)
@@ -158,15 +183,24 @@ class RLCFRConfig(PlanningConfig):
                 upper = f" to {high:g}" if math.isfinite(high) else " or more"
                 raise ValueError(f"Bad value {value!r} for '{key}': give {low:g}{upper}.")
 
-    def world(self) -> "World":
+    def world(self, values: "Mapping[str, NDArray[Any]] | None" = None) -> "World":
         """The game of `env`, with the fields that `env_config` changes.
+
+        Args:
+            values: Weights of its value networks, see `ValueLearner.weights`; without them it can
+                be looked at, but trees that end before the river cannot be solved.
 
         Raises:
             ValueError: There is no such game or field, or its value is bad.
         """
+        from tenfold.algorithms.rl_cfr.value_learner import read_networks
         from tenfold.algorithms.rl_cfr.worlds import make_world
 
-        return make_world(self.env, **self.env_config)
+        world = make_world(self.env, **self.env_config)
+        if not values:
+            return world
+        networks = read_networks(world.valued, self.value_hidden, values)
+        return make_world(self.env, networks, **self.env_config)
 
     def size_map(self) -> "SizeMap":
         """From vectors to raises."""

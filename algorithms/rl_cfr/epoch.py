@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction, SizeMap
 from tenfold.algorithms.rl_cfr.actor_critic import Actor, Batch
 from tenfold.algorithms.rl_cfr.features import features
+from tenfold.algorithms.rl_cfr.holdem import situation
 from tenfold.algorithms.rl_cfr.mdp import (
     Decision,
     Solved,
@@ -21,6 +22,7 @@ from tenfold.algorithms.rl_cfr.mdp import (
     has_choice,
     solve,
 )
+from tenfold.algorithms.rl_cfr.value_network import ValueSamples, starts_street, value_sample
 
 Proposal = tuple[NDArray[np.float32], list[int]]
 """An abstraction as a vector (m,), and the raises that it stands for."""
@@ -89,10 +91,12 @@ class Hand:
     Attributes:
         batch: A row for each decision and abstraction tried.
         own: The judgements of the first proposal of each decision.
+        values: Street and sample of each solved start of a street that the world values.
     """
 
     batch: Batch
     own: list[Judgement]
+    values: list[tuple[int, ValueSamples]]
 
 
 def play_hand(
@@ -108,7 +112,7 @@ def play_hand(
     from that of the first.
     """
     rows: list[tuple[NDArray[np.float32], NDArray[np.float32], float, NDArray[np.float32], bool]]
-    rows, own = [], []
+    rows, own, values = [], [], []
     decision = first_choice(world, solving, rng)
     s = features(world, decision)
     following: Decision | None = decision
@@ -116,6 +120,8 @@ def play_hand(
         decision, begin = following, time.process_time()
         default = solve(world, decision, None, solving)
         spent = time.process_time() - begin
+        if decision.state.street in world.valued and starts_street(decision.state):
+            values.append((decision.state.street, _value_sample(world, decision, default)))
         states: list[tuple[Decision | None, NDArray[np.float32]]] = []
         for a, raises in propose(decision, s, rng):
             begin = time.process_time()
@@ -131,7 +137,19 @@ def play_hand(
             states.append((after, s_after))
         following, s = states[0]
     columns = (np.array(column, dtype=np.float32) for column in zip(*rows, strict=True))
-    return Hand(Batch(*columns), own)
+    return Hand(Batch(*columns), own, values)
+
+
+def solve_situation(
+    world: World, street: int, solving: Solving, rng: np.random.Generator
+) -> ValueSamples:
+    """A random start of a street, solved with the default abstraction, as a value sample."""
+    decision = situation(street, world.deck, rng)
+    return _value_sample(world, decision, solve(world, decision, None, solving))
+
+
+def _value_sample(world: World, decision: Decision, solved: Solved) -> ValueSamples:
+    return value_sample(decision, solved.hands, world.equities(decision), world.deck)
 
 
 def first_choice(world: World, solving: Solving, rng: np.random.Generator) -> Decision:

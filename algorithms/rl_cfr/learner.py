@@ -11,13 +11,19 @@ from tenfold.algorithms.rl_cfr.actor_critic import ActorCritic, Batch
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import Hand
 from tenfold.algorithms.rl_cfr.features import FEATURES
+from tenfold.algorithms.rl_cfr.value_learner import ValueLearner
 
-TRAINING, HELD_OUT, UPDATES = range(3)
+TRAINING, HELD_OUT, UPDATES, SITUATIONS = range(4)
 """Streams of random numbers: no hand of an evaluation is one of training."""
+
+SITUATIONS_AT_ONCE = 100
+"""Random subgames that are solved between two trainings of a value network."""
 
 
 class AbstractionLearner:
-    """TD3 on a replay buffer; a config whose policy is not learned only counts hands.
+    """TD3 on a replay buffer, and value networks where the task needs them.
+
+    A config whose policy is not learned only counts hands and learns values.
 
     Args:
         config: A valid one.
@@ -25,6 +31,7 @@ class AbstractionLearner:
     Attributes:
         networks: `ActorCritic`.
         buffer: The newest transitions.
+        values: `ValueLearner` of the streets that the task's trees end at.
         episodes: Hands played.
         decisions: Decisions in them.
     """
@@ -44,6 +51,15 @@ class AbstractionLearner:
             tau=config.tau,
             seed=self._seed,
         )
+        self.values = ValueLearner(
+            config.world().valued,
+            hidden=config.value_hidden,
+            lr=config.value_lr,
+            batch_size=config.value_batch_size,
+            buffer_size=config.value_buffer_size,
+            updates_per_sample=config.value_updates_per_sample,
+            seed=self._seed,
+        )
         self.episodes, self.decisions = 0, 0
         states, numbers = np.zeros((0, FEATURES), np.float32), np.zeros(0, np.float32)
         actions = np.zeros((0, config.m), np.float32)
@@ -56,9 +72,32 @@ class AbstractionLearner:
         size = self._config.episodes_per_item
         seeds = [(self._seed, stream, number) for number in numbers]
         return [
-            {"seeds": seeds[start : start + size], "held_out": stream == HELD_OUT, "actor": actor}
+            {
+                "seeds": seeds[start : start + size],
+                "held_out": stream == HELD_OUT,
+                "actor": actor,
+                "values": self.values.weights(),
+            }
             for start in range(0, len(seeds), size)
         ]
+
+    def situations(self) -> list[dict[str, Any]]:
+        """Work items of random subgames, of the last street that has seen too few of them.
+
+        The values of a street need those of the next one, so the river comes first.
+        """
+        for street in reversed(self.values.networks):
+            seen = self.values.seen[street]
+            missing = min(SITUATIONS_AT_ONCE, self._config.value_warmup - seen)
+            if missing > 0:
+                size = self._config.episodes_per_item
+                seeds = [(self._seed, SITUATIONS, street, seen + each) for each in range(missing)]
+                weights = self.values.weights()
+                return [
+                    {"seeds": seeds[start : start + size], "street": street, "values": weights}
+                    for start in range(0, missing, size)
+                ]
+        return []
 
     def epoch(self) -> list[dict[str, Any]]:
         """Work items of the next sampling epoch."""
@@ -66,7 +105,7 @@ class AbstractionLearner:
         return self.items(TRAINING, numbers)
 
     def learn(self, hands: Sequence[Hand]) -> float:
-        """Remember the hands of an epoch and update the networks.
+        """Remember the hands of an epoch and update the networks, those of values too.
 
         Returns:
             The mean loss of the critics, 0 before the first update.
@@ -74,6 +113,9 @@ class AbstractionLearner:
         config = self._config
         self.episodes += len(hands)
         self.decisions += sum(len(hand.own) for hand in hands)
+        solved = [each for hand in hands for each in hand.values]
+        for street in self.values.networks:
+            self.values.learn(street, [sample for where, sample in solved if where == street])
         if config.policy != "learned":
             return 0.0
         columns = zip(self.buffer, *(hand.batch for hand in hands), strict=True)
@@ -101,7 +143,10 @@ class AbstractionLearner:
             "policy": describe_learned(
                 config.env, config.size_map(), config.hidden, **config.env_config
             ),
+            "value_hidden": config.value_hidden,
+            "values_seen": {str(street): seen for street, seen in self.values.seen.items()},
             **self.networks.arrays(),
+            **self.values.arrays(),
             **{f"buffer.{name}": column for name, column in self.buffer._asdict().items()},
         }
 
@@ -110,4 +155,5 @@ class AbstractionLearner:
         self.episodes, self.decisions = plan["episodes"], plan["decisions"]
         self.networks.updates = plan["updates"]
         self.networks.load(plan)
+        self.values.load(plan, plan["values_seen"])
         self.buffer = Batch(*(plan[f"buffer.{name}"] for name in Batch._fields))

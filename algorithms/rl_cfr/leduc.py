@@ -38,6 +38,8 @@ class LeducWorld:
 
     Attributes:
         max_raises: On a street: as many as the chips allow.
+        deck: Six cards.
+        valued: None: trees hold both streets.
 
     Raises:
         ValueError: The stack is no whole number of at least 2.
@@ -50,6 +52,8 @@ class LeducWorld:
             )
         self.rules = Rules((stack, stack), blinds=(1, 1), first=(0, 0), big_blind=1)
         self.max_raises = stack
+        self.deck = DECK
+        self.valued: tuple[int, ...] = ()
 
     def root(self, rng: np.random.Generator) -> Decision:
         return Decision((), start(self.rules), np.ones((2, DECK)))

@@ -46,9 +46,14 @@ class World(Protocol):
 
     Attributes:
         max_raises: Bets and raises of a street that a tree holds, unless a config says otherwise.
+        deck: Number of cards.
+        valued: Streets whose starts the value network values, where trees of the street before
+            end; none where every tree goes to the end of the hand.
     """
 
     max_raises: int
+    deck: int
+    valued: tuple[int, ...]
 
     def root(self, rng: np.random.Generator) -> Decision:
         """Where an episode starts."""
@@ -113,12 +118,14 @@ class Solved:
         value: Chips of the player to act, since the start of the rules.
         actions: A actions at the decision.
         strategy: (A, H) their average probabilities, 0 for hands in no range.
+        hands: (2, H) counterfactual values of both players' hands, see `Values`.
         nodes: Size of the tree.
     """
 
     value: float
     actions: list[int]
     strategy: NDArray[np.float64]
+    hands: NDArray[np.float64]
     nodes: int
 
 
@@ -152,10 +159,13 @@ def solve(
     solver.iterate(solving.iterations)
     strategy = np.zeros((len(subgame.actions), decision.ranges.shape[1]))
     strategy[:, subgame.hands] = solver.strategy(0)
+    values, hands = solver.values(), np.zeros_like(decision.ranges)
+    hands[:, subgame.hands] = values.hands
     return Solved(
-        value=solver.values().players[decision.state.player],
+        value=values.players[decision.state.player],
         actions=subgame.actions,
         strategy=strategy,
+        hands=hands,
         nodes=len(subgame.game.tree.kind),
     )
 

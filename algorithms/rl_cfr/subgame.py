@@ -1,7 +1,9 @@
 """Subgames of hold'em: from a spot and a menu of bets to a public tree over private hands."""
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import comb
 
 import numpy as np
 from numba import njit
@@ -19,10 +21,16 @@ from tenfold.algorithms.rl_cfr.tree import (
 )
 from tenfold.envs.poker.cards import CARDS, HAND_COUNT, HANDS, format_cards, live_hands
 from tenfold.envs.poker.isomorphism import HAND_MAPS, next_cards, symmetries
+from tenfold.envs.poker.potential import run_outs
 from tenfold.envs.poker.rules import CALL, STREETS, BettingState, start
 from tenfold.envs.poker.rules import FOLD as FOLD_ACTION
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot, deals
 from tenfold.envs.poker.strength import board_order, board_ranks
+
+ALL_HANDS = tuple(range(HAND_COUNT))
+
+SAMPLED = 500
+"""Run-outs from before the flop that all-in equities are estimated by."""
 
 Raises = Callable[[BettingState], Sequence[int]]
 """The raises that the tree offers at a decision, such as `Menu.raises`: any bet tree at all."""
@@ -32,11 +40,12 @@ class Subgame:
     """A spot with its bet tree, ready for a `Solver`.
 
     Args:
-        spot: Board, rules and the ranges at the root; flop, turn or river.
+        spot: Board, rules and the ranges at the root.
         raises: Legal raises at each decision; fold and call are always there.
         max_raises: At most this many bets and raises on a street; None sets no limit.
-        leaf: If given, the tree ends where the next card would come, and this values those states
-            (in the order of `leaf_states`). All-in calls still go to the showdown.
+        leaf: If given, the tree ends where the next card would come, and what this makes of the
+            subgame values those states (in the order of `leaf_states`). All-in calls still go to
+            the showdown. Subgames from before the flop need it.
         isomorphism: Whether next cards that differ by a renaming of suits are solved once.
         dtype: Precision of the solver, np.float32 or np.float64.
         root: The decision that the tree starts from, on the street of the board; None takes the
@@ -61,20 +70,24 @@ class Subgame:
         spot: Spot,
         raises: Raises,
         max_raises: int | None = None,
-        leaf: LeafEvaluator | None = None,
+        leaf: Callable[["Subgame"], LeafEvaluator] | None = None,
         isomorphism: bool = True,
         dtype: type[np.floating] = np.float32,
         root: BettingState | None = None,
     ) -> None:
-        if len(spot.board) < BOARD_CARDS[1]:
-            raise ValueError("Subgames start on the flop or later: give a board of 3 to 5 cards.")
+        if leaf is None and len(spot.board) < BOARD_CARDS[1]:
+            raise ValueError(
+                "Subgames without a leaf evaluator start on the flop or later: give a board of 3 "
+                "to 5 cards."
+            )
         self.root = start(spot.rules) if root is None else root
         _check_root(self.root, spot)
         self.spot, self.dtype = spot, dtype
-        live = live_hands(spot.board) & (spot.ranges > 0).any(axis=0)
+        live = live_hands(spot.board, spot.deck) & (spot.ranges > 0).any(axis=0)
         self.hands: NDArray[np.int64] = np.flatnonzero(live)
         if len(spot.board) == BOARD_CARDS[3]:  # in the order of strength the walk reads in a line
-            self.hands = self.hands[np.argsort(board_ranks(spot.board)[self.hands], kind="stable")]
+            ranks = board_ranks(spot.board, spot.deck)
+            self.hands = self.hands[np.argsort(ranks[self.hands], kind="stable")]
         self._place = np.full(HAND_COUNT, -1, np.int32)
         self._place[self.hands] = np.arange(len(self.hands))
         self.states: dict[int, BettingState] = {}
@@ -88,7 +101,8 @@ class Subgame:
         self._add(self.root, spot.board, 1.0, -1, 0)
         ranges = spot.ranges[:, self.hands]
         mass = float(deals(spot.ranges)[0].sum())
-        self.game = Game(self._builder.build(dtype), ranges, mass, float(spot.rules.pot), leaf)
+        evaluator = leaf(self) if leaf and self.leaf_states else None
+        self.game = Game(self._builder.build(dtype), ranges, mass, float(spot.rules.pot), evaluator)
 
     def spread(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., H) values by hand of the tree -> (..., 1326), 0 for hands that are not in it."""
@@ -101,7 +115,7 @@ class Subgame:
 
         Against the other player's range; 0 for hands that are not in the tree.
         """
-        signs = self._signs()
+        signs = self.signs()
         ranges = self.spot.ranges[:, self.hands]
         blocked = (HANDS[self.hands][:, None, :, None] == HANDS[self.hands][None, :, None, :]).any(
             axis=(2, 3)
@@ -155,12 +169,14 @@ class Subgame:
 
     def _deal(self, state: BettingState, board: tuple[int, ...], chance: float, node: int) -> None:
         """Add the next cards below a chance node, each class of like cards once."""
-        share = chance / (CARDS - len(board) - 4)
+        share = chance / (self.spot.deck - len(board) - 4)
         symmetric = symmetries(board, *self.spot.ranges) if self._isomorphism else [0]
         if board != self.spot.board:
             # A renaming must keep the cards since the root one by one: only the root's classes do.
             symmetric = [0]
-        for place, (card, members) in enumerate(next_cards(board, symmetric).items()):
+        classes = next_cards(board, symmetric).items()
+        inside = [(card, members) for card, members in classes if card < self.spot.deck]
+        for place, (card, members) in enumerate(inside):
             images = [self._place[HAND_MAPS[p, self.hands]] for _, p in members]
             renamings = images if len(members) > 1 else []
             self._add(state, (*board, card), share, node, place, renamings)
@@ -177,7 +193,7 @@ class Subgame:
         """The place of a board among the tables."""
         if board not in self._tables:
             if len(board) == BOARD_CARDS[3]:
-                order, groups = board_order(board)
+                order, groups = board_order(board, self.spot.deck)
                 kept = self._place[order] >= 0
                 bounds = np.append(0, np.cumsum(kept))[groups]
                 order, groups = self._place[order[kept]], np.unique(bounds).astype(np.int32)
@@ -190,11 +206,13 @@ class Subgame:
     def _all_in(self) -> int:
         """The place of the all-in matrix; the run-outs are counted once for a spot."""
         if self._equity < 0:
-            self._equity = self._builder.add_matrix(self._signs())
+            self._equity = self._builder.add_matrix(self.signs())
         return self._equity
 
-    def _signs(self) -> NDArray[np.float32]:
-        return all_in_signs(tuple(sorted(self.spot.board)))[np.ix_(self.hands, self.hands)]
+    def signs(self) -> NDArray[np.float32]:
+        """(H, H) of `all_in_signs`."""
+        board = tuple(sorted(self.spot.board))
+        return all_in_signs(board, tuple(self.hands.tolist()), self.spot.deck)
 
 
 def _check_root(root: BettingState, spot: Spot) -> None:
@@ -208,29 +226,27 @@ def _check_root(root: BettingState, spot: Spot) -> None:
 
 
 @lru_cache(maxsize=8)
-def all_in_signs(board: tuple[int, ...]) -> NDArray[np.float32]:
+def all_in_signs(
+    board: tuple[int, ...], hands: tuple[int, ...] = ALL_HANDS, deck: int = CARDS
+) -> NDArray[np.float32]:
     """Chance to win minus chance to lose of each hand against each other over all run-outs.
 
     Args:
-        board: 3 to 5 cards in ascending order.
+        board: Cards in ascending order. From the flop on every run-out counts; before it, the same
+            sample of `SAMPLED` of them each time.
+        hands: H hands that the board leaves, or all.
+        deck: Cards of the deck, the lowest ones of 52.
 
     Returns:
-        (1326, 1326) float32, read-only; 0 where the hands cannot be dealt together.
+        (H, H) float32, read-only; 0 where the hands cannot be dealt together.
     """
-    total = np.zeros((HAND_COUNT, HAND_COUNT), np.float32)
-    run_outs = [board]
-    for missing in range(BOARD_CARDS[3] - len(board)):
-        known = len(board) + missing
-        run_outs = [
-            (*each, card)
-            for each in run_outs
-            for card in range(each[-1] + 1 if missing else 0, CARDS)
-            if card not in each[:known]
-        ]
-    for each in run_outs:
-        _add_signs(total, board_ranks(each), HANDS)
-    unseen = CARDS - len(board) - 4
-    total /= {0: 1, 1: unseen, 2: unseen * (unseen - 1) // 2}[BOARD_CARDS[3] - len(board)]
+    total = np.zeros((len(hands), len(hands)), np.float32)
+    boards = run_outs(board, deck, SAMPLED if not board else sys.maxsize)
+    for each in boards:
+        _add_signs(total, board_ranks(each, deck)[list(hands)], HANDS[list(hands)])
+    missing, unseen = BOARD_CARDS[3] - len(board), deck - len(board) - 4
+    # A pair of hands leaves the same share of all run-outs possible, whichever hands they are.
+    total *= comb(unseen + 4, missing) / (len(boards) * comb(unseen, missing))
     total.setflags(write=False)
     return total
 

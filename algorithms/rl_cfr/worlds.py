@@ -1,24 +1,52 @@
 """The tasks of `rl_cfr` by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
+from tenfold.algorithms.rl_cfr.holdem import RIVER, TURN, HoldemWorld, Law
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld
 from tenfold.algorithms.rl_cfr.mdp import World
-from tenfold.algorithms.rl_cfr.river import RiverWorld
+from tenfold.algorithms.rl_cfr.value_network import ValueNetwork
+from tenfold.envs.poker.laws import FullGame, ShortFlop, StreetLaw
 
-WORLDS: MappingProxyType[str, Callable[..., World]] = MappingProxyType(
-    {"river_hunl": RiverWorld, "leduc_nl": LeducWorld}
+LAWS: MappingProxyType[str, Callable[..., Law]] = MappingProxyType(
+    {
+        "river_hunl": partial(StreetLaw, street=RIVER),
+        "turn_hunl": partial(StreetLaw, street=TURN),
+        "flop_short": ShortFlop,
+        "hunl": FullGame,
+    }
 )
+FIXED = ("street", "deck")
+"""Fields that a task of hold'em on one street stands for."""
 
 
-def make_world(task: str, **changes: Any) -> World:
-    """A task, with fields of it changed.
+def make_world(
+    task: str, networks: Mapping[int, ValueNetwork] | None = None, **changes: Any
+) -> World:
+    """A task.
+
+    Args:
+        task: Its name.
+        networks: Value networks by street, for tasks whose trees end before the river.
+        **changes: Fields of the task that differ from its own.
 
     Raises:
-        ValueError: There is no such task or field.
+        ValueError: There is no such task or field, or a field's value is bad.
     """
-    if task not in WORLDS:
-        raise ValueError(f"Unknown task '{task}': choose one of {', '.join(WORLDS)}.")
-    return WORLDS[task](**changes)
+    tasks: dict[str, Callable[..., Law | World]] = {**LAWS, "leduc_nl": LeducWorld}
+    if task not in tasks:
+        raise ValueError(f"Unknown task '{task}': choose one of {', '.join(tasks)}.")
+    known = list(signature(tasks[task]).parameters)
+    if isinstance(tasks[task], partial):
+        known = [name for name in known if name not in FIXED]
+    for name in changes:
+        if name not in known:
+            choice = f"choose one of {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"Task {task} has no field '{name}': {choice}.")
+    if task == "leduc_nl":
+        return LeducWorld(**changes)
+    return HoldemWorld(LAWS[task](**changes), networks)

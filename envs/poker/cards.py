@@ -65,6 +65,11 @@ def format_hand(hand: int) -> str:
     return format_cards(int(card) for card in HANDS[hand])
 
 
-def live_hands(dead: Iterable[int]) -> NDArray[np.bool_]:
-    """(1326,): whether a hand holds none of the dead cards (a board, another hand)."""
-    return np.logical_not(np.isin(HANDS, list(dead)).any(axis=1))
+def live_hands(dead: Iterable[int], deck: int = CARDS) -> NDArray[np.bool_]:
+    """(1326,): whether a hand of the deck holds none of the dead cards (a board, another hand).
+
+    Args:
+        dead: Cards.
+        deck: Cards of the deck, the lowest ones of 52.
+    """
+    return np.logical_not(np.isin(HANDS, list(dead)).any(axis=1)) & (HANDS[:, 0] < deck)

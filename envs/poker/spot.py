@@ -24,11 +24,13 @@ class Spot:
         board: Cards that are out: none, or 3 to 5.
         rules: Stacks, pot and street; player 0 acts first after the flop.
         ranges: (2, 1326) weights of each player's hands, 0 where the board blocks.
+        deck: Cards of the deck, the lowest ones of 52; no range holds any other.
     """
 
     board: tuple[int, ...]
     rules: Rules
     ranges: NDArray[np.float64]
+    deck: int = CARDS
 
 
 def read_spot(board: str, pot: int, stacks: str, ranges: Sequence[str], big_blind: int) -> Spot:

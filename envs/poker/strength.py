@@ -27,39 +27,44 @@ class BoardOrder(NamedTuple):
     groups: NDArray[np.int32]
 
 
-def board_ranks(board: Sequence[int]) -> NDArray[np.int32]:
+def board_ranks(board: Sequence[int], deck: int = CARDS) -> NDArray[np.int32]:
     """Strength of each hand with a board of five cards (read-only, remembered for many boards).
 
+    Args:
+        board: Five cards.
+        deck: Cards of the deck, the lowest ones of 52.
+
     Returns:
-        (1326,) int32: 0 .. 7461, bigger is better and equal ties; -1 where the board blocks.
+        (1326,) int32: 0 .. 7461, bigger is better and equal ties; -1 where the board blocks and
+        for hands that are not in the deck.
 
     Raises:
         ValueError: The board is not five different cards.
     """
-    return _ranks(_five_cards(board))
+    return _ranks(_five_cards(board), deck)
 
 
-def board_order(board: Sequence[int]) -> BoardOrder:
+def board_order(board: Sequence[int], deck: int = CARDS) -> BoardOrder:
     """The live hands of a board in the order of their strength, see `BoardOrder`.
 
     Raises:
         ValueError: The board is not five different cards.
     """
-    return _order(_five_cards(board))
+    return _order(_five_cards(board), deck)
 
 
 @lru_cache(maxsize=4096)
-def _ranks(board: tuple[int, ...]) -> NDArray[np.int32]:
+def _ranks(board: tuple[int, ...], deck: int) -> NDArray[np.int32]:
     ranks = np.full(HAND_COUNT, -1, dtype=np.int32)
-    live = np.flatnonzero(live_hands(board))
+    live = np.flatnonzero(live_hands(board, deck))
     ranks[live] = [WEAKEST - evaluate_7cards(*board, c1, c2) for c1, c2 in HANDS[live].tolist()]
     ranks.setflags(write=False)
     return ranks
 
 
 @lru_cache(maxsize=4096)
-def _order(board: tuple[int, ...]) -> BoardOrder:
-    ranks = _ranks(board)
+def _order(board: tuple[int, ...], deck: int) -> BoardOrder:
+    ranks = _ranks(board, deck)
     hands = np.argsort(ranks, kind="stable").astype(np.int32)[np.count_nonzero(ranks < 0) :]
     starts = np.flatnonzero(np.diff(ranks[hands], prepend=-1))
     groups = np.append(starts, len(hands)).astype(np.int32)

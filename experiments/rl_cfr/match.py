@@ -29,7 +29,7 @@ from tenfold.algorithms.rl_cfr.match import deal, duplicate, expected_gain, scor
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
 from tenfold.algorithms.rl_cfr.policies import Policy, RandomPolicy, check_call
 from tenfold.algorithms.rl_cfr.resolving import Resolver
-from tenfold.envs.poker.rivers import RiverLaw
+from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import Spot
 
@@ -75,7 +75,7 @@ def main(
 ) -> None:
     """Play a match; positive numbers are what the first player wins."""
     solving = Solving(DEFAULT, max_raises=2, variant="dcfr", iterations=iterations)
-    law, played, means = RiverLaw(), [], []
+    law, played, means = StreetLaw(), [], []
     start = time.process_time()
     for index in track(range(spots), description=f"{first} against {second}"):
         rng = np.random.default_rng([seed, index])

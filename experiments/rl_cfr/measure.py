@@ -7,10 +7,14 @@
     python experiments/rl_cfr/measure.py gain
     python experiments/rl_cfr/measure.py train --task leduc_nl --seed 0    (and 1, 2)
     python experiments/rl_cfr/measure.py leduc
+    python experiments/rl_cfr/measure.py train --task turn_hunl --seed 0    (and 1, 2)
+    python experiments/rl_cfr/measure.py value default learned-0 --task turn_hunl    (and 1, 2)
+    python experiments/rl_cfr/measure.py gain --task turn_hunl
 
 `train` saves a checkpoint in the folder `runs`, and writes the learning curve. `value` solves
-held-out decisions, the first of hands that training never dealt and the same for all abstractions;
-`gain` compares after equally many iterations. Intervals are 95 % Student-t over decisions; those of
+held-out decisions, the first of hands that training never dealt and the same for all abstractions,
+turns with the value network of `values.py train`, which no training saw; `gain` compares after
+equally many iterations. Intervals are 95 % Student-t over decisions; those of
 several seeds take, for each decision, the mean over the seeds first.
 """
 
@@ -35,7 +39,7 @@ from tenfold.algorithms.rl_cfr.abstraction import (
     Random,
     load_abstraction,
 )
-from tenfold.algorithms.rl_cfr.algorithm import played, summary
+from tenfold.algorithms.rl_cfr.algorithm import sampling_epoch, work_off
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice
 from tenfold.algorithms.rl_cfr.full_game import choose, exploitability, solve_chosen, translate
@@ -59,12 +63,15 @@ CHANGES: dict[str, dict[str, Any]] = {
         "epsilon": 0.3,
         "warmup": 150,
     },
+    "turn_hunl": {"warmup": 200, "env_config": {"hands": 30}},
 }
 """What differs from the method's config. In Leduc with six chips two sizes would be nearly all."""
 THIN: dict[str, Any] = {"env_config": {"hands": 30}}
 """Trainings on rivers deal half as many hands a range as `value` does: solves cost half as much."""
 SAVE_EVERY = 5
 """Sampling epochs between checkpoints of `train`."""
+JUDGE = 1_000
+"""Seed of the value network that judges turns."""
 SINGLE = (1.0, 0.5, 1.5, 2.0)
 """Fixed sizes in Leduc, the default's first."""
 KINDS = ("first to act", "after a check", "facing a bet")
@@ -85,7 +92,7 @@ def train(
     torch.set_num_threads(1)
     thin = THIN if task == "river_hunl" else {}
     config, folder = configured(task, seed, **thin), RUNS / f"{task}-{seed}"
-    world, learner = config.world(), AbstractionLearner(config)
+    learner = AbstractionLearner(config)
     curve, spent = [], 0.0
     if folder.exists():
         learner.set_plan(load(folder))
@@ -93,11 +100,7 @@ def train(
         spent = curve[-1]["cpu_seconds"]
     end, start = time.monotonic() + 60.0 * minutes, time.process_time()
     while learner.episodes < hands and time.monotonic() < end:
-        epoch = [hand for item in learner.epoch() for hand in played(config, world, item)]
-        loss = learner.learn(epoch)
-        row = summary([each for hand in epoch for each in hand.own])
-        row |= {"episodes": learner.episodes, "decisions": learner.decisions}
-        row |= {"transitions": len(learner.buffer.rewards), "critic_loss": loss}
+        row = sampling_epoch(learner, lambda items: [work_off(config, each) for each in items])
         curve.append({"seed": seed, "cpu_seconds": spent + time.process_time() - start, **row})
         done = learner.episodes >= hands or time.monotonic() >= end
         if done or len(curve) % SAVE_EVERY == 0:
@@ -140,7 +143,8 @@ def value(
 ) -> None:
     """Solve held-out decisions with abstractions; writes what they are worth, see `gain`."""
     config = configured(task)
-    world, solving = config.world(), config.solving()
+    networks = judge(JUDGE) if task == "turn_hunl" else None
+    world, solving = config.world(networks), config.solving()
     for name in names:
         abstraction, rows = named(name, config), []
         for number in range(decisions):
@@ -161,6 +165,12 @@ def value(
                 value = solver.values().players[decision.state.player]
                 rows.append({**about, "iterations": iterations, "value": value, "seconds": spent})
         write(f"values/{task}/{name}", pd.DataFrame(rows), markdown=False)
+
+
+def judge(seed: int) -> dict[str, Any]:
+    """The weights of value networks that `values.py train` saved."""
+    with np.load(RUNS / f"values-{seed}.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def named(name: str, config: RLCFRConfig) -> Abstraction:

@@ -102,6 +102,15 @@ def test_a_checkpoint_of_another_game_is_refused(
     assert "was trained on another game" in capsys.readouterr().err
 
 
+def test_a_checkpoint_that_knows_rivers_only_is_refused_on_a_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path, "river_hunl")
+    options = ["--checkpoint", str(tmp_path), "--board", "AsKd7h2c"]
+    assert play(monkeypatch, options, "") == 2
+    assert "has not learned the turn" in capsys.readouterr().err
+
+
 def test_a_checkpoint_chooses_the_solvers_bets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,7 +150,7 @@ def test_ctrl_c_leaves_the_table(
         (["--sizes", "half"], "Unknown bet size 'half'"),
         (["--stacks", "0"], "Bad stacks '0'"),
         (["--checkpoint", "nowhere"], "'nowhere' is no checkpoint of rl_cfr"),
-        (["--checkpoint", "nowhere", "--board", "AsKd7h2c"], "know rivers only"),
+        (["--checkpoint", "nowhere", "--board", "AsKd7h2c"], "no checkpoint of rl_cfr"),
     ],
 )
 def test_mistakes_are_told_by_name(

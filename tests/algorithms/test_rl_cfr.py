@@ -23,14 +23,14 @@ from tenfold.algorithms.rl_cfr.algorithm import played, summary
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import Hand, Judgement, alone, first_choice, judge, play_hand
 from tenfold.algorithms.rl_cfr.features import FEATURES, features
+from tenfold.algorithms.rl_cfr.holdem import HoldemWorld, river_equities
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, frequencies, gain, solve
-from tenfold.algorithms.rl_cfr.river import RiverWorld, river_equities
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.subgame import Subgame
 from tenfold.envs.poker.cards import HANDS
 from tenfold.envs.poker.isomorphism import HAND_MAPS, PERMUTATIONS
-from tenfold.envs.poker.rivers import RiverLaw
+from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.rules import CALL, Rules, start
 from tenfold.envs.poker.sizes import Menu, abstraction_raises
 from tenfold.envs.poker.spot import Spot, deals
@@ -38,7 +38,7 @@ from tenfold.envs.poker.strength import board_ranks
 
 DEFAULT = Menu((0.5, 1.0, 2.0))
 SOLVING = Solving(DEFAULT, max_raises=2, variant="dcfr", iterations=60)
-WORLD = RiverWorld(hands=30)
+WORLD = HoldemWorld(StreetLaw(hands=30))
 
 
 def decision(seed: int) -> Decision:
@@ -65,7 +65,7 @@ def test_an_abstraction_is_never_wider_than_its_vector_or_the_default(
 @given(st.integers(0, 2**32 - 1))
 def test_random_rivers_are_legal_hands_of_the_full_game(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    law = RiverLaw()
+    law = StreetLaw()
     spot = law.sample(rng)
     pot, stack = spot.rules.pot, spot.rules.depth
     assert 4 * 100 - 1 <= pot <= 60 * 100 + 1
@@ -79,7 +79,7 @@ def test_random_rivers_are_legal_hands_of_the_full_game(seed: int) -> None:
 
 def test_the_three_kinds_of_river_decisions_are_equally_frequent() -> None:
     rng = np.random.default_rng(0)
-    law = RiverLaw()
+    law = StreetLaw()
     spot = law.sample(rng)
     states = [law.decision(spot, rng) for _ in range(3_000)]
     kinds = np.array(
@@ -90,9 +90,9 @@ def test_the_three_kinds_of_river_decisions_are_equally_frequent() -> None:
 
 def test_river_equities_are_those_of_pairs_of_hands() -> None:
     rng = np.random.default_rng(3)
-    spot = RiverLaw(hands=40).sample(rng)
+    spot = StreetLaw(hands=40).sample(rng)
     ranks = board_ranks(spot.board)
-    equities = river_equities(spot.board, spot.ranges)
+    equities = river_equities(spot.board, spot.ranges, 52)
     for player in (0, 1):
         for hand in np.flatnonzero(spot.ranges[player])[::5]:
             free = ~np.isin(HANDS, HANDS[hand]).any(axis=1) & (ranks >= 0)

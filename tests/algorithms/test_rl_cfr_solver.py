@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pyspiel
@@ -250,7 +250,7 @@ def test_leaf_evaluator_that_checks_down_equals_the_tree_that_does() -> None:
 
     full = Subgame(spot, raises, dtype=np.float64)
     limited = Subgame(
-        spot, raises, leaf=lambda reaches: check_down(limited, reaches), dtype=np.float64
+        spot, raises, leaf=lambda subgame: partial(check_down, subgame), dtype=np.float64
     )
     assert limited.game.tree.leaves == 3
     whole, cut = solve(full, "cfr+", 40), solve(limited, "cfr+", 40)

@@ -1,28 +1,31 @@
-"""Random river decisions of heads-up hold'em, wide enough to learn bet sizes on.
+"""Random decisions of heads-up hold'em on one street, wide enough to learn bet sizes on.
 
 A third of them is the first player's, a third the second player's after a check, and a third
 answers a bet of any size, as when an opponent leaves every tree that was solved before.
 
-A board of five random cards; the pot and the stack-to-pot ratio are log-uniform within the 200 big
+A board of random cards; the pot and the stack-to-pot ratio are log-uniform within the 200 big
 blinds of the full game. Each player's range is what betting on earlier streets could leave: a shape
-over the percentile of strength, blurred because those bets were made before the river was seen; its
-hands are drawn by the shape and weighted at random. The two shapes are independent, so that
+over the percentile of strength (before the river its mean over the cards to come), blurred because
+those bets were made before the last card was seen; its hands are drawn by the shape and weighted at
+random. The two shapes are independent, so that
 polarised meets capped and wide meets narrow.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from tenfold.envs.poker.cards import CARDS, HAND_COUNT, live_hands
+from tenfold.envs.poker.potential import potential
 from tenfold.envs.poker.rules import CALL, HUNL, STREETS, BettingState, Rules, start
 from tenfold.envs.poker.sizes import merge, pot_raise
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot, deals
-from tenfold.envs.poker.strength import board_ranks
+from tenfold.envs.poker.strength import WEAKEST, board_ranks
 
 Shape = Callable[[NDArray[np.float64], float, float], NDArray[np.float64]]
 """Weights of hands from their percentiles u in [0, 1], a place c in [0, 1] and a width s."""
@@ -37,7 +40,7 @@ SHAPES: dict[str, Shape] = {
 
 
 @dataclass(frozen=True)
-class RiverLaw:
+class StreetLaw:
     """The law of the spots and of the decisions in them.
 
     Attributes:
@@ -46,6 +49,8 @@ class RiverLaw:
         bets: Least and largest first bet, in pots; bets are legal ones all the same.
         blur: Standard deviation of the noise on percentiles.
         hands: About this many hands that a range keeps.
+        street: 1 flop, 2 turn, 3 river.
+        deck: Cards of the deck, the lowest ones of 52.
     """
 
     pots: tuple[float, float] = (4.0, 60.0)
@@ -53,6 +58,8 @@ class RiverLaw:
     bets: tuple[float, float] = (0.2, 2.0)
     blur: float = 0.12
     hands: int = 60
+    street: int = STREETS.index("river")
+    deck: int = CARDS
 
     def __post_init__(self) -> None:
         for name in ("pots", "ratios", "bets"):
@@ -71,14 +78,14 @@ class RiverLaw:
     def sample(self, rng: np.random.Generator) -> Spot:
         """One spot; both players have the same stack, as in the full game."""
         blind = HUNL.big_blind
-        board = tuple(sorted(rng.permutation(CARDS)[: BOARD_CARDS[3]].tolist()))
+        board = tuple(sorted(rng.permutation(self.deck)[: BOARD_CARDS[self.street]].tolist()))
         pot = 2 * round(blind * _log_uniform(rng, self.pots) / 2)
         stack = min(round(pot * _log_uniform(rng, self.ratios)), HUNL.depth - pot // 2)
-        rules = Rules((stack, stack), big_blind=blind, street=STREETS.index("river"), pot=pot)
+        rules = Rules((stack, stack), big_blind=blind, street=self.street, pot=pot)
         while True:
             ranges = np.stack([self._range(board, rng) for _ in range(2)])
             if deals(ranges).any():
-                return Spot(board, rules, ranges)
+                return Spot(board, rules, ranges, self.deck)
 
     def decision(self, spot: Spot, rng: np.random.Generator) -> BettingState:
         """A decision of the spot's street: the first, one after a check, or one after a bet."""
@@ -93,7 +100,7 @@ class RiverLaw:
 
     def _range(self, board: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
         """(1326,) weights in [0, 1]."""
-        ranks, live = board_ranks(board), np.flatnonzero(live_hands(board))
+        ranks, live = self._strengths(board), np.flatnonzero(live_hands(board, self.deck))
         order = np.argsort(ranks[live] + rng.random(len(live)))  # ties in random order
         percentiles = np.empty(len(live))
         percentiles[order] = (np.arange(len(live)) + 0.5) / len(live)
@@ -105,6 +112,69 @@ class RiverLaw:
         out[kept] = rng.uniform(0.25, 1.0, len(kept))
         return out
 
+    def _strengths(self, board: tuple[int, ...]) -> NDArray[np.number]:
+        """(1326,) by which hands are ordered, those that differ by less than 1 being equal."""
+        if len(board) == BOARD_CARDS[3]:
+            return board_ranks(board, self.deck)
+        return WEAKEST * potential(board, self.deck).mean
+
 
 def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(*np.log(bounds))))
+
+
+@dataclass(frozen=True)
+class ShortFlop:
+    """Flops of a short deck, where both players have put in a twentieth and may hold anything.
+
+    Attributes:
+        deck: Cards of the deck, the lowest ones of 52; hands rank as in the full deck.
+        stack: Chips of each player when the hand began; the big blind is 2.
+    """
+
+    deck: int = 24
+    stack: int = 100
+    street: ClassVar[int] = STREETS.index("flop")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.deck, int) or self.deck not in range(12, CARDS + 1, 4):
+            raise ValueError(
+                f"Bad value {self.deck!r} for 'deck': give a multiple of 4 from 12 to {CARDS}."
+            )
+        if not isinstance(self.stack, int) or self.stack < 20:
+            raise ValueError(
+                f"Bad value {self.stack!r} for 'stack': give a whole number of at least 20 chips."
+            )
+
+    def sample(self, rng: np.random.Generator) -> Spot:
+        """A random flop."""
+        board = tuple(sorted(rng.permutation(self.deck)[: BOARD_CARDS[self.street]].tolist()))
+        paid = self.stack // 20
+        left = self.stack - paid
+        rules = Rules((left, left), big_blind=2, street=self.street, pot=2 * paid)
+        return Spot(board, rules, _anything(board, self.deck), self.deck)
+
+    def decision(self, spot: Spot, rng: np.random.Generator) -> BettingState:
+        """The first of the flop."""
+        return start(spot.rules)
+
+
+@dataclass(frozen=True)
+class FullGame:
+    """Whole hands of heads-up no-limit hold'em, 200 big blinds deep."""
+
+    street: ClassVar[int] = STREETS.index("preflop")
+    deck: ClassVar[int] = CARDS
+
+    def sample(self, rng: np.random.Generator) -> Spot:
+        """The start of the game."""
+        return Spot((), HUNL, _anything((), self.deck), self.deck)
+
+    def decision(self, spot: Spot, rng: np.random.Generator) -> BettingState:
+        """The dealer's first."""
+        return start(spot.rules)
+
+
+def _anything(board: tuple[int, ...], deck: int) -> NDArray[np.float64]:
+    """(2, 1326): both players may hold any hand."""
+    return np.tile(live_hands(board, deck).astype(float), (2, 1))

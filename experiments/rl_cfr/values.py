@@ -1,0 +1,128 @@
+"""The PBS value network: how well it values rivers, and turns solved with it at their leaves.
+
+    python experiments/rl_cfr/values.py train --seed 1000    (seeds below 1,000 are trainings')
+    python experiments/rl_cfr/values.py error --seed 1000
+    python experiments/rl_cfr/values.py turns --seed 1000
+
+`train` solves random rivers, trains a network of its own on them and saves it in the folder `runs`.
+`error` compares it with rivers that it has not seen; `turns` compares turns whose trees end with
+the betting round with the same turns solved through all 48 rivers. Errors are weighted by how
+often a hand is dealt; intervals are 95 % Student-t over subgames.
+"""
+
+import json
+import time
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from measure import RESULTS, RUNS, configured, interval, judge
+
+from tenfold.algorithms.rl_cfr.config import RLCFRConfig
+from tenfold.algorithms.rl_cfr.epoch import first_choice
+from tenfold.algorithms.rl_cfr.holdem import RIVER, TURN, situation
+from tenfold.algorithms.rl_cfr.learner import HELD_OUT, SITUATIONS, AbstractionLearner
+from tenfold.algorithms.rl_cfr.mdp import bet_tree, solve
+from tenfold.algorithms.rl_cfr.solver import Solver
+from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.algorithms.rl_cfr.value_learner import read_networks
+from tenfold.algorithms.rl_cfr.value_network import DELTA, ValueSamples, value_sample
+from tenfold.envs.poker.spot import Spot
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+Seed = Annotated[int, typer.Option(help="Of the network.")]
+
+
+def solved_river(config: RLCFRConfig, stream: int, seed: int, number: int) -> ValueSamples:
+    """A random river of the seed, solved."""
+    rng = np.random.default_rng((seed, stream, RIVER, number))
+    world, decision = config.world(), situation(RIVER, 52, rng)
+    solved = solve(world, decision, None, config.solving())
+    return value_sample(decision, solved.hands, world.equities(decision), 52)
+
+
+@app.command()
+def train(
+    seed: Seed = 1_000, rivers: Annotated[int, typer.Option(help="To solve.")] = 6_000
+) -> None:
+    """Train a network on rivers of its own, as the method does before its first hand."""
+    torch.set_num_threads(1)
+    config = configured("turn_hunl", seed)
+    values, start = AbstractionLearner(config).values, time.process_time()
+    for number in range(0, rivers, 100):
+        numbers = range(number, number + 100)
+        values.learn(RIVER, [solved_river(config, SITUATIONS, seed, each) for each in numbers])
+        if number % 1_000 == 900:
+            typer.echo(f"{number + 100} rivers, {time.process_time() - start:.0f} s")
+            np.savez(RUNS / f"values-{seed}.npz", allow_pickle=False, **values.weights())
+
+
+@app.command()
+def error(seed: Seed = 1_000, rivers: Annotated[int, typer.Option(help="Held out.")] = 500) -> None:
+    """Error on held-out rivers beside the value when nobody bets, by buckets of hands."""
+    config = configured("turn_hunl", seed)
+    network = read_networks((RIVER,), config.value_hidden, judge(seed))[RIVER]
+    samples = [solved_river(config, HELD_OUT, 2_000, number) for number in range(rivers)]
+    columns = (np.concatenate(column) for column in zip(*samples, strict=True))
+    batch = ValueSamples(*columns)
+    with torch.no_grad():
+        inputs = (torch.from_numpy(each) for each in batch[:3])
+        said = network(*inputs).numpy()
+    rows: dict[str, Any] = {"rivers": rivers}
+    for name, guess in (("network", said), ("check down", np.zeros_like(said))):
+        off = np.abs(guess - batch.targets)
+        huber = np.where(off < DELTA, 0.5 * off**2, DELTA * (off - 0.5 * DELTA))
+        rows[name] = interval("pots", (batch.dealt * off).sum(axis=2).mean(axis=1))
+        rows[name] |= interval("huber", (batch.weights * huber).sum(axis=2).mean(axis=1))
+        mean = (batch.dealt[:, 0] * (guess - batch.targets)[:, 0]).sum(axis=1)
+        rows[name] |= interval("first player's value, pots", np.abs(mean))
+    record(f"network {seed}, rivers", rows)
+
+
+@app.command()
+def turns(
+    seed: Seed = 1_000,
+    first: Annotated[int, typer.Option(help="Number of the first turn.")] = 0,
+    count: Annotated[int, typer.Option(help="Turns.")] = 6,
+    hands: Annotated[int, typer.Option(help="About so many in a range.")] = 30,
+) -> None:
+    """Turns that end with the betting round beside the same turns through all rivers."""
+    config = configured("turn_hunl", seed, env_config={"hands": hands})
+    world, solving = config.world(judge(seed)), config.solving()
+    checking = config.world(AbstractionLearner(config).values.weights())
+    for number in range(first, first + count):
+        rng = np.random.default_rng((2_000, HELD_OUT, TURN, number))
+        decision = first_choice(world, solving, rng)
+        state, row = decision.state, {"pot": decision.state.pot}
+        raises = bet_tree(decision, None, solving)
+        start = time.process_time()
+        spot = Spot(decision.board, state.rules, decision.ranges)
+        full = Subgame(spot, raises, root=state)
+        solver = Solver(full.game, solving.variant)
+        solver.iterate(solving.iterations)
+        exact = solver.values()
+        row |= {"rivers": exact.players[state.player], "rivers, s": time.process_time() - start}
+        row |= {"rivers, nodes": len(full.game.tree.kind), "gap": exact.exploitability}
+        mass = world.weights(decision.ranges).sum(axis=1) * state.pot
+        for name, limited in (("network", world), ("check down", checking)):
+            start = time.process_time()
+            solved = solve(limited, decision, None, solving)
+            row |= {name: solved.value, f"{name}, s": time.process_time() - start}
+            row |= {f"{name}, nodes": solved.nodes}
+            off = np.abs(full.spread(exact.hands) - solved.hands)
+            row[f"{name}, pots a hand"] = float(((decision.ranges * off).sum(axis=1) / mass).mean())
+        record(f"network {seed}, turn {number}", row)
+
+
+def record(name: str, row: dict[str, Any]) -> None:
+    """Add a row to the results, and show it."""
+    file = RESULTS / "values.json"
+    rows = json.loads(file.read_text()) if file.exists() else {}
+    rows[name] = row
+    file.write_text(json.dumps(rows, indent=1) + "\n")
+    typer.echo(f"{name}: {json.dumps(row)}")
+
+
+if __name__ == "__main__":
+    app()
