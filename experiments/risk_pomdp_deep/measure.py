@@ -85,7 +85,7 @@ def train(
     agents: Annotated[list[str], typer.Option(help="Of them.")] = [*AGENTS, QR_DQN],  # noqa: B006
     seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
     first: Annotated[int, typer.Option(help="First seed.")] = 0,
-    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 40_000,
+    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 30_000,
 ) -> None:
     """Train and judge agents on a task, one seed after the other."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)

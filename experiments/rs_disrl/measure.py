@@ -97,6 +97,7 @@ class Setting:
         return make_static_task(self.task, **self.fields), make_measure(self.rho, self.parameters)
 
 
+FAMILY_V = ("V-LSR", "V-MLE", "V-LSR linear")
 SETTINGS = {
     "path": Setting("static/BudgetedPath-v0", "cvar", {"alpha": 0.25}, 2_000, {"H": 4}),
     "path_mixture": Setting(
@@ -122,7 +123,7 @@ SETTINGS = {
         {"alpha": 0.25},
         1_000,
         {"H": 4, "most": 5, "orders": 3},
-        ("V-MLE", "V-LSR linear"),
+        (*FAMILY_V, "M-MLE"),
     ),
     "queue": Setting(
         "static/QueueBacklog-v0",
@@ -130,7 +131,7 @@ SETTINGS = {
         {"alpha": 0.1},
         1_000,
         {"H": 6, "capacity": 3},
-        ("M-MLE", "V-LSR", "V-MLE", "V-LSR linear"),
+        (*FAMILY_V, "M-MLE"),
     ),
 }
 
