@@ -87,7 +87,7 @@ def icvar(seeds: Seeds = 10) -> None:
             rows.append(about | {"(c / gap)^2": (c / gap) ** 2} | row)
             curves[f"{setting.task}, alpha = {setting.alpha:g}, {label}"] = curve
     title = (
-        f"H = 2, bonus scale 1, K = {K:,}, {seeds} seeds (2 on the shortcut, where all have the same "
+        f"H = 2, bonus scale 1, K = {K:,}, {seeds} seeds (2 on the shortcut, where all have one "
         "regret). Slope: log-log, second half."
     )
     save(icvar_measure.RESULTS / "burn_in", rows, title)
