@@ -22,7 +22,7 @@ from tenfold.envs.poker.rules import STREETS, BettingState, start
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot, dealable, deals
 from tenfold.envs.poker.strength import board_order
 
-TURN, RIVER = STREETS.index("turn"), STREETS.index("river")
+FLOP, TURN, RIVER = (STREETS.index(name) for name in ("flop", "turn", "river"))
 
 FLOOR = 1e-3
 """In random subgames a player holds the other's hands as well, with this share of their weight."""

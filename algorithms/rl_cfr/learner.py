@@ -144,6 +144,7 @@ class AbstractionLearner:
                 config.env, config.size_map(), config.hidden, **config.env_config
             ),
             "value_hidden": config.value_hidden,
+            "value_loss": self.values.loss,
             "values_seen": {str(street): seen for street, seen in self.values.seen.items()},
             **self.networks.arrays(),
             **self.values.arrays(),
@@ -156,4 +157,5 @@ class AbstractionLearner:
         self.networks.updates = plan["updates"]
         self.networks.load(plan)
         self.values.load(plan, plan["values_seen"])
+        self.values.loss = plan["value_loss"]
         self.buffer = Batch(*(plan[f"buffer.{name}"] for name in Batch._fields))

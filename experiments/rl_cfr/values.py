@@ -3,14 +3,17 @@
     python experiments/rl_cfr/values.py train --seed 1000    (seeds below 1,000 are trainings')
     python experiments/rl_cfr/values.py error --seed 1000
     python experiments/rl_cfr/values.py turns --seed 1000
+    python experiments/rl_cfr/values.py speed
 
 `train` solves random rivers, trains a network of its own on them and saves it in the folder `runs`.
 `error` compares it with rivers that it has not seen; `turns` compares turns whose trees end with
-the betting round with the same turns solved through all 48 rivers. Errors are weighted by how
+the betting round with the same turns solved through all 48 rivers; `speed` times a solve on each
+street of the full game, where both players may hold anything. Errors are weighted by how
 often a hand is dealt; intervals are 95 % Student-t over subgames.
 """
 
 import json
+import resource
 import time
 from typing import Annotated, Any
 
@@ -21,16 +24,23 @@ from measure import RESULTS, RUNS, configured, interval, judge
 
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice
-from tenfold.algorithms.rl_cfr.holdem import RIVER, TURN, situation
+from tenfold.algorithms.rl_cfr.holdem import FLOP, RIVER, TURN, situation
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, SITUATIONS, AbstractionLearner
-from tenfold.algorithms.rl_cfr.mdp import bet_tree, solve
+from tenfold.algorithms.rl_cfr.mdp import Decision, bet_tree, solve
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.subgame import Subgame
-from tenfold.algorithms.rl_cfr.value_learner import read_networks
+from tenfold.algorithms.rl_cfr.value_learner import make_networks, read_networks
 from tenfold.algorithms.rl_cfr.value_network import DELTA, ValueSamples, value_sample
+from tenfold.algorithms.rl_cfr.worlds import make_world
+from tenfold.envs.poker.rules import CALL, STREETS
+from tenfold.envs.poker.sizes import Menu
 from tenfold.envs.poker.spot import Spot
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+MENU = Menu((0.5,))
+"""The bet that is called on each street of `speed`."""
+ITERATIONS = 100
+"""Of CFR on rivers that networks are trained on and turns that they are tried on."""
 Seed = Annotated[int, typer.Option(help="Of the network.")]
 
 
@@ -48,7 +58,7 @@ def train(
 ) -> None:
     """Train a network on rivers of its own, as the method does before its first hand."""
     torch.set_num_threads(1)
-    config = configured("turn_hunl", seed)
+    config = configured("turn_hunl", seed, cfr_iterations=ITERATIONS)
     values, start = AbstractionLearner(config).values, time.process_time()
     for number in range(0, rivers, 100):
         numbers = range(number, number + 100)
@@ -61,7 +71,7 @@ def train(
 @app.command()
 def error(seed: Seed = 1_000, rivers: Annotated[int, typer.Option(help="Held out.")] = 500) -> None:
     """Error on held-out rivers beside the value when nobody bets, by buckets of hands."""
-    config = configured("turn_hunl", seed)
+    config = configured("turn_hunl", seed, cfr_iterations=ITERATIONS)
     network = read_networks((RIVER,), config.value_hidden, judge(seed))[RIVER]
     samples = [solved_river(config, HELD_OUT, 2_000, number) for number in range(rivers)]
     columns = (np.concatenate(column) for column in zip(*samples, strict=True))
@@ -88,7 +98,8 @@ def turns(
     hands: Annotated[int, typer.Option(help="About so many in a range.")] = 30,
 ) -> None:
     """Turns that end with the betting round beside the same turns through all rivers."""
-    config = configured("turn_hunl", seed, env_config={"hands": hands})
+    more = {"env_config": {"hands": hands}, "cfr_iterations": ITERATIONS}
+    config = configured("turn_hunl", seed, **more)
     world, solving = config.world(judge(seed)), config.solving()
     checking = config.world(AbstractionLearner(config).values.weights())
     for number in range(first, first + count):
@@ -113,6 +124,30 @@ def turns(
             off = np.abs(full.spread(exact.hands) - solved.hands)
             row[f"{name}, pots a hand"] = float(((decision.ranges * off).sum(axis=1) / mass).mean())
         record(f"network {seed}, turn {number}", row)
+
+
+@app.command()
+def speed(iterations: Annotated[int, typer.Option(help="Of CFR, of each solve.")] = 20) -> None:
+    """Time and memory of one solve from the start of each street, the default raises in it."""
+    torch.set_num_threads(1)
+    config = configured("turn_hunl", cfr_iterations=iterations)
+    networks = make_networks((FLOP, TURN, RIVER), config.value_hidden)
+    world, rng = make_world("hunl", networks), np.random.default_rng(0)
+    decision = world.root(rng)
+    while True:
+        row: dict[str, Any] = {"iterations": iterations}
+        for name in ("first time", "again"):  # the tables of a board are remembered
+            start = time.process_time()
+            solved = solve(world, decision, None, config.solving())
+            row[f"{name}, s"] = time.process_time() - start
+        row |= {"nodes": solved.nodes}
+        row["peak, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        record(f"full game, {STREETS[decision.state.street]}", row)
+        if decision.state.street == RIVER:
+            return
+        raise_to = MENU.raises(decision.state)[0]
+        after = decision.state.apply(raise_to).apply(CALL)
+        decision = world.deal(Decision(decision.board, after, decision.ranges), rng)
 
 
 def record(name: str, row: dict[str, Any]) -> None:
