@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 FLOPS = 24
 """Flops that stand for all of them at leaves before the flop."""
 
+SLIGHT = 1e-9
+"""Share of a range below which nothing of it is left after a card, rounding apart."""
+
 
 class NextBoards(NamedTuple):
     """The boards after a leaf; C of them, H hands of the subgame, k buckets of a hand.
@@ -120,36 +123,38 @@ def network_leaves(
 @njit(cache=True, fastmath=True, nogil=True)
 def _gather(reaches, cards, places, share, live, shares, dealt, mass, free):
     """Fill what the network sees after every board, the masses m, and those before any board."""
-    k = places.shape[2]
-    by_card = np.empty((2, DECK))
-    kept = np.empty((2, len(cards)))
-    total = np.empty(2)
+    all_by_card, by_card = np.empty((2, 2, DECK))
+    everything, total = np.empty((2, 2))
     for leaf in range(len(reaches)):
-        for i in range(2):
-            kept[i] = reaches[leaf, i]
-        _sum_cards(kept, cards, by_card, total)
+        r = reaches[leaf]
+        all_by_card[:] = 0.0
+        everything[:] = 0.0
+        _add(r, cards, 1.0, live[0], False, all_by_card, everything)
+        _add(r, cards, 1.0, live[0], True, all_by_card, everything)
         for i in range(2):
             for h in range(len(cards)):
-                free[leaf, i, h] = _left(kept, cards, by_card, total, 1 - i, h)
+                free[leaf, i, h] = _left(r, cards, all_by_card, everything, 1 - i, h)
         for c in range(len(live)):
-            for i in range(2):
-                for h in range(len(cards)):
-                    kept[i, h] = reaches[leaf, i, h] * live[c, h]
-            _sum_cards(kept, cards, by_card, total)
+            by_card[:] = all_by_card
+            total[:] = everything
+            _add(r, cards, -1.0, live[c], False, by_card, total)
             for i in range(2):
                 x, w, m = shares[leaf, c, i], dealt[leaf, c, i], mass[leaf, c, i]
                 x[:] = 0.0
                 w[:] = 0.0
                 pairs = 0.0
-                unknown = total[i] <= TINY
+                unknown = total[i] <= SLIGHT * everything[i]
                 scale = 1.0 / live[c].sum() if unknown else 1.0 / total[i]
                 for h in range(len(cards)):
-                    m[h] = max(_left(kept, cards, by_card, total, 1 - i, h), 0.0) * live[c, h]
-                    r = scale * (live[c, h] if unknown else kept[i, h])
-                    both = kept[i, h] * m[h]
+                    if not live[c, h]:
+                        m[h] = 0.0
+                        continue
+                    m[h] = max(_left(r, cards, by_card, total, 1 - i, h), 0.0)
+                    both = r[i, h] * m[h]
                     pairs += both
-                    for j in range(k):
-                        x[places[c, h, j]] += r * share[c, h, j]
+                    own = scale * (1.0 if unknown else r[i, h])
+                    for j in range(places.shape[2]):
+                        x[places[c, h, j]] += own * share[c, h, j]
                         w[places[c, h, j]] += both * share[c, h, j]
                 if pairs > TINY:
                     for b in range(len(w)):
@@ -157,31 +162,32 @@ def _gather(reaches, cards, places, share, live, shares, dealt, mass, free):
 
 
 @njit(inline="always")
-def _sum_cards(kept, cards, by_card, total):
-    by_card[:] = 0.0
-    for i in range(2):
-        total[i] = 0.0
-        for h in range(len(cards)):
-            total[i] += kept[i, h]
-            by_card[i, cards[h, 0]] += kept[i, h]
-            by_card[i, cards[h, 1]] += kept[i, h]
+def _add(r, cards, sign, live, which, by_card, total):
+    """Add the reaches of the hands that are live, or of those that are not, to sums by card."""
+    for h in range(len(cards)):
+        if live[h] == which:
+            for i in range(2):
+                total[i] += sign * r[i, h]
+                by_card[i, cards[h, 0]] += sign * r[i, h]
+                by_card[i, cards[h, 1]] += sign * r[i, h]
 
 
 @njit(inline="always")
-def _left(kept, cards, by_card, total, player, h):
+def _left(r, cards, by_card, total, player, h):
     """The reach of a player's hands that share no card with hand h."""
-    blocked = by_card[player, cards[h, 0]] + by_card[player, cards[h, 1]] - kept[player, h]
+    blocked = by_card[player, cards[h, 0]] + by_card[player, cards[h, 1]] - r[player, h]
     return total[player] - blocked
 
 
 @njit(cache=True, fastmath=True, nogil=True)
 def _scatter(out, o, places, share, mass, scale):
     """Add the network's part of the values."""
-    L, C, _, H = mass.shape
-    for leaf in range(L):
-        for c in range(C):
+    for leaf in range(len(out)):
+        for c in range(len(places)):
             for i in range(2):
-                for h in range(H):
+                for h in range(out.shape[2]):
+                    if mass[leaf, c, i, h] == 0.0:
+                        continue
                     value = 0.0
                     for j in range(places.shape[2]):
                         value += share[c, h, j] * o[leaf, c, i, places[c, h, j]]

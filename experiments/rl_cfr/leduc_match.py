@@ -25,7 +25,7 @@ from tenfold.algorithms.rl_cfr.small_match import duplicate_small, expected_smal
 from tenfold.envs.poker.sizes import parse_menu
 
 RESULTS = Path(__file__).parent.parent / "results" / "rl_cfr" / "leduc_matches.json"
-SOLVING = Solving(parse_menu("1,allin"), max_raises=6, variant="dcfr", iterations=50)
+SOLVING = Solving(parse_menu("1,allin"), max_raises=6, variant="dcfr", iterations=100)
 """Of the subgames that a learned abstraction's beliefs come from, as in training."""
 
 

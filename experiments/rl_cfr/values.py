@@ -81,11 +81,11 @@ def error(seed: Seed = 1_000, rivers: Annotated[int, typer.Option(help="Held out
         said = network(*inputs).numpy()
     rows: dict[str, Any] = {"rivers": rivers}
     for name, guess in (("network", said), ("check down", np.zeros_like(said))):
-        off = np.abs(guess - batch.targets)
+        off = np.abs(guess - batch.targets).astype(np.float64)
         huber = np.where(off < DELTA, 0.5 * off**2, DELTA * (off - 0.5 * DELTA))
         rows[name] = interval("pots", (batch.dealt * off).sum(axis=2).mean(axis=1))
         rows[name] |= interval("huber", (batch.weights * huber).sum(axis=2).mean(axis=1))
-        mean = (batch.dealt[:, 0] * (guess - batch.targets)[:, 0]).sum(axis=1)
+        mean = (batch.dealt[:, 0].astype(np.float64) * (guess - batch.targets)[:, 0]).sum(axis=1)
         rows[name] |= interval("first player's value, pots", np.abs(mean))
     record(f"network {seed}, rivers", rows)
 
