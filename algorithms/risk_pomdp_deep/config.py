@@ -1,7 +1,7 @@
 """Config of PPO on entropic risk under partial observation."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -71,6 +71,10 @@ class RiskPOMDPDeepConfig(PPOConfig):
         if isinstance(self.lr, int | float) and self.lr <= 0:
             raise ValueError(f"Bad value {self.lr} for 'lr': give a learning rate above 0.")
         super().validate()
+
+    def get_state(self) -> dict[str, Any]:
+        """RLlib's state, with our key even where it is -1, its mark of keys to leave out."""
+        return {**super().get_state(), "gamma_risk": self.gamma_risk}
 
     def world(self) -> TabularPOMDP:
         """The POMDP of `env` with the fields that `env_config` changes."""

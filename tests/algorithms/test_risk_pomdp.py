@@ -369,6 +369,14 @@ def test_mistakes_are_refused(fields: dict[str, object], said: str) -> None:
         config.validate()
 
 
+def test_a_learner_gets_the_gammas_that_were_asked_for() -> None:
+    """RLlib builds algorithms from a state that leaves out every -1."""
+    config = RiskPOMDPConfig()
+    config.update_from_dict({"gamma_risk": -5.0, "planning_gamma": -1.0})
+    copy = RiskPOMDPConfig.from_state(config.get_state())
+    assert (copy.gamma_risk, copy.planning_gamma, copy.risk()) == (-5.0, -1.0, -1.0)
+
+
 def test_a_pomdp_that_is_none_is_refused() -> None:
     good = random_pomdp(H=2, S=2, A=2, O=2)
     with pytest.raises(ValueError, match="'emissions'"):

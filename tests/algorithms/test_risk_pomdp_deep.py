@@ -111,6 +111,13 @@ def test_batches_hold_whole_episodes_their_states_and_their_utilities() -> None:
     agent.stop()
 
 
+@pytest.mark.parametrize("gamma_risk", [-1.0, -2.0, 0.0, 1.0])
+def test_an_agent_gets_the_risk_that_was_asked_for(gamma_risk: float) -> None:
+    """RLlib builds agents from a state that leaves out every -1."""
+    config = built(gamma_risk=gamma_risk)
+    assert RiskPOMDPDeepConfig.from_state(config.get_state()).gamma_risk == gamma_risk
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
