@@ -1,4 +1,4 @@
-"""Search spaces of RL-CFR: the learner, and the abstraction."""
+"""Search spaces of RL-CFR: the learner, the abstraction, and the value networks."""
 
 from tenfold.platform.registry import Space
 
@@ -16,6 +16,14 @@ SPACES = {
             "m": tune.choice([1, 2, 3, 4]),
             "threshold": tune.uniform(-1.0, 0.0),
             "largest": tune.choice([2.0, 4.0, 8.0]),
+        },
+        samples=12,
+    ),
+    "values": Space(  # for tasks with trees that end before the river
+        lambda tune: {
+            "value_lr": tune.loguniform(3e-4, 1e-2),
+            "value_hidden": tune.choice([[64, 64], [128, 64], [128, 128]]),
+            "value_updates_per_sample": tune.choice([1.0, 4.0, 8.0]),
         },
         samples=12,
     ),

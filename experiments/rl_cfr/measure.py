@@ -10,6 +10,7 @@
     python experiments/rl_cfr/measure.py train --task turn_hunl --seed 0    (and 1, 2)
     python experiments/rl_cfr/measure.py value default learned-0 --task turn_hunl    (and 1, 2)
     python experiments/rl_cfr/measure.py gain --task turn_hunl
+    python experiments/rl_cfr/measure.py train --task flop_short
 
 `train` saves a checkpoint in the folder `runs`, and writes the learning curve. `value` solves
 held-out decisions, the first of hands that training never dealt and the same for all abstractions,
@@ -73,6 +74,14 @@ CHANGES: dict[str, dict[str, Any]] = {
         "warmup": 150,
         "updates_per_transition": 1.0,
         "value_warmup": 1_000,
+    },
+    "flop_short": {
+        "cfr_iterations": 50,
+        "episodes_per_iteration": 4,
+        "tries": 3,
+        "warmup": 80,
+        "updates_per_transition": 1.0,
+        "value_warmup": 400,
     },
 }
 """What differs from the method's config. In Leduc with six chips two sizes would be nearly all, and
