@@ -94,7 +94,7 @@ def icvar(seeds: Seeds = 10) -> None:
     plot_curves(icvar_measure.RESULTS / "burn_in.png", curves, title)
 
 
-@app.command()
+@app.command("rs_disrl")
 def rs_disrl(seeds: Seeds = 10) -> None:
     """RS-DisRL on the budgeted path of two steps, where y matters, and the lotteries."""
     K, alpha = EPISODES["rs_disrl"], {"alpha": 0.5}
@@ -114,7 +114,7 @@ def rs_disrl(seeds: Seeds = 10) -> None:
     plot_curves(rs_disrl_measure.RESULTS / "burn_in.png", curves, title)
 
 
-@app.command()
+@app.command("risk_pomdp")
 def risk_pomdp(seeds: Seeds = 10) -> None:
     """Beta vectors on the two POMDPs whose slope is above 1/2 after a few thousand episodes."""
     K, rows, curves = EPISODES["risk_pomdp"], [], {}
