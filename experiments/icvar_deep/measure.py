@@ -1,7 +1,8 @@
 """Risk-averse against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
     python -m experiments.icvar_deep.measure train risk/RiskyShortcut-v0
-    python -m experiments.icvar_deep.measure train risk/CurvyRoad-v0 --steps 15000
+    python -m experiments.icvar_deep.measure train risk/QueueBacklog-v0
+    python -m experiments.icvar_deep.measure train risk/CurvyRoad-v0 --steps 12000
     python -m experiments.icvar_deep.measure report
 
 `train` appends one row a run to `experiments/results/icvar_deep/runs.csv`, `report` makes the table
@@ -29,6 +30,7 @@ from tenfold.envs.risk.control import CurvyRoad, TableEnv, make_control
 RESULTS = Path(__file__).parent.parent / "results" / "icvar_deep"
 FIELDS: dict[str, dict[str, Any]] = {
     "risk/RiskyShortcut-v0": {"p": 0.08},
+    "risk/QueueBacklog-v0": {},
     "risk/CurvyRoad-v0": {"T": 20, "cost": 3.0},
 }
 EXPLORING = 3_000, 0.05  # steps of exploration, and its share afterwards
