@@ -157,6 +157,12 @@ def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
         def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
             return base.default_resource_request(config_of(config).to_dict())
 
+        def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+            """Become another trial in the same process, whose imports cost seconds."""
+            self.cleanup()
+            Trial.__init__(self, new_config, storage=self._storage)
+            return True
+
         def restore(self, checkpoint_path: Any) -> None:
             saved = experiment.checkpoint
             super().restore(still_there(checkpoint_path, saved.every, saved.keep))
@@ -246,7 +252,7 @@ def _tune_config(experiment: Experiment, method: Method) -> tune.TuneConfig:
         max_concurrent_trials=concurrent if isinstance(search, Searcher) else None,
         trial_name_creator=_trial_name,
         trial_dirname_creator=_trial_name,
-        reuse_actors=False,
+        reuse_actors=True,
     )
 
 

@@ -7,6 +7,7 @@ worker adds its own files to that checkpoint.
 """
 
 import logging
+import os
 import queue
 import tempfile
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import train
+from ray import cloudpickle, train
 from ray.train.v2.api.callback import UserCallback
 
 if TYPE_CHECKING:
@@ -39,8 +40,17 @@ class TrainWorkers:
         restored: Path | None,
     ) -> None:
         self.checkpoint: Path
+        fewest = config.min_workers or config.workers
+        resources = {"CPU": config.cpus_per_worker, "GPU": config.gpus_per_worker}
+        scaling = train.ScalingConfig(
+            num_workers=config.workers if fewest == config.workers else (fewest, config.workers),
+            use_gpu=config.gpus_per_worker > 0,
+            resources_per_worker={name: n for name, n in resources.items() if n > 0},
+        )
+        # Packed, the loop and all that it imports are loaded by the workers alone.
+        work = cloudpickle.dumps((loop_class, config, restored))
         self._host = ray.remote(num_cpus=0, max_concurrency=3)(_Host).remote()
-        self._host.fit.remote(self._host, loop_class, config, folder, restored)
+        self._host.fit.remote(self._host, work, scaling, folder)
 
     def next_report(self) -> dict[str, Any]:
         """Wait for the workers' next report.
@@ -63,29 +73,16 @@ class _Host:
     def __init__(self) -> None:
         self.reports: queue.Queue[tuple[Any, str | None, str | None]] = queue.Queue(1)
 
-    def fit(
-        self,
-        me: Any,
-        loop_class: "type[TrainingLoop]",
-        config: "TrainingConfig",
-        folder: Path,
-        restored: Path | None,
-    ) -> None:
+    def fit(self, me: Any, work: bytes, scaling: train.ScalingConfig, folder: Path) -> None:
         from ray.train.torch import TorchTrainer
 
         logging.getLogger("ray.train").setLevel(logging.ERROR)
-        fewest = config.min_workers or config.workers
-        resources = {"CPU": config.cpus_per_worker, "GPU": config.gpus_per_worker}
+        # Ray Train takes one report a poll, and polls every two seconds unless told otherwise.
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
         trainer = TorchTrainer(
             train_worker,
-            train_loop_config={"loop": loop_class, "config": config, "restored": restored},
-            scaling_config=train.ScalingConfig(
-                num_workers=config.workers
-                if fewest == config.workers
-                else (fewest, config.workers),
-                use_gpu=config.gpus_per_worker > 0,
-                resources_per_worker={name: n for name, n in resources.items() if n > 0},
-            ),
+            train_loop_config={"work": work},
+            scaling_config=scaling,
             run_config=train.RunConfig(
                 # A name of its own: Ray Train would continue an older run of the same name.
                 name=f"workers-{time.time_ns()}",
@@ -123,14 +120,15 @@ class _PassOn(UserCallback):
 
 def train_worker(given: dict[str, Any]) -> None:
     """What runs in each Ray Train worker: a loop, reported and saved until it is finished."""
+    loop_class, config, restored = cloudpickle.loads(given["work"])
     context = train.get_context()
-    loop = given["loop"](given["config"], context.get_world_rank(), context.get_world_size())
+    loop = loop_class(config, context.get_world_rank(), context.get_world_size())
     latest = train.get_checkpoint()
     if latest is not None:
         with latest.as_directory() as folder:
             loop.load(Path(folder))
-    elif given["restored"] is not None:
-        loop.load(given["restored"])
+    elif restored is not None:
+        loop.load(restored)
     while not loop.finished:
         metrics = loop.advance()
         with tempfile.TemporaryDirectory() as folder:

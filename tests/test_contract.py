@@ -104,23 +104,29 @@ def test_a_restored_algorithm_has_learnt_what_the_saved_one_had(
     restored.stop()
 
 
-def test_the_same_seed_gives_the_same_metrics_and_another_seed_others(method: Method) -> None:
-    def metrics(seed: int) -> dict[str, float]:
-        experiment = make_experiment({"method": method.name, "config": dict(method.smoke)})
-        point = {
-            "task": experiment.tasks[0],
-            "variant": experiment.variants[0],
-            "seed": seed,
-        }
-        algorithm = trial_class(experiment, method)(point)
+def test_the_same_seed_gives_the_same_metrics_afresh_and_after_another_trial(
+    method: Method,
+) -> None:
+    experiment = make_experiment({"method": method.name, "config": dict(method.smoke)})
+    task, variant = experiment.tasks[0], experiment.variants[0]
+
+    def point(seed: int) -> dict[str, Any]:
+        return {"task": task, "variant": variant, "seed": seed}
+
+    def metrics(algorithm: Any) -> dict[str, float]:
         for _ in range(2):
             result = algorithm.train()
-        algorithm.stop()
         return reproducible(declared(method, result))
 
-    first = metrics(0)
-    assert first == metrics(0)
-    assert first != metrics(1)
+    build = trial_class(experiment, method)
+    one = build(point(0))
+    expected = metrics(one)
+    one.stop()
+    other = build(point(1))
+    assert metrics(other) != expected
+    assert other.reset(point(0))
+    assert metrics(other) == expected
+    other.stop()
 
 
 def test_every_variant_and_space_is_valid_for_the_config(method: Method) -> None:

@@ -30,6 +30,7 @@ METHOD = Method(
     smoke={
         "train_batch_size_per_learner": 16,
         "num_steps_sampled_before_learning_starts": 32,
+        "rollout_fragment_length": 8,
         "min_sample_timesteps_per_iteration": 64,
         "model_config.fcnet_hiddens": [8],
     },

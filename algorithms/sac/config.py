@@ -15,6 +15,9 @@ class SACBaselineConfig(SACConfig):
     def __init__(self) -> None:
         super().__init__(algo_class=SeededSAC)
         self.num_env_runners = 0
+        # RLlib's SAC ends an iteration by the clock; equal seeds must give equal iterations.
+        self.min_time_s_per_iteration = None
+        self.min_sample_timesteps_per_iteration = 1_000
         self.actor_lr = 3e-4
         self.critic_lr = 3e-4
 

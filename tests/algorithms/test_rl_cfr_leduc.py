@@ -21,6 +21,7 @@ from tenfold.algorithms.rl_cfr.full_game import (
 )
 from tenfold.algorithms.rl_cfr.leduc import DECK, LeducWorld, game_string, signs
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, solve
+from tenfold.algorithms.rl_cfr.nested import solve_nested
 from tenfold.algorithms.rl_cfr.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.envs.poker.rules import CALL, FOLD, BettingState, Rules, openspiel_action, start
@@ -94,6 +95,23 @@ def test_exploitability_in_the_full_game_is_openspiels(sizes: tuple[float, ...])
 def test_the_whole_abstraction_has_no_exploitability_and_less_costs_some() -> None:
     assert exploitability(WORLD, strategies()) < 2e-3
     assert exploitability(WORLD, strategies(1.0)) > 2e-2
+
+
+def test_solving_again_answers_raises_better_than_translating_them() -> None:
+    nested = solve_nested(WORLD, Fixed([1.0]), SOLVING, "cfr+", 100)
+    assert nested.keys() == strategies(1.0).keys()
+    gap = exploitability(WORLD, nested)
+    assert gap < 0.5 * exploitability(WORLD, strategies(1.0))
+    theirs = spiel_exploitability(pyspiel.load_game(game_string(4)), FullGamePolicy(WORLD, nested))
+    assert gap == pytest.approx(theirs, abs=1e-6)
+    for law in nested.values():
+        np.testing.assert_allclose(law.sum(axis=0), 1.0, atol=1e-9)
+
+
+def test_with_every_raise_in_the_tree_nothing_is_solved_again() -> None:
+    nested = solve_nested(WORLD, EveryRaise(), SOLVING, "cfr+", 300)
+    for history, law in strategies().items():
+        np.testing.assert_allclose(nested[history], law, atol=1e-12)
 
 
 def test_every_strategy_of_the_full_game_is_a_law() -> None:

@@ -8,18 +8,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import TENFOLD
 from mlflow import MlflowClient
+from typer.testing import CliRunner, Result
 
+from tenfold.platform.cli import app
 from tenfold.platform.configuration import build_config
 from tenfold.platform.registry import get_method
 
-PULLS, STEP, SEEDS = 120_000, 3_000, 3
+PULLS, STEP, SEEDS = 60_000, 1_500, 3
 # A sweep of some seconds a trial, one after the other, saved at every iteration.
 EXPERIMENT = f"""
 method: ucb1
@@ -80,6 +84,7 @@ def one_ended_and_another_on_its_way(runs: Path) -> bool:
     )
 
 
+@cache
 def uninterrupted(seed: int) -> list[float]:
     """The regret of every iteration of a trial, computed without Tune."""
     method = get_method("ucb1")
@@ -126,21 +131,42 @@ def test_a_killed_driver_is_resumed_without_rerunning_what_was_finished(
     assert_whole(runs, f"sqlite:///{runs}/mlflow.db")
 
 
+def invoke(*arguments: object) -> Result:
+    """Run the command line in this process, whose Ray is up."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@contextmanager
+def in_mid_run(runs: Path, action: Callable[[], None]) -> Iterator[None]:
+    """Do something as soon as a trial has ended and another is on its way."""
+
+    def wait_and_act() -> None:
+        wait_until(lambda: one_ended_and_another_on_its_way(runs), "the second trial")
+        action()
+
+    with ThreadPoolExecutor(1) as watcher:
+        done = watcher.submit(wait_and_act)
+        yield
+        done.result()
+
+
+def kill_a_trial() -> None:
+    trials = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "ray::ucb1" in " ".join(process.cmdline())
+    ]
+    assert trials
+    trials[0].kill()
+
+
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_checkpoint(
     experiment: Path, runs: Path
 ) -> None:
-    with started("run", experiment, cwd=experiment.parent) as driver:
-        wait_until(lambda: one_ended_and_another_on_its_way(runs), "the second trial")
-        workers = [
-            process
-            for process in psutil.Process(driver.pid).children(recursive=True)
-            if "ray::ucb1" in " ".join(process.cmdline())
-        ]
-        assert workers
-        workers[0].kill()
-        output, _ = driver.communicate(timeout=240)
-    assert driver.returncode == 0, output
+    with in_mid_run(runs, kill_a_trial):
+        done = invoke("run", experiment)
+    assert done.exit_code == 0, done.output
     assert_whole(runs, f"sqlite:///{runs}/mlflow.db")
 
 
@@ -171,37 +197,30 @@ def answers(port: int) -> bool:
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_store_lost_in_mid_run_gets_every_step_later(
-    experiment: Path,
-    runs: Path,
-    tmp_path: Path,
-    tenfold: Callable[..., subprocess.CompletedProcess[str]],
+    experiment: Path, runs: Path, tmp_path: Path
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
+    with ExitStack() as up:
+        up.enter_context(mlflow_server(tmp_path, port))
+        with in_mid_run(runs, up.close):
+            done = invoke("run", experiment, "--tracking-uri", uri)
+    assert done.exit_code == 0, done.output
+    assert "The run goes on" in done.output
+    assert "tenfold sync" in done.output.splitlines()[-2]
     with mlflow_server(tmp_path, port):
-        run = started("run", experiment, "--tracking-uri", uri, cwd=tmp_path)
-        driver = run.__enter__()
-        wait_until(lambda: one_ended_and_another_on_its_way(runs), "the second trial")
-    output, _ = driver.communicate(timeout=240)
-    run.__exit__(None, None, None)
-    assert driver.returncode == 0, output
-    assert "The run goes on" in output
-    assert "tenfold sync" in output.splitlines()[-2]
-    with mlflow_server(tmp_path, port):
-        synced = tenfold("sync", "--tracking-uri", uri)
-        assert synced.returncode == 0, synced.stderr
+        synced = invoke("sync", "--tracking-uri", uri)
+        assert synced.exit_code == 0, synced.output
         assert_whole(runs, uri)
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_an_offline_run_is_sent_by_sync(
-    experiment: Path, runs: Path, tenfold: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    done = tenfold("run", experiment, "--offline", "--tracking-uri", "http://127.0.0.1:9")
-    assert done.returncode == 0, done.stderr
+def test_an_offline_run_is_sent_by_sync(experiment: Path, runs: Path) -> None:
+    done = invoke("run", experiment, "--offline", "--tracking-uri", "http://127.0.0.1:9")
+    assert done.exit_code == 0, done.output
     assert not (runs / "mlflow.db").exists()
-    synced = tenfold("sync")
-    assert synced.returncode == 0, synced.stderr
+    synced = invoke("sync")
+    assert synced.exit_code == 0, synced.output
     assert_whole(runs, f"sqlite:///{runs}/mlflow.db")
