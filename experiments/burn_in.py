@@ -31,7 +31,7 @@ from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 # widest gap of the 80 first of its size in which the base kernels disagree about the best action.
 SHORTCUT = {"H": 2, "p": 0.9}
 MIXTURE = {"S": 4, "A": 3, "H": 2, "d": 3, "instance": 75, "concentration": 0.3}
-EPISODES = {"icvar": 30_000, "rs_disrl": 20_000, "risk_pomdp": 15_000}
+EPISODES = {"icvar": 15_000, "rs_disrl": 20_000, "risk_pomdp": 10_000}
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 Seeds = Annotated[int, typer.Option(help="Independent runs.")]
@@ -66,7 +66,7 @@ def icvar(seeds: Seeds = 10) -> None:
     K = EPISODES["icvar"]
     settings = [
         (icvar_measure.Setting("icvar/RiskyShortcut-v0", alpha, K, SHORTCUT), ("ICVaR-L",))
-        for alpha in (0.5, 0.35, 0.25)
+        for alpha in (0.5, 0.4, 0.3)
     ]
     provable = ("ICVaR-L", "ICVaR-G linear", "ICVaR-G finite")
     settings += [(icvar_measure.Setting("icvar/RandomMixture-v0", 0.5, K, MIXTURE), provable)]

@@ -1,6 +1,7 @@
 """Risk-averse against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
     python -m experiments.icvar_deep.measure train risk/RiskyShortcut-v0
+    python -m experiments.icvar_deep.measure train risk/RiskyShortcut-v0 --agent 0.5 --agent 0.1
     python -m experiments.icvar_deep.measure train risk/QueueBacklog-v0
     python -m experiments.icvar_deep.measure train risk/CurvyRoad-v0 --steps 12000
     python -m experiments.icvar_deep.measure report
@@ -74,18 +75,20 @@ def train(
     seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
     first: Annotated[int, typer.Option(help="First seed.")] = 0,
     steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 6_000,
-    frontier: Annotated[bool, typer.Option(help="The other risk levels instead.")] = False,
+    agents: Annotated[
+        list[str], typer.Option("--agent", help="Levels of ours, 1 is risk-neutral; or qr-dqn.")
+    ] = ["1", "0.25", "qr-dqn"],  # noqa: B006
 ) -> None:
     """Train and judge all agents on a task, one seed after the other."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "runs.csv"
     for seed in range(first, first + seeds):
-        for alpha in (0.5, 0.1) if frontier else (1.0, JUDGED, None):
-            if alpha is None:
+        for name in agents:
+            if name == "qr-dqn":
                 env = make_control(task, **FIELDS[task])
                 policy, agent = qr_dqn(env, seed, steps, *EXPLORING), QR_DQN
             else:
-                policy, agent = learnt(task, alpha, seed, steps), f"alpha = {alpha:g}"
+                policy, agent = learnt(task, float(name), seed, steps), f"alpha = {name}"
             values = judge(task, policy, LEVELS)
             row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
             row |= {f"at {level:g}": v for level, v in zip(LEVELS, values, strict=True)}
