@@ -47,7 +47,9 @@ class RLCFRConfig(PlanningConfig):
         hidden: Widths of the networks' hidden layers.
         lr: Learning rate of AdamW.
         weight_decay: Of AdamW.
-        reward_clip: Thousandths of the pot at which the critics cut rewards off.
+        reward_unit: Thousandths of the pot that the critics call 1. Beyond it their loss is linear,
+            and what they learn nearer to a median than to a mean.
+        reward_clip: Such units at which the critics cut rewards off.
         tau: Share by which the target networks follow.
         target_noise: Standard deviation of the noise on target actions.
         actor_delay: Updates of the critics for one of the actor.
@@ -91,6 +93,7 @@ class RLCFRConfig(PlanningConfig):
         self.hidden: list[int] = [64, 64]
         self.lr = 2e-3
         self.weight_decay = 0.05
+        self.reward_unit = 1.0
         self.reward_clip = 2.0
         self.tau = 0.01
         self.target_noise = 0.1
@@ -170,6 +173,7 @@ class RLCFRConfig(PlanningConfig):
             "epsilon": (0.0, 1.0),
             "lr": (0.0, math.inf),
             "weight_decay": (0.0, math.inf),
+            "reward_unit": (0.001, math.inf),
             "reward_clip": (0.001, math.inf),
             "tau": (0.0, 1.0),
             "target_noise": (0.0, math.inf),

@@ -130,6 +130,7 @@ class AbstractionLearner:
         for _ in range(max(1, round(config.updates_per_transition * new))):
             rows = rng.integers(kept, size=config.batch_size)
             batch = Batch(*(column[rows] for column in self.buffer))
+            batch = batch._replace(rewards=batch.rewards / np.float32(config.reward_unit))
             losses.append(self.networks.update(batch, generator))
         return float(np.mean(losses))
 

@@ -47,6 +47,7 @@ from tenfold.algorithms.rl_cfr.full_game import choose, exploitability, solve_ch
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld
 from tenfold.algorithms.rl_cfr.mdp import Decision, bet_tree
+from tenfold.algorithms.rl_cfr.nested import solve_nested
 from tenfold.algorithms.rl_cfr.solver import Solver
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +74,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "episodes_per_iteration": 8,
         "warmup": 150,
         "updates_per_transition": 1.0,
+        "reward_unit": 10.0,
         "value_warmup": 1_000,
     },
     "flop_short": {
@@ -81,6 +83,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "tries": 3,
         "warmup": 80,
         "updates_per_transition": 1.0,
+        "reward_unit": 10.0,
         "value_warmup": 400,
     },
 }
@@ -232,7 +235,10 @@ def gain(task: Task = "river_hunl") -> None:
 
 @app.command()
 def leduc(seeds: Seeds = 3, iterations: int = 400) -> None:
-    """Exploitability in the full game of no-limit Leduc, each abstraction's tree solved by CFR+."""
+    """Exploitability in the full game of no-limit Leduc, each abstraction's tree solved by CFR+.
+
+    Raises outside the tree are answered by solving again, or as the nearest one inside.
+    """
     config = configured("leduc_nl")
     world, solving = LeducWorld(**config.env_config), config.solving()
     policies: dict[str, Abstraction] = {f"{size:g} pot": Fixed([size]) for size in SINGLE}
@@ -244,8 +250,11 @@ def leduc(seeds: Seeds = 3, iterations: int = 400) -> None:
     for name, abstraction in policies.items():
         chosen = choose(world, abstraction, solving)
         tree = solve_chosen(world, chosen, "cfr+", iterations)
-        gap = exploitability(world, translate(world, tree))
-        rows.append({"abstraction": name, "nodes": tree.nodes, "exploitability, chips": gap})
+        nested = solve_nested(world, abstraction, solving, "cfr+", iterations)
+        row = {"abstraction": name, "nodes": tree.nodes}
+        row["solving again"] = exploitability(world, nested)
+        row["translating"] = exploitability(world, translate(world, tree))
+        rows.append(row)
         write("leduc_nl_exploitability", pd.DataFrame(rows))
 
 

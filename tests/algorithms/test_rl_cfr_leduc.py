@@ -101,7 +101,7 @@ def test_solving_again_answers_raises_better_than_translating_them() -> None:
     nested = solve_nested(WORLD, Fixed([1.0]), SOLVING, "cfr+", 100)
     assert nested.keys() == strategies(1.0).keys()
     gap = exploitability(WORLD, nested)
-    assert gap < 0.5 * exploitability(WORLD, strategies(1.0))
+    assert gap < 0.75 * exploitability(WORLD, strategies(1.0))
     theirs = spiel_exploitability(pyspiel.load_game(game_string(4)), FullGamePolicy(WORLD, nested))
     assert gap == pytest.approx(theirs, abs=1e-6)
     for law in nested.values():
