@@ -121,7 +121,11 @@ def report() -> None:
             rows.append(row)
             axes.errorbar(x, y, dy, dx, marker="o", capsize=3, linestyle="none", label=agent)
             points[agent] = x, y
-        axes.plot(*zip(*(points[agent] for agent in FRONTIER), strict=True), color="grey", zorder=0)
+        axes.plot(
+            *zip(*(points[agent] for agent in FRONTIER if agent in points), strict=True),
+            color="grey",
+            zorder=0,
+        )
         for gamma in (RISK_NEUTRAL, -1.0, AVERSE, -5.0):
             exact = judged(world(task), best_plan(world(task), gamma).policy)
             label = f"optimum at gamma = {0.0 if gamma == RISK_NEUTRAL else gamma:g}"
