@@ -35,6 +35,8 @@ def serve(uri: str, port: int) -> NoReturn:
     print(f"MLflow UI of {uri} at http://{HOST}:{port}, Ctrl-C ends it", flush=True)
     # Where its telemetry finds no network, MLflow takes ten seconds more to end.
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    # The jobs it could run judge traces of language models: eight processes for nothing here.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     # In this process's place, so that signals reach the server and nothing is left behind it.
     os.execv(sys.executable, command(uri, port))
 

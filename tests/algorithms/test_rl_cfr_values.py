@@ -328,6 +328,7 @@ def test_the_full_game_is_solved_from_before_the_flop(monkeypatch: pytest.Monkey
     [
         ("turn_hunl", {"value_hidden": [0]}, r"\[0\] for 'value_hidden'"),
         ("turn_hunl", {"value_warmup": -1}, "-1 for 'value_warmup'"),
+        ("turn_hunl", {"reward_unit": 0.0}, "0.0 for 'reward_unit'"),
         ("turn_hunl", {"env_config": {"street": 3}}, "no field 'street'"),
         ("flop_short", {"env_config": {"deck": 22}}, "22 for 'deck': give a multiple of 4"),
         ("flop_short", {"env_config": {"stack": 2}}, "2 for 'stack'"),

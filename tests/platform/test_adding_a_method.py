@@ -2,11 +2,9 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, invoke
 
 
 def test_the_example_is_under_sixty_lines() -> None:
@@ -17,30 +15,14 @@ def test_the_example_is_under_sixty_lines() -> None:
     assert len(lines) < 60
 
 
-@pytest.mark.usefixtures("ray_session")
-def test_its_commands_run_and_compare(
-    tenfold: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
-    listed = tenfold("list", "--json")
-    assert '"ucb1"' in listed.stdout
-    done = tenfold(
-        *[
-            "run",
-            "ucb1",
-            "--seeds",
-            "3",
-            "--variant",
-            "ucb1",
-            "--variant",
-            "greedy",
-            "--stop",
-            "pulls=1000",
-        ]
-    )
-    assert done.returncode == 0, done.stderr
-    compared = tenfold("compare", "ucb1", "--baseline", "greedy", "--json")
-    assert compared.returncode == 0, compared.stderr
-
+@pytest.mark.usefixtures("ray_session", "runs")
+def test_its_commands_run_and_compare() -> None:
+    assert '"ucb1"' in invoke("list", "--json").stdout
+    variants = ["--variant", "ucb1", "--variant", "greedy"]
+    done = invoke("run", "ucb1", "--seeds", 3, *variants, "--stop", "pulls=1000")
+    assert done.exit_code == 0, done.output
+    compared = invoke("compare", "ucb1", "--baseline", "greedy", "--json")
+    assert compared.exit_code == 0, compared.output
     rows = {row["group"]: row for row in json.loads(compared.stdout)["rows"]}
     assert rows["greedy"]["seeds"] == rows["ucb1"]["seeds"] == 3
     # Greedy locks onto the first arm that ever paid: the better one only by luck.

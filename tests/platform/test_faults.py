@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -15,11 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import TENFOLD
+from conftest import TENFOLD, invoke
 from mlflow import MlflowClient
-from typer.testing import CliRunner, Result
 
-from tenfold.platform.cli import app
 from tenfold.platform.configuration import build_config
 from tenfold.platform.registry import get_method
 
@@ -112,7 +111,7 @@ def assert_whole(runs: Path, uri: str) -> None:
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_driver_is_resumed_without_rerunning_what_was_finished(
-    experiment: Path, runs: Path, tenfold: Callable[..., subprocess.CompletedProcess[str]]
+    experiment: Path, runs: Path
 ) -> None:
     with started("run", experiment, cwd=experiment.parent) as driver:
         wait_until(lambda: one_ended_and_another_on_its_way(runs), "the second trial")
@@ -123,17 +122,12 @@ def test_a_killed_driver_is_resumed_without_rerunning_what_was_finished(
     assert finished
     assert len(finished) < SEEDS
 
-    resumed = tenfold("run", experiment, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = invoke("run", experiment, "--resume")
+    assert resumed.exit_code == 0, resumed.output
     after = records(runs)
     for trial in finished:
         assert after[trial] == before[trial]
     assert_whole(runs, f"sqlite:///{runs}/mlflow.db")
-
-
-def invoke(*arguments: object) -> Result:
-    """Run the command line in this process, whose Ray is up."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @contextmanager
@@ -177,6 +171,7 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     command += ["--port", str(port), "--backend-store-uri", store, "--artifacts-destination"]
     server = subprocess.Popen(
         [*command, str(folder / "artifacts")],
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -190,9 +185,11 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -1,11 +1,10 @@
 """Sweeps: what is asked for is what is run, by every search and scheduler, for every seed."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import invoke
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -134,10 +133,7 @@ def test_a_learned_baseline_runs_on_a_queue_task(uri: str) -> None:
     assert -4 * sum(range(12)) < trial.data.metrics["env_runners/episode_return_mean"] < 0
 
 
-def test_evaluation_of_a_checkpoint_is_recorded_under_its_trial(
-    runs: Path, tenfold: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    uri = f"sqlite:///{runs}/mlflow.db"
+def test_evaluation_of_a_checkpoint_is_recorded_under_its_trial(uri: str) -> None:
     experiment = make_experiment(
         {"method": "softmw", "config": {**get_method("softmw").smoke, "horizon": 1_000}}
     )
@@ -157,5 +153,5 @@ def test_evaluation_of_a_checkpoint_is_recorded_under_its_trial(
     assert recorded.data.metrics == pytest.approx(other.metrics)
     with pytest.raises(InputError, match="choose a task with as many queues"):
         evaluate(trial.info.run_id, uri, task="periodic")
-    shown = tenfold("evaluate", trial.info.run_id, "--json")
+    shown = invoke("evaluate", trial.info.run_id, "--json")
     assert json.loads(shown.stdout)["metrics"] == own.metrics

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from conftest import TENFOLD
+from conftest import TENFOLD, invoke
 from safetensors.torch import load_file
 
 from tenfold.platform.configuration import build_config
@@ -123,11 +123,11 @@ def results(runs: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_200_steps_are_the_same_through_a_killed_driver(
-    tmp_path: Path,
-    runs: Path,
-    tenfold: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "killed.yaml").write_text(EXPERIMENT)
     with started("run", "killed.yaml", cwd=tmp_path) as driver:
         deadline = time.monotonic() + 180
@@ -141,8 +141,8 @@ def test_200_steps_are_the_same_through_a_killed_driver(
         driver.wait()
     reached = results(runs)[-1]["step"]
     assert reached < 200
-    resumed = tenfold("run", "killed.yaml", "--resume")
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    resumed = invoke("run", "killed.yaml", "--resume")
+    assert resumed.exit_code == 0, resumed.output
     straight = trial(steps=200, report_every=5, workers_per_process=2)
     while not (last := straight.train())["done"]:
         pass
