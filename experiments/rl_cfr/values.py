@@ -34,7 +34,7 @@ from tenfold.algorithms.rl_cfr.value_network import DELTA, ValueSamples, value_s
 from tenfold.algorithms.rl_cfr.worlds import make_world
 from tenfold.envs.poker.rules import CALL, STREETS
 from tenfold.envs.poker.sizes import Menu
-from tenfold.envs.poker.spot import Spot
+from tenfold.envs.poker.spot import Spot, deals
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 MENU = Menu((0.5,))
@@ -93,37 +93,41 @@ def error(seed: Seed = 1_000, rivers: Annotated[int, typer.Option(help="Held out
 @app.command()
 def turns(
     seed: Seed = 1_000,
-    first: Annotated[int, typer.Option(help="Number of the first turn.")] = 0,
-    count: Annotated[int, typer.Option(help="Turns.")] = 6,
+    count: Annotated[int, typer.Option(help="Turns.")] = 30,
     hands: Annotated[int, typer.Option(help="About so many in a range.")] = 30,
 ) -> None:
     """Turns that end with the betting round beside the same turns through all rivers."""
     more = {"env_config": {"hands": hands}, "cfr_iterations": ITERATIONS}
     config = configured("turn_hunl", seed, **more)
-    world, solving = config.world(judge(seed)), config.solving()
-    checking = config.world(AbstractionLearner(config).values.weights())
-    for number in range(first, first + count):
+    solving, nobody_bets = config.solving(), AbstractionLearner(config).values.weights()
+    worlds = {"network": config.world(judge(seed)), "check down": config.world(nobody_bets)}
+    rows = []
+    for number in range(count):
         rng = np.random.default_rng((2_000, HELD_OUT, TURN, number))
-        decision = first_choice(world, solving, rng)
-        state, row = decision.state, {"pot": decision.state.pot}
-        raises = bet_tree(decision, None, solving)
+        decision = first_choice(worlds["network"], solving, rng)
+        state, raises = decision.state, bet_tree(decision, None, solving)
         start = time.process_time()
-        spot = Spot(decision.board, state.rules, decision.ranges)
-        full = Subgame(spot, raises, root=state)
+        full = Subgame(Spot(decision.board, state.rules, decision.ranges), raises, root=state)
         solver = Solver(full.game, solving.variant)
         solver.iterate(solving.iterations)
         exact = solver.values()
-        row |= {"rivers": exact.players[state.player], "rivers, s": time.process_time() - start}
-        row |= {"rivers, nodes": len(full.game.tree.kind), "gap": exact.exploitability}
-        mass = world.weights(decision.ranges).sum(axis=1) * state.pot
-        for name, limited in (("network", world), ("check down", checking)):
+        row = {"rivers, nodes": len(full.game.tree.kind), "rivers, s": time.process_time() - start}
+        row["rivers, % exploitable"] = 100 * exact.exploitability / state.pot
+        mass = deals(decision.ranges).sum(axis=1) * state.pot
+        for name, world in worlds.items():
             start = time.process_time()
-            solved = solve(limited, decision, None, solving)
-            row |= {name: solved.value, f"{name}, s": time.process_time() - start}
-            row |= {f"{name}, nodes": solved.nodes}
-            off = np.abs(full.spread(exact.hands) - solved.hands)
-            row[f"{name}, pots a hand"] = float(((decision.ranges * off).sum(axis=1) / mass).mean())
-        record(f"network {seed}, turn {number}", row)
+            solved = solve(world, decision, None, solving)
+            row |= {f"{name}, nodes": solved.nodes, f"{name}, s": time.process_time() - start}
+            off = solved.value - exact.players[state.player]
+            row[f"{name}, % of the pot"] = 100 * abs(off) / state.pot
+            row[f"{name}, mbb"] = 1_000 * abs(off) / state.rules.big_blind
+            each = np.abs(full.spread(exact.hands) - solved.hands) * decision.ranges
+            row[f"{name}, % of the pot a hand"] = 100 * float((each.sum(axis=1) / mass).mean())
+        rows.append(row)
+    means: dict[str, Any] = {"turns": count}
+    for name in rows[0]:
+        means |= interval(name, np.array([row[name] for row in rows], np.float64))
+    record(f"network {seed}, turns", means)
 
 
 @app.command()
