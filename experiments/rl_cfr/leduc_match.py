@@ -3,8 +3,8 @@
     python experiments/rl_cfr/leduc_match.py 1,allin 0.5,allin
     python experiments/rl_cfr/leduc_match.py runs/rl_cfr/leduc_nl-0 1,allin
 
-A player is a menu or a checkpoint: its tree of the whole game is solved by CFR+, and raises outside
-the tree, for every raise is allowed, are answered by solving again (`nested.solve_nested`).
+A player is a menu or a checkpoint: its tree of the whole game is solved by CFR+, and its strategy
+for the full game, in which every raise is allowed, is read off by `full_game.translate`.
 """
 
 import json
@@ -17,11 +17,10 @@ import pyspiel
 import typer
 from match import abstraction
 
-from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy
+from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy, choose, solve_chosen, translate
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld, game_string
 from tenfold.algorithms.rl_cfr.match import score
 from tenfold.algorithms.rl_cfr.mdp import Solving
-from tenfold.algorithms.rl_cfr.nested import solve_nested
 from tenfold.algorithms.rl_cfr.small_match import duplicate_small, expected_small
 from tenfold.envs.poker.sizes import parse_menu
 
@@ -32,8 +31,9 @@ SOLVING = Solving(parse_menu("1,allin"), max_raises=6, variant="dcfr", iteration
 
 def policy(world: LeducWorld, name: str, iterations: int) -> FullGamePolicy:
     """The player of a menu or a checkpoint."""
-    strategies = solve_nested(world, abstraction(name), SOLVING, "cfr+", iterations)
-    return FullGamePolicy(world, strategies)
+    chosen = choose(world, abstraction(name), SOLVING)
+    tree = solve_chosen(world, chosen, "cfr+", iterations)
+    return FullGamePolicy(world, translate(world, tree))
 
 
 def main(

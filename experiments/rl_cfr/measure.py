@@ -8,16 +8,15 @@
     python experiments/rl_cfr/measure.py train --task leduc_nl --seed 0    (and 1, 2)
     python experiments/rl_cfr/measure.py leduc
     python experiments/rl_cfr/measure.py train --task turn_hunl --seed 0    (and 1, 2)
-    python experiments/rl_cfr/measure.py value default river-0 river-1 river-2 --task turn_hunl
+    python experiments/rl_cfr/measure.py value default learned-0 --task turn_hunl    (and 1, 2)
     python experiments/rl_cfr/measure.py gain --task turn_hunl
     python experiments/rl_cfr/measure.py train --task flop_short
 
 `train` saves a checkpoint in the folder `runs`, and writes the learning curve. `value` solves
 held-out decisions, the first of hands that training never dealt and the same for all abstractions,
 turns with the value network of `values.py train`, which no training saw; `gain` compares after
-equally many iterations. On turns, river-0 is what training 0 has learned on rivers. Intervals are
-95 % Student-t over decisions; those of several seeds take, for each decision, the mean over the
-seeds first.
+equally many iterations. Intervals are 95 % Student-t over decisions; those of several seeds take,
+for each decision, the mean over the seeds first.
 """
 
 import json
@@ -203,8 +202,6 @@ def named(name: str, config: RLCFRConfig) -> Abstraction:
     policy, _, seed = name.partition("-")
     if policy == "learned":
         return load_abstraction(RUNS / f"{config.env}-{seed}")
-    if policy == "river":
-        return load_abstraction(RUNS / f"river_hunl-{seed}")
     if policy == "random":
         return Random(config.size_map(), np.random.default_rng(int(seed)))
     return Fixed(METHOD.variants[name].get("sizes", config.default_sizes))
@@ -229,10 +226,10 @@ def gain(task: Task = "river_hunl") -> None:
     table = pd.concat(parts)
     table = table[table.policy != "default"]
     at = table[table.iterations == configured(task).cfr_iterations]
-    learned, own = (each[each.policy.isin(["learned", "river"])] for each in (table, at))
+    learned = table[table.policy == "learned"]
     write(f"{task}_gain", by_policy(at, ["policy"]))
     write(f"{task}_gain_iterations", by_policy(learned, ["policy", "iterations"]))
-    write(f"{task}_gain_seeds", by_policy(own, ["policy", "seed"]))
+    write(f"{task}_gain_seeds", by_policy(at[at.policy == "learned"], ["policy", "seed"]))
     write(f"{task}_gain_kinds", by_policy(at, ["kind", "policy"]))
 
 
