@@ -93,6 +93,12 @@ class PlanningConfig(AlgorithmConfig):
         # There are no connectors whose states would have to be merged.
         self._dont_auto_sync_env_runner_states = True
 
+    @override(AlgorithmConfig)
+    def get_state(self) -> dict[str, Any]:
+        """RLlib's state, with our keys also where they are -1, its mark of keys to leave out."""
+        ours = vars(self).keys() - vars(AlgorithmConfig()).keys()
+        return {**super().get_state(), **{key: getattr(self, key) for key in ours}}
+
     def check_counts(self, *keys: str) -> None:
         """Raises ValueError unless the keys are whole numbers above 0."""
         for key in keys:

@@ -1,6 +1,6 @@
 """Config of risk-sensitive learning with hindsight observation."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tenfold.algorithms.regret import RegretConfig
 
@@ -63,11 +63,6 @@ class RiskPOMDPConfig(RegretConfig):
         from tenfold.envs.risk.pomdp_benchmarks import make_pomdp
 
         return make_pomdp(self.env, **self.env_config)
-
-    def get_state(self) -> dict[str, Any]:
-        """RLlib's state, with our keys even where they are -1, its mark of keys to leave out."""
-        ours = {"gamma_risk": self.gamma_risk, "planning_gamma": self.planning_gamma}
-        return {**super().get_state(), **ours}
 
     def risk(self) -> float:
         """The gamma that the learner plans with."""

@@ -9,6 +9,8 @@ import pytest
 from ray.rllib.algorithms.algorithm import Algorithm
 from walk import Walk, WalkConfig
 
+from tenfold.algorithms.rl_cfr.config import RLCFRConfig
+
 pytestmark = pytest.mark.usefixtures("ray_session")
 
 
@@ -25,6 +27,13 @@ def positions(algorithm: Walk, iterations: int) -> list[float]:
 def runner_processes(algorithm: Walk) -> set[int]:
     group = algorithm.env_runner_group
     return set(group.foreach_env_runner(lambda _: os.getpid(), local_env_runner=False))
+
+
+def test_a_key_that_is_minus_one_reaches_the_algorithm() -> None:
+    """RLlib builds algorithms from a state that leaves out every -1."""
+    config = RLCFRConfig()
+    config.threshold = -1.0
+    assert RLCFRConfig.from_state(config.get_state()).threshold == -1.0
 
 
 def test_results_do_not_depend_on_the_number_of_runners() -> None:

@@ -102,6 +102,12 @@ MISTAKES = [
     (["run", "risk_pomdp", "--set", "planner=best"], ["'best'", "'planner'"]),
     (["run", "risk_pomdp", "--set", "env_config.H=40"], ["point-based planner"]),
     (["run", "risk_pomdp_deep", "--set", "gamma_risk=200"], ["200", "'gamma_risk'"]),
+    (
+        ["run", "rl_cfr", "--task", "flop_short", "--set", "env_config.deck=22"],
+        ["22", "'deck'", "multiple of 4"],
+    ),
+    (["run", "rl_cfr", "--task", "hunl", "--set", "env_config.stack=2"], ["no field 'stack'"]),
+    (["run", "rl_cfr", "--set", "value_warmup=-1"], ["-1", "'value_warmup'"]),
     (["play", "--checkpoint", "nowhere"], ["nowhere", "no checkpoint of rl_cfr"]),
     (["run", "mst", "--set", "lr=0"], ["0", "'lr'"]),
     (["run", "qsr", "--set", "workers=-1"], ["-1", "'workers'"]),
