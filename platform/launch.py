@@ -86,9 +86,10 @@ def launch(
     """
     storage = runs_folder() / "tune"
     check_folder(storage)
-    run_dir = interrupted_run(storage, experiment) if resume else _new_run_dir(storage, experiment)
+    interrupted = interrupted_run(storage, experiment) if resume else None
     method = get_method(experiment.method)
     start_ray(experiment, address)
+    run_dir = interrupted or _new_run_dir(storage, experiment)
     tracker = Tracker(experiment, method, run_dir, uri, offline)
     progress = Progress(experiment, method)
     tuner = _make_tuner(experiment, method, run_dir, [JsonLoggerCallback(), tracker, progress])
@@ -196,9 +197,6 @@ def _make_tuner(
         # A restored Tuner unpickles the callbacks it was saved with; ours are made anew.
         tuner._local_tuner._run_config.callbacks = callbacks
         return tuner
-    run_dir.mkdir(parents=True, exist_ok=True)
-    fields = experiment.model_dump(mode="json", exclude_defaults=True)
-    (run_dir / EXPERIMENT_FILE).write_text(yaml.safe_dump(fields, sort_keys=False))
     return tune.Tuner(
         trainable,
         param_space=points,
@@ -293,11 +291,18 @@ def _trial_name(trial: Any) -> str:
 
 
 def _new_run_dir(storage: Path, experiment: Experiment) -> Path:
+    """Make the run's folder, one that no other run has even if it starts in the same second."""
     name = f"{experiment.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     run_dir, number = storage / name, 1
-    while run_dir.exists():
-        number += 1
-        run_dir = storage / f"{name}-{number}"
+    while True:
+        try:
+            run_dir.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+            run_dir = storage / f"{name}-{number}"
+    fields = experiment.model_dump(mode="json", exclude_defaults=True)
+    (run_dir / EXPERIMENT_FILE).write_text(yaml.safe_dump(fields, sort_keys=False))
     return run_dir
 
 

@@ -1,6 +1,8 @@
 """Sweeps: what is asked for is what is run, by every search and scheduler, for every seed."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from mlflow.entities import Run
 from tenfold.platform.configuration import check_configs
 from tenfold.platform.errors import InputError
 from tenfold.platform.evaluate import evaluate
-from tenfold.platform.experiment import make_experiment
-from tenfold.platform.launch import Outcome, launch
+from tenfold.platform.experiment import load_experiment, make_experiment
+from tenfold.platform.launch import EXPERIMENT_FILE, Outcome, _new_run_dir, launch
 from tenfold.platform.registry import get_method
+from tenfold.platform.store import runs_folder
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -65,6 +68,18 @@ def test_a_run_is_the_product_of_tasks_variants_and_seeds(uri: str) -> None:
         assert trial.info.status == "FINISHED"
         artifacts = MlflowClient(tracking_uri=uri).list_artifacts(trial.info.run_id)
         assert {item.path for item in artifacts} == {"config.yaml", "result.json"}
+
+
+def test_runs_that_start_in_the_same_second_have_folders_of_their_own(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "strftime", lambda form: "20260101-000000")
+    with ThreadPoolExecutor(2) as starts:
+        experiment = make_experiment({"method": "ucb1"})
+        storage = runs_folder() / "tune"
+        made = set(starts.map(lambda _: _new_run_dir(storage, experiment), range(20)))
+    assert len(made) == 20
+    assert all(load_experiment(folder / EXPERIMENT_FILE) == experiment for folder in made)
 
 
 def test_the_same_experiment_twice_gives_equal_metrics(uri: str) -> None:
