@@ -37,6 +37,8 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.debug import update_global_seed_if_necessary
 from ray.tune.result import DONE
 
+from tenfold.algorithms.whole_state import WholeState
+
 # A method's whole memory: NumPy arrays, and values that JSON can hold.
 Plan = Mapping[str, Any]
 
@@ -79,7 +81,7 @@ class PlanningRunner(EnvRunner):
         """Nothing to set, see `get_state`."""
 
 
-class PlanningConfig(AlgorithmConfig):
+class PlanningConfig(WholeState):
     """Config of a planning algorithm: RLlib's, with the runner class and no Learner.
 
     Subclasses add their parameters as attributes in `__init__`; `validate` raises ValueError with
@@ -92,12 +94,6 @@ class PlanningConfig(AlgorithmConfig):
         self.restart_failed_env_runners = True
         # There are no connectors whose states would have to be merged.
         self._dont_auto_sync_env_runner_states = True
-
-    @override(AlgorithmConfig)
-    def get_state(self) -> dict[str, Any]:
-        """RLlib's state, with our keys also where they are -1, its mark of keys to leave out."""
-        ours = vars(self).keys() - vars(AlgorithmConfig()).keys()
-        return {**super().get_state(), **{key: getattr(self, key) for key in ours}}
 
     def check_counts(self, *keys: str) -> None:
         """Raises ValueError unless the keys are whole numbers above 0."""

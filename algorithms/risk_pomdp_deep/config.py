@@ -1,7 +1,7 @@
 """Config of PPO on entropic risk under partial observation."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -14,6 +14,7 @@ from tenfold.algorithms.risk_pomdp_deep.algorithm import (
     RiskPOMDPLearner,
 )
 from tenfold.algorithms.risk_pomdp_deep.module import BeliefModule
+from tenfold.algorithms.whole_state import WholeState
 from tenfold.envs.risk.hindsight import make_history
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_names import HINDSIGHT_NAMES
@@ -25,7 +26,7 @@ for _name in HINDSIGHT_NAMES:
     register_env(_name, lambda env_config, name=_name: make_history(name, **env_config))
 
 
-class RiskPOMDPDeepConfig(PPOConfig):
+class RiskPOMDPDeepConfig(WholeState, PPOConfig):
     """Entropic risk (1 / gamma) log E[e^{gamma R}] by PPO on histories.
 
     Attributes:
@@ -71,10 +72,6 @@ class RiskPOMDPDeepConfig(PPOConfig):
         if isinstance(self.lr, int | float) and self.lr <= 0:
             raise ValueError(f"Bad value {self.lr} for 'lr': give a learning rate above 0.")
         super().validate()
-
-    def get_state(self) -> dict[str, Any]:
-        """RLlib's state, with our key even where it is -1, its mark of keys to leave out."""
-        return {**super().get_state(), "gamma_risk": self.gamma_risk}
 
     def world(self) -> TabularPOMDP:
         """The POMDP of `env` with the fields that `env_config` changes."""
