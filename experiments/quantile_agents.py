@@ -3,17 +3,24 @@
 sb3-contrib's QR-DQN, which is risk-neutral, has the same steps, network, batch and exploration.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pandas as pd
+import ray
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from experiments.regret_report import interval
 from tenfold.algorithms.quantile_critic import QuantileConfig
 
 LEVELS = (0.1, 0.25, 0.5, 1.0)
 JUDGED = 0.25
+NEUTRAL = "alpha = 1"
 QR_DQN = "QR-DQN (sb3-contrib)"
 LR, COLLECTED, WARMUP = 3e-3, 24, 500  # environment steps between updates, and before the first
 
@@ -31,6 +38,8 @@ def quantile_agent(
         exploring: Steps over which random actions fall from all to `exploration`.
         exploration: Their share afterwards.
     """
+    if not ray.is_initialized():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     config.update_from_dict(
         {
             "num_envs_per_env_runner": COLLECTED,
@@ -75,3 +84,57 @@ def qr_dqn(
     )
     agent.learn(steps)
     return lambda seen: agent.predict(seen, deterministic=True)[0]
+
+
+def report(
+    results: Path,
+    about: str,
+    risk: str,
+    digits: int,
+    optima: Callable[[str], Mapping[float, Sequence[float]]],
+) -> None:
+    """Write `table.md` and `frontier.png` of the runs in `runs.csv`, by task and budget.
+
+    Args:
+        results: The folder of all three.
+        about: The table's first paragraph.
+        risk: What the figure calls the risk measure at `JUDGED`.
+        digits: After the point.
+        optima: From a task to what the exact optimum of a level is worth at all levels, for each
+            level; empty where nothing plans exactly.
+    """
+    runs = pd.read_csv(results / "runs.csv")
+    heads = " | ".join(f"at {at:g}" for at in LEVELS)
+    lines = [
+        f"{about}\n",
+        f"| task | steps | agent | seeds | {heads} | gain |",
+        "|" + "---|" * (len(LEVELS) + 5),
+    ]
+    budgets = runs.groupby(["task", "steps"], sort=False)
+    figure = Figure(figsize=(5 * len(budgets), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(budgets), squeeze=False)[0]
+    judged = f"at {JUDGED:g}"
+    for axes, ((task, steps), part) in zip(panels, budgets, strict=True):
+        neutral = part[part["agent"] == NEUTRAL].set_index("seed")[judged]
+        for agent, rows in part.groupby("agent"):
+            cells = [interval(rows[f"at {at:g}"].to_numpy()) for at in LEVELS]
+            shown = " | ".join(f"{mean:.{digits}f} ± {half:.{digits}f}" for mean, half in cells)
+            gain = "-"
+            if agent != NEUTRAL:
+                ahead, half = interval(
+                    (rows.set_index("seed")[judged] - neutral).dropna().to_numpy()
+                )
+                gain = f"{ahead:.{digits}f} ± {half:.{digits}f}"
+            lines.append(f"| {task} | {steps:,} | {agent} | {len(rows)} | {shown} | {gain} |")
+            (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(JUDGED)]
+            axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
+        for alpha, values in optima(task).items():
+            shown = " | ".join(f"{value:.{digits}f}" for value in values)
+            lines.append(f"| {task} | - | optimum at alpha = {alpha:g} | - | {shown} | - |")
+        axes.set(xlabel="mean return", ylabel=risk)
+        axes.set_title(f"{task}, {steps:,} steps", fontsize=10)
+        axes.legend(fontsize=7)
+    (results / "table.md").write_text("\n".join(lines) + "\n")
+    figure.savefig(results / "frontier.png", dpi=130)
+    print("\n".join(lines))

@@ -69,17 +69,8 @@ class AbstractionLearner:
         """Work items of hands, each with its seed: the config's, the stream, and its number."""
         arrays = self.networks.arrays()
         actor = {name: value for name, value in arrays.items() if name.startswith("actor.")}
-        size = self._config.episodes_per_item
         seeds = [(self._seed, stream, number) for number in numbers]
-        return [
-            {
-                "seeds": seeds[start : start + size],
-                "held_out": stream == HELD_OUT,
-                "actor": actor,
-                "values": self.values.weights(),
-            }
-            for start in range(0, len(seeds), size)
-        ]
+        return self._split(seeds, held_out=stream == HELD_OUT, actor=actor)
 
     def situations(self) -> list[dict[str, Any]]:
         """Work items of random subgames, of the last street that has seen too few of them.
@@ -90,14 +81,17 @@ class AbstractionLearner:
             seen = self.values.seen[street]
             missing = min(SITUATIONS_AT_ONCE, self._config.value_warmup - seen)
             if missing > 0:
-                size = self._config.episodes_per_item
                 seeds = [(self._seed, SITUATIONS, street, seen + each) for each in range(missing)]
-                weights = self.values.weights()
-                return [
-                    {"seeds": seeds[start : start + size], "street": street, "values": weights}
-                    for start in range(0, missing, size)
-                ]
+                return self._split(seeds, street=street)
         return []
+
+    def _split(self, seeds: Sequence[tuple[int, ...]], **carried: Any) -> list[dict[str, Any]]:
+        """Work items of a few seeds each, with what all carry and the value networks' weights."""
+        size, weights = self._config.episodes_per_item, self.values.weights()
+        return [
+            {"seeds": seeds[start : start + size], "values": weights, **carried}
+            for start in range(0, len(seeds), size)
+        ]
 
     def epoch(self) -> list[dict[str, Any]]:
         """Work items of the next sampling epoch."""

@@ -17,13 +17,17 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-import ray
 import typer
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from experiments.quantile_agents import JUDGED, LEVELS, QR_DQN, Policy, qr_dqn, quantile_agent
-from experiments.regret_report import interval
+from experiments.quantile_agents import (
+    JUDGED,
+    LEVELS,
+    QR_DQN,
+    Policy,
+    qr_dqn,
+    quantile_agent,
+    report,
+)
 from tenfold.algorithms.icvar.planner import IteratedCVaR
 from tenfold.algorithms.icvar_deep.config import ICVaRDeepConfig
 from tenfold.envs.risk.control import CurvyRoad, TableEnv, make_control
@@ -41,8 +45,6 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 
 def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
     """The greedy policy of an agent of ours."""
-    if not ray.is_initialized():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     config = ICVaRDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
     config.update_from_dict({"alpha": alpha})
     return quantile_agent(config, steps, *EXPLORING)
@@ -96,50 +98,28 @@ def train(
             print(row, flush=True)
 
 
-@app.command()
-def report() -> None:
-    """The table of means and the frontier of mean against risk."""
-    runs = pd.read_csv(RESULTS / "runs.csv")
-    lines = [
+@app.command("report")
+def make_report() -> None:
+    """The table of means and gains, and the frontiers of mean against risk."""
+    about = (
         "Iterated CVaR of the greedy policy at each level (1: mean return), 95 % Student-t over "
         f"seeds; 'gain' is that at {JUDGED} over the risk-neutral agent of the same seed, "
-        "'optimum' by exact planning at the agent's own level.\n",
-        "| task | steps | agent | seeds | "
-        + " | ".join(f"at {at:g}" for at in LEVELS)
-        + " | gain |",
-        "|" + "---|" * (len(LEVELS) + 5),
-    ]
-    budgets = runs.groupby(["task", "steps"], sort=False)
-    figure = Figure(figsize=(5 * len(budgets), 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(budgets), squeeze=False)[0]
-    judged = f"at {JUDGED:g}"
-    for axes, ((task, steps), part) in zip(panels, budgets, strict=True):
-        neutral = part[part["agent"] == "alpha = 1"].set_index("seed")[judged]
-        for agent, rows in part.groupby("agent"):
-            cells = [interval(rows[f"at {level:g}"].to_numpy()) for level in LEVELS]
-            shown = " | ".join(f"{mean:.2f} ± {half:.2f}" for mean, half in cells)
-            ahead = (rows.set_index("seed")[judged] - neutral).dropna().to_numpy()
-            gain = "{:.2f} ± {:.2f}".format(*interval(ahead)) if agent != "alpha = 1" else "-"
-            lines.append(f"| {task} | {steps:,} | {agent} | {len(rows)} | {shown} | {gain} |")
-            (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(JUDGED)]
-            axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
-        env = make_control(task, **FIELDS[task])
-        if isinstance(env, TableEnv):
-            for alpha in LEVELS:
-                best = IteratedCVaR(env.mdp, alpha).optimal().policy
-                values = [
-                    env.mdp.initial @ IteratedCVaR(env.mdp, level).evaluate(best)[0]
-                    for level in LEVELS
-                ]
-                shown = " | ".join(f"{value:.2f}" for value in values)
-                lines.append(f"| {task} | - | optimum at alpha = {alpha:g} | - | {shown} | - |")
-        axes.set(xlabel="mean return", ylabel=f"iterated CVaR at {JUDGED}")
-        axes.set_title(f"{task}, {steps:,} steps", fontsize=10)
-        axes.legend(fontsize=7)
-    (RESULTS / "table.md").write_text("\n".join(lines) + "\n")
-    figure.savefig(RESULTS / "frontier.png", dpi=130)
-    print("\n".join(lines))
+        "'optimum' by exact planning at the agent's own level."
+    )
+    report(RESULTS, about, f"iterated CVaR at {JUDGED}", digits=2, optima=optima)
+
+
+def optima(task: str) -> dict[float, list[float]]:
+    """What the optimum of each level is worth at all levels, on tasks with a table."""
+    env = make_control(task, **FIELDS[task])
+    if not isinstance(env, TableEnv):
+        return {}
+    planners = {alpha: IteratedCVaR(env.mdp, alpha) for alpha in LEVELS}
+    policies = {alpha: planner.optimal().policy for alpha, planner in planners.items()}
+    return {
+        alpha: [env.mdp.initial @ planners[at].evaluate(policy)[0] for at in LEVELS]
+        for alpha, policy in policies.items()
+    }
 
 
 if __name__ == "__main__":

@@ -23,14 +23,14 @@ import typer
 from measure import RESULTS, RUNS, configured, interval, judge
 
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
-from tenfold.algorithms.rl_cfr.epoch import first_choice
-from tenfold.algorithms.rl_cfr.holdem import FLOP, RIVER, TURN, situation
+from tenfold.algorithms.rl_cfr.epoch import first_choice, solve_situation
+from tenfold.algorithms.rl_cfr.holdem import FLOP, RIVER, TURN
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, SITUATIONS, AbstractionLearner
 from tenfold.algorithms.rl_cfr.mdp import Decision, bet_tree, solve
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.subgame import Subgame
 from tenfold.algorithms.rl_cfr.value_learner import make_networks, read_networks
-from tenfold.algorithms.rl_cfr.value_network import DELTA, ValueSamples, value_sample
+from tenfold.algorithms.rl_cfr.value_network import DELTA, ValueSamples
 from tenfold.algorithms.rl_cfr.worlds import make_world
 from tenfold.envs.poker.rules import CALL, STREETS
 from tenfold.envs.poker.sizes import Menu
@@ -47,9 +47,7 @@ Seed = Annotated[int, typer.Option(help="Of the network.")]
 def solved_river(config: RLCFRConfig, stream: int, seed: int, number: int) -> ValueSamples:
     """A random river of the seed, solved."""
     rng = np.random.default_rng((seed, stream, RIVER, number))
-    world, decision = config.world(), situation(RIVER, 52, rng)
-    solved = solve(world, decision, None, config.solving())
-    return value_sample(decision, solved.hands, world.equities(decision), 52)
+    return solve_situation(config.world(), RIVER, config.solving(), rng)
 
 
 @app.command()

@@ -15,13 +15,17 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-import ray
 import typer
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from experiments.quantile_agents import JUDGED, LEVELS, QR_DQN, Policy, qr_dqn, quantile_agent
-from experiments.regret_report import interval
+from experiments.quantile_agents import (
+    JUDGED,
+    LEVELS,
+    QR_DQN,
+    Policy,
+    qr_dqn,
+    quantile_agent,
+    report,
+)
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.algorithms.rs_disrl_deep.config import RSDisRLDeepConfig
 from tenfold.envs.risk.collected import GridControl, all_observations, make_collected
@@ -49,8 +53,6 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 
 def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
     """The greedy policy of an agent of ours."""
-    if not ray.is_initialized():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     config = RSDisRLDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
     rho = ("expectation", {}) if alpha == 1.0 else ("cvar", {"alpha": alpha})
     config.update_from_dict({"rho": rho[0], "rho_parameters": rho[1], **UNITS[task]})
@@ -97,46 +99,26 @@ def train(
             print(row, flush=True)
 
 
-@app.command()
-def report() -> None:
+@app.command("report")
+def make_report() -> None:
     """The table of means, what is better than the risk-neutral agent seed by seed, the frontier."""
-    runs = pd.read_csv(RESULTS / "runs.csv")
-    lines = [
+    about = (
         "CVaR of the return of the greedy policy at each level (1: mean), 95 % Student-t over "
-        f"seeds. 'Gain' is CVaR {JUDGED} over the risk-neutral agent of the same seed.\n",
-        "| task | steps | agent | seeds | "
-        + " | ".join(f"at {at:g}" for at in LEVELS)
-        + " | gain |",
-        "|" + "---|" * (len(LEVELS) + 5),
-    ]
-    budgets = runs.groupby(["task", "steps"], sort=False)
-    figure = Figure(figsize=(5 * len(budgets), 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(budgets), squeeze=False)[0]
-    judged = f"at {JUDGED:g}"
-    for axes, ((task, steps), part) in zip(panels, budgets, strict=True):
-        neutral = part[part["agent"] == "alpha = 1"].set_index("seed")[judged]
-        for agent, rows in part.groupby("agent"):
-            cells = [interval(rows[f"at {at:g}"].to_numpy()) for at in LEVELS]
-            shown = " | ".join(f"{mean:.3f} ± {half:.3f}" for mean, half in cells)
-            ahead = (rows.set_index("seed")[judged] - neutral).dropna().to_numpy()
-            gain = "{:.3f} ± {:.3f}".format(*interval(ahead)) if agent != "alpha = 1" else "-"
-            lines.append(f"| {task} | {steps:,} | {agent} | {len(rows)} | {shown} | {gain} |")
-            (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(JUDGED)]
-            axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
-        env = make_collected(task, **FIELDS[task]).unwrapped
-        if isinstance(env, GridControl):
-            for alpha in LEVELS:
-                law = env.mdp.law(StaticPlanner(env.mdp).solve(CVaR(alpha)).policy)
-                found = [float(CVaR(at)(env.mdp.returns, law)) for at in LEVELS]
-                shown = " | ".join(f"{value:.3f}" for value in found)
-                lines.append(f"| {task} | - | optimum at alpha = {alpha:g} | - | {shown} | - |")
-        axes.set(xlabel="mean return", ylabel=f"CVaR {JUDGED} of the return")
-        axes.set_title(f"{task}, {steps:,} steps", fontsize=10)
-        axes.legend(fontsize=7)
-    (RESULTS / "table.md").write_text("\n".join(lines) + "\n")
-    figure.savefig(RESULTS / "frontier.png", dpi=130)
-    print("\n".join(lines))
+        f"seeds. 'Gain' is CVaR {JUDGED} over the risk-neutral agent of the same seed."
+    )
+    report(RESULTS, about, f"CVaR {JUDGED} of the return", digits=3, optima=optima)
+
+
+def optima(task: str) -> dict[float, list[float]]:
+    """What the optimum of each level is worth at all levels, on grid tasks."""
+    env = make_collected(task, **FIELDS[task]).unwrapped
+    if not isinstance(env, GridControl):
+        return {}
+    laws = {a: env.mdp.law(StaticPlanner(env.mdp).solve(CVaR(a)).policy) for a in LEVELS}
+    return {
+        alpha: [float(CVaR(at)(env.mdp.returns, law)) for at in LEVELS]
+        for alpha, law in laws.items()
+    }
 
 
 if __name__ == "__main__":
