@@ -27,7 +27,6 @@ from tenfold.algorithms.rl_cfr.leduc import (
     LeducWorld,
     actions,
     game_string,
-    on_board,
     public_tree,
 )
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, after, has_choice, solve
@@ -68,14 +67,8 @@ def choose(
             if following is None:
                 continue
             done = (*history, openspiel_action(move))
-            if following.state.street == len(following.board):
-                visit(done, following)
-                continue
-            for card in range(DECK):
-                ranges = on_board(following.ranges, card)
-                if not world.weights(ranges).any():
-                    ranges = on_board(np.ones((2, DECK)), card)
-                visit((*done, card), Decision((card,), following.state, ranges))
+            for card, dealt in world.deals(following):
+                visit((*done, *card), dealt)
 
     visit((), world.root(np.random.default_rng(0)))
     return chosen

@@ -6,7 +6,7 @@ higher rank. It is OpenSpiel's `universal_poker` of `game_string`, small enough 
 with every size is exact.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -82,6 +82,21 @@ class LeducWorld:
         law = pairs.sum() - pairs.sum(axis=0) - pairs.sum(axis=1)
         card = int(rng.choice(DECK, p=law / law.sum()))
         return Decision((card,), decision.state, on_board(decision.ranges, card))
+
+    def deals(self, decision: Decision) -> Iterator[tuple[History, Decision]]:
+        """What `deal` may lead to: no card and the decision, or each card with its decision.
+
+        Where a card leaves no pair of hands that can meet, it cannot come, and everybody may hold
+        anything.
+        """
+        if decision.state.street == len(decision.board):
+            yield (), decision
+            return
+        for card in range(DECK):
+            ranges = on_board(decision.ranges, card)
+            if not self.weights(ranges).any():
+                ranges = on_board(np.ones((2, DECK)), card)
+            yield (card,), Decision((card,), decision.state, ranges)
 
 
 def on_board(ranges: NDArray[np.float64], card: int) -> NDArray[np.float64]:

@@ -17,7 +17,6 @@ from tenfold.algorithms.rl_cfr.leduc import (
     History,
     LeducWorld,
     actions,
-    on_board,
     public_tree,
 )
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, has_choice
@@ -72,17 +71,8 @@ def solve_nested(
             law = branch.strategies[there][branch.actions[there].index(move)]
             ranges, _ = follow(decision.ranges, state.player, law)
             step = openspiel_action(move)
-            if after.street == len(decision.board):
-                visit(
-                    (*done, step), Decision(decision.board, after, ranges), branch, (*there, step)
-                )
-                continue
-            for card in range(DECK):
-                left = on_board(ranges, card)
-                if not world.weights(left).any():
-                    left = on_board(np.ones((2, DECK)), card)
-                deal = (step, card)
-                visit((*done, *deal), Decision((card,), after, left), branch, (*there, *deal))
+            for card, dealt in world.deals(Decision(decision.board, after, ranges)):
+                visit((*done, step, *card), dealt, branch, (*there, step, *card))
 
     root = world.root(np.random.default_rng(0))
     tree = solve_chosen(world, choose(world, abstraction, solving), variant, iterations)

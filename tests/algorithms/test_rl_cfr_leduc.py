@@ -23,6 +23,7 @@ from tenfold.algorithms.rl_cfr.leduc import DECK, LeducWorld, game_string, signs
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, solve
 from tenfold.algorithms.rl_cfr.nested import solve_nested
 from tenfold.algorithms.rl_cfr.openspiel import SmallGame
+from tenfold.algorithms.rl_cfr.own_raises import OwnTree, solve_own_raises
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.envs.poker.rules import CALL, FOLD, BettingState, Rules, openspiel_action, start
 from tenfold.envs.poker.sizes import Menu
@@ -112,6 +113,47 @@ def test_with_every_raise_in_the_tree_nothing_is_solved_again() -> None:
     nested = solve_nested(WORLD, EveryRaise(), SOLVING, "cfr+", 300)
     for history, law in strategies().items():
         np.testing.assert_allclose(nested[history], law, atol=1e-12)
+
+
+def test_own_raises_lose_what_their_game_is_worth_less_than_the_whole_one() -> None:
+    whole = Solver(WORLD.subgame(ROOT, every_raise).game, "cfr+")
+    whole.iterate(1_000)
+    lost = 0.0
+    for player in (0, 1):
+        own = OwnTree(WORLD, Fixed([1.0]), SOLVING, player)
+        own.solve("cfr+", 1_000)
+        values = Solver(own.subgame.game, "cfr+")
+        values.iterate(1_000)
+        lost += whole.values().players[player] - values.values().players[player]
+    laws, _ = solve_own_raises(WORLD, Fixed([1.0]), SOLVING, "cfr+", 1_000)
+    theirs = spiel_exploitability(pyspiel.load_game(game_string(4)), FullGamePolicy(WORLD, laws))
+    assert exploitability(WORLD, laws) == pytest.approx(theirs, abs=1e-6)
+    assert theirs == pytest.approx(lost / 2, abs=1e-3)
+    assert theirs < 0.5 * exploitability(WORLD, strategies(1.0))
+
+
+def test_a_player_with_every_raise_of_its_own_gives_nothing_away() -> None:
+    laws, nodes = solve_own_raises(WORLD, EveryRaise(), SOLVING, "cfr+", 300)
+    for history, law in strategies().items():
+        np.testing.assert_allclose(laws[history], law, atol=1e-12)
+    assert nodes == 2 * len(WORLD.subgame(ROOT, every_raise).game.tree.kind)
+
+
+def test_own_raises_are_chosen_at_every_decision_by_its_beliefs() -> None:
+    seen: list[Decision] = []
+
+    def looks(decision: Decision) -> list[int]:
+        seen.append(decision)
+        return list(every_raise(decision.state))[-1:]
+
+    own = OwnTree(WORLD, looks, SOLVING, player=1)
+    mine = {at: state for at, state in own.states.items() if state.player == 1}
+    assert len(seen) == sum(state.raises is not None for state in mine.values())
+    assert {decision.state.player for decision in seen} == {1}
+    for history, state in mine.items():
+        assert list(own.raises(history, state)) == list(every_raise(state))[-1:]
+    # Nobody can hold the card that is out.
+    assert all(not decision.ranges[:, list(decision.board)].any() for decision in seen)
 
 
 def test_every_strategy_of_the_full_game_is_a_law() -> None:
