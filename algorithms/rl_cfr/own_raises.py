@@ -104,7 +104,7 @@ class OwnTree:
             return self._chosen[history]
         return self._solving.default.raises(state)
 
-    def law(self, history: History) -> NDArray[np.float64]:
+    def law(self, history: History) -> NDArray[np.floating]:
         """(A, 6): the average strategy at a decision."""
         return self._solver.strategy(self._nodes[history])
 
