@@ -24,32 +24,49 @@ from tenfold.algorithms.rl_cfr.epoch import (
     play_hand,
     solve_situation,
 )
-from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
+from tenfold.algorithms.rl_cfr.holdem import HoldemWorld
+from tenfold.algorithms.rl_cfr.learner import (
+    HELD_OUT,
+    MATCHES,
+    SITUATIONS,
+    TRAINING,
+    AbstractionLearner,
+)
+from tenfold.algorithms.rl_cfr.leduc import LeducWorld
 from tenfold.algorithms.rl_cfr.mdp import World
+from tenfold.algorithms.rl_cfr.opponents import Gains, meet_all, meet_in_leduc, standings
 from tenfold.algorithms.rl_cfr.value_network import ValueSamples
+
+Results = list[Hand] | list[Judgement] | list[ValueSamples] | list[dict[str, Gains]]
 
 
 class EpochRunner(PlanningRunner):
-    """Plays hands of sampling epochs, solves random subgames, or judges the policy."""
+    """Plays hands of sampling epochs, solves random subgames, judges the policy, plays matches."""
 
     config: RLCFRConfig
 
     def make_env(self) -> None:
         """Nothing: a work item's value networks make the world."""
 
-    def rollout(self, item: Mapping[str, Any]) -> list[Hand] | list[Judgement] | list[ValueSamples]:
+    def rollout(self, item: Mapping[str, Any]) -> Results:
         return work_off(self.config, item)
 
 
-def work_off(
-    config: RLCFRConfig, item: Mapping[str, Any]
-) -> list[Hand] | list[Judgement] | list[ValueSamples]:
+def work_off(config: RLCFRConfig, item: Mapping[str, Any]) -> Results:
     """What a work item of `AbstractionLearner` asks for, one result a seed."""
-    world = config.world(item["values"])
-    if "street" in item:
-        rngs = [np.random.default_rng(seed) for seed in item["seeds"]]
-        return [solve_situation(world, item["street"], config.solving(), rng) for rng in rngs]
-    return judged(config, world, item) if item["held_out"] else played(config, world, item)
+    kinds: dict[int, Callable[..., Results]] = {
+        TRAINING: played,
+        HELD_OUT: judged,
+        SITUATIONS: situations,
+        MATCHES: met,
+    }
+    return kinds[item["stream"]](config, config.world(item["values"]), item)
+
+
+def situations(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[ValueSamples]:
+    """Solve random subgames of the work item's street."""
+    rngs = [np.random.default_rng(seed) for seed in item["seeds"]]
+    return [solve_situation(world, item["street"], config.solving(), rng) for rng in rngs]
 
 
 def played(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[Hand]:
@@ -81,6 +98,21 @@ def judged(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[J
         abstraction = policy(config, world, item["actor"], rng)
         judgements.append(judge(world, decision, abstraction, config.solving()))
     return judgements
+
+
+def met(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[dict[str, Gains]]:
+    """The policy against the config's opponents, on a spot a seed."""
+    opponents, solving, deals = config.opponents, config.solving(), config.match_deals
+    rngs = [np.random.default_rng(seed) for seed in item["seeds"]]
+    if isinstance(world, LeducWorld):
+        abstraction = policy(config, world, item["actor"], rngs[0])
+        return meet_in_leduc(world, abstraction, opponents, solving, deals, rngs)
+    assert isinstance(world, HoldemWorld)
+    rivers, gains = config.match_rivers, []
+    for rng in rngs:
+        abstraction = policy(config, world, item["actor"], rng)
+        gains.append(meet_all(world, abstraction, opponents, solving, deals, rivers, rng))
+    return gains
 
 
 def policy(
@@ -141,9 +173,13 @@ class RLCFR(PlanningAlgorithm):
         self.report(**sampling_epoch(self.learner, self.rollouts))
 
     def evaluate_plan(self) -> dict[str, float]:
-        """The policy without noise at held-out decisions, each the first of a hand."""
+        """The policy without noise at held-out decisions, each the first of a hand; matches."""
         items = self.learner.items(HELD_OUT, range(self.config.evaluation_duration))
-        return summary([each for results in self.rollouts(items) for each in results])
+        found = summary([each for results in self.rollouts(items) for each in results])
+        if self.config.opponents:
+            matches = self.rollouts(self.learner.matches())
+            found |= standings([each for results in matches for each in results])
+        return found
 
     def get_plan(self) -> dict[str, Any]:
         return self.learner.get_plan()

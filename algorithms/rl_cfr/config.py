@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 POLICIES = ("learned", "fixed", "random")
 
+OPPONENTS = {
+    "river_hunl": ("default", "call", "random", "lbr"),
+    "turn_hunl": ("default", "call", "random", "lbr"),
+    "leduc_nl": ("default", "call", "random"),
+}
+"""Who can be met in which task, see `opponents.py`."""
+
 
 class RLCFRConfig(PlanningConfig):
     """Learned action abstraction (arXiv:2403.04344); the game is `AlgorithmConfig.env`.
@@ -66,6 +73,10 @@ class RLCFRConfig(PlanningConfig):
         value_warmup: Random subgames that are solved of each street, from the river backwards,
             before the first hand.
         evaluation_duration: Held-out decisions of an evaluation.
+        opponents: Whom an evaluation plays matches with besides, see `OPPONENTS`.
+        match_spots: Random spots of a match; the config's next two are a spot's.
+        match_deals: Hands that are dealt, each played from both seats.
+        match_rivers: Rivers that are drawn on a turn, for the hands and the expected gain.
         env_config: Fields of the game that differ from its own.
     """
 
@@ -110,6 +121,10 @@ class RLCFRConfig(PlanningConfig):
         self.value_warmup = 2_000
         self.evaluation_duration = 300
         self.evaluation_duration_unit = "episodes"
+        self.opponents: list[str] = []
+        self.match_spots = 50
+        self.match_deals = 10
+        self.match_rivers = 2
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -136,6 +151,20 @@ class RLCFRConfig(PlanningConfig):
                 raise ValueError(f"Bad value {widths} for '{key}': list whole numbers above 0.")
         if self.env is not None:
             self.world()
+        self._check_opponents()
+
+    def _check_opponents(self) -> None:
+        if self.opponents and self.env not in OPPONENTS:
+            raise ValueError(
+                f"Bad value {self.opponents} for 'opponents': matches are played on "
+                f"{', '.join(OPPONENTS)}, give an empty list on {self.env}."
+            )
+        for place, name in enumerate(self.opponents):
+            if name not in OPPONENTS[self.env] or name in self.opponents[:place]:
+                raise ValueError(
+                    f"Bad value '{name}' for 'opponents': on {self.env} choose of "
+                    f"{', '.join(OPPONENTS[self.env])}, each once."
+                )
 
     def _check_whole(self) -> None:
         least = {
@@ -152,6 +181,9 @@ class RLCFRConfig(PlanningConfig):
             "value_buffer_size": 1,
             "value_warmup": 0,
             "evaluation_duration": 2,
+            "match_spots": 2,
+            "match_deals": 1,
+            "match_rivers": 1,
         }
         if self.max_raises is not None:
             least["max_raises"] = 1

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
 from tenfold.algorithms.rl_cfr.policies import HandStrategy
 from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.algorithms.rl_cfr.subgame import Leaf, Subgame
 from tenfold.envs.poker.cards import HAND_COUNT
 from tenfold.envs.poker.rules import BettingState
 from tenfold.envs.poker.spot import Spot
@@ -79,6 +79,7 @@ def grow(
     solving: Solving,
     abstraction: Abstraction | None = None,
     real: Sequence[int] = (),
+    leaf: Leaf | None = None,
 ) -> Tree:
     """A solved tree from a decision on.
 
@@ -87,6 +88,7 @@ def grow(
         solving: The default raises, the most raises a street, and how to solve.
         abstraction: Chooses the raises of the root's street; None takes the default.
         real: Raises that the root must have.
+        leaf: Values the end of the root's street; None takes the tree to the end of the hand.
     """
     root = decision.state
     chosen: dict[BettingState, Sequence[int]] = {}
@@ -106,7 +108,7 @@ def grow(
         chosen[root] = abstraction(decision)
     spot = Spot(decision.board, root.rules, decision.ranges)
     while True:
-        subgame = Subgame(spot, raises, root=root)
+        subgame = Subgame(spot, raises, root=root, leaf=leaf)
         solver = Solver(subgame.game, solving.variant)
         solver.iterate(solving.iterations)
         tree = Tree(subgame, solver)

@@ -1,8 +1,8 @@
 """Hold'em from some street on as a world of the abstraction MDP.
 
 Rivers are solved to the end of the hand. On earlier streets a tree ends with the betting round, and
-the value network of the next street values its leaves; the hand then goes on to a card, dealt as
-likely as both ranges make it.
+the value network of the next street values its leaves, unless a turn's tree enumerates the rivers;
+the hand then goes on to a card, dealt as likely as both ranges make it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tenfold.algorithms.rl_cfr import kernels
 from tenfold.algorithms.rl_cfr.leaves import network_leaves
 from tenfold.algorithms.rl_cfr.mdp import Decision, Rooted
-from tenfold.algorithms.rl_cfr.subgame import Subgame, all_in_signs
+from tenfold.algorithms.rl_cfr.subgame import Leaf, Subgame, all_in_signs
 from tenfold.algorithms.rl_cfr.value_network import ValueNetwork
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, live_hands
 from tenfold.envs.poker.laws import StreetLaw
@@ -51,18 +51,26 @@ class HoldemWorld:
         law: Where hands start.
         networks: Street -> value network, for each of `valued`; without them only rivers are
             solved.
+        enumerate_rivers: Trees hold all cards to come to the end of the hand, and no network is
+            asked. It is meant for turns.
 
     Attributes:
         deck: Cards of the deck, the lowest ones of 52.
         valued: Streets after the first one: trees of the street before end at their starts.
+        leaf: What values those ends; None if trees hold all rivers.
     """
 
     max_raises: int = 2
 
-    def __init__(self, law: Law, networks: Mapping[int, ValueNetwork] | None = None) -> None:
-        self.law, self._networks = law, networks or {}
-        self.deck = law.deck
-        self.valued = tuple(range(law.street + 1, RIVER + 1))
+    def __init__(
+        self,
+        law: Law,
+        networks: Mapping[int, ValueNetwork] | None = None,
+        enumerate_rivers: bool = False,
+    ) -> None:
+        self.law, self.deck = law, law.deck
+        self.valued = () if enumerate_rivers else tuple(range(law.street + 1, RIVER + 1))
+        self.leaf: Leaf | None = None if enumerate_rivers else network_leaves(networks or {})
 
     def root(self, rng: np.random.Generator) -> Decision:
         spot = self.law.sample(rng)
@@ -73,8 +81,7 @@ class HoldemWorld:
     ) -> Rooted:
         board, state = decision.board, decision.state
         spot = Spot(board, state.rules, decision.ranges, self.deck)
-        leaf = None if state.street == RIVER else network_leaves(self._networks)
-        subgame = Subgame(spot, raises, root=state, leaf=leaf)
+        subgame = Subgame(spot, raises, root=state, leaf=self.leaf)
         return Rooted(subgame.game, subgame.moves[0], subgame.hands)
 
     def weights(self, ranges: NDArray[np.float64]) -> NDArray[np.float64]:

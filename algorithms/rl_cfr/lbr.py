@@ -27,10 +27,11 @@ class LocalBestResponse:
 
     def __init__(self, spot: Spot, against: Policy, menu: Menu) -> None:
         self._spot, self._against, self._menu = spot, against, menu
+        self._hands = np.flatnonzero(spot.ranges.any(axis=0))
         self._memo: dict[tuple[tuple[int, ...], ...], HandStrategy] = {}
 
     def __call__(self, history: History) -> HandStrategy:
-        """The best action of each hand, with probability 1."""
+        """The best action of each hand, with probability 1; any of those that no range holds."""
         key = history.actions, history.board
         if key not in self._memo:
             self._memo[key] = self._best(history)
@@ -40,7 +41,7 @@ class LocalBestResponse:
         state = history.state
         reach = self._reach(history)
         actions = [*([FOLD] if state.to_call else []), CALL, *self._menu.raises(state)]
-        signs = all_in_signs(tuple(sorted(history.board)))
+        signs = all_in_signs(tuple(sorted(history.board)), tuple(self._hands.tolist()))
         mass = dealable(reach)
         values = []
         for action in actions:
@@ -56,7 +57,8 @@ class LocalBestResponse:
             pot = state.rules.pot + 2 * level
             # Against a hand that stays: the whole pot for a win, half of it for a tie.
             stays = dealable(stay)
-            shares = (stays + signs @ stay.astype(np.float32)) / 2
+            shares = stays / 2
+            shares[self._hands] += signs @ stay[self._hands].astype(np.float32) / 2
             values.append(won + pot * shares - price * stays)
         best = np.argmax(values, axis=0)
         return HandStrategy(actions, (best == np.arange(len(actions))[:, None]).astype(float))

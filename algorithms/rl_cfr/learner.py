@@ -13,7 +13,7 @@ from tenfold.algorithms.rl_cfr.epoch import Hand
 from tenfold.algorithms.rl_cfr.features import FEATURES
 from tenfold.algorithms.rl_cfr.value_learner import ValueLearner
 
-TRAINING, HELD_OUT, UPDATES, SITUATIONS = range(4)
+TRAINING, HELD_OUT, UPDATES, SITUATIONS, MATCHES = range(5)
 """Streams of random numbers: no hand of an evaluation is one of training."""
 
 SITUATIONS_AT_ONCE = 100
@@ -67,10 +67,21 @@ class AbstractionLearner:
 
     def items(self, stream: int, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Work items of hands, each with its seed: the config's, the stream, and its number."""
+        return self._items(stream, numbers, self._config.episodes_per_item)
+
+    def matches(self) -> list[dict[str, Any]]:
+        """Work items of the matches of an evaluation, one a spot.
+
+        All hands of Leduc start alike and share what is solved, so they are one item.
+        """
+        count = self._config.match_spots
+        return self._items(MATCHES, range(count), count if self._config.env == "leduc_nl" else 1)
+
+    def _items(self, stream: int, numbers: Sequence[int], size: int) -> list[dict[str, Any]]:
         arrays = self.networks.arrays()
         actor = {name: value for name, value in arrays.items() if name.startswith("actor.")}
         seeds = [(self._seed, stream, number) for number in numbers]
-        return self._split(seeds, held_out=stream == HELD_OUT, actor=actor)
+        return self._split(seeds, size, stream=stream, actor=actor)
 
     def situations(self) -> list[dict[str, Any]]:
         """Work items of random subgames, of the last street that has seen too few of them.
@@ -82,12 +93,15 @@ class AbstractionLearner:
             missing = min(SITUATIONS_AT_ONCE, self._config.value_warmup - seen)
             if missing > 0:
                 seeds = [(self._seed, SITUATIONS, street, seen + each) for each in range(missing)]
-                return self._split(seeds, street=street)
+                size = self._config.episodes_per_item
+                return self._split(seeds, size, stream=SITUATIONS, street=street)
         return []
 
-    def _split(self, seeds: Sequence[tuple[int, ...]], **carried: Any) -> list[dict[str, Any]]:
-        """Work items of a few seeds each, with what all carry and the value networks' weights."""
-        size, weights = self._config.episodes_per_item, self.values.weights()
+    def _split(
+        self, seeds: Sequence[tuple[int, ...]], size: int, **carried: Any
+    ) -> list[dict[str, Any]]:
+        """Work items of `size` seeds, with what all carry and the value networks' weights."""
+        weights = self.values.weights()
         return [
             {"seeds": seeds[start : start + size], "values": weights, **carried}
             for start in range(0, len(seeds), size)

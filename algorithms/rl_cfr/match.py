@@ -5,7 +5,7 @@ cards twice with the seats swapped. The exact mean goes further: both policies a
 at once, so one walk over the public histories gives the expectation over all deals and all actions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,18 @@ def deal(spot: Spot, count: int, rng: np.random.Generator) -> list[Deal]:
     weights = deals(spot.ranges)[0]
     firsts = rng.choice(HAND_COUNT, size=count, p=weights / weights.sum())
     return [_deal_beside(spot, int(first), rng) for first in firsts]
+
+
+def deal_on_rivers(
+    spot: Spot, rivers: Sequence[int], count: int, rng: np.random.Generator
+) -> list[Deal]:
+    """Cards of some hands from a turn on, which has only the given rivers, in turns."""
+    dealt = []
+    for place, river in enumerate(rivers):
+        after = Spot((*spot.board, river), spot.rules, spot.ranges * live_hands([river]))
+        share = len(range(place, count, len(rivers)))
+        dealt += [Deal(each.hands, (river,)) for each in deal(after, share, rng)]
+    return dealt
 
 
 def _deal_beside(spot: Spot, first: int, rng: np.random.Generator) -> Deal:
@@ -95,43 +107,79 @@ def expected_payoffs(spot: Spot, policies: Sequence[Policy]) -> tuple[float, flo
     Every public history that the policies reach is asked for, on a turn with every river: policies
     that search need long for that.
     """
-    first = _walk(spot, policies, History.of(spot), spot.ranges) / deals(spot.ranges)[0].sum()
-    return float(first), float(spot.rules.pot - first)
+    half = spot.rules.pot / 2
+    ahead = _ahead(spot, policies, None)
+    return half + ahead, half - ahead
 
 
-def expected_gain(spot: Spot, policies: Sequence[Policy]) -> float:
-    """The exact mean of `duplicate`: chips a hand, both seats taken equally often."""
+def expected_gain(
+    spot: Spot, policies: Sequence[Policy], rivers: Sequence[int] | None = None
+) -> float:
+    """The exact mean of `duplicate`: chips a hand, both seats taken equally often.
+
+    Args:
+        spot: Where hands start.
+        policies: The one that gains, and the other.
+        rivers: Cards of a turn that stand for all. If they were drawn as `deal` does, the result is
+            an unbiased estimate, free of the luck of hands and actions; both seats meet the same
+            ones, so that equal policies still get exactly 0. None takes every card.
+    """
     first, second = policies
-    ahead, _ = expected_payoffs(spot, (first, second))
-    _, behind = expected_payoffs(spot, (second, first))
-    return (ahead + behind - spot.rules.pot) / 2
+    ahead, behind = _ahead(spot, (first, second), rivers), _ahead(spot, (second, first), rivers)
+    return (ahead - behind) / 2
+
+
+def _ahead(spot: Spot, policies: Sequence[Policy], rivers: Sequence[int] | None) -> float:
+    """Mean chips of player 0 beyond half of the spot's pot."""
+    mass, weights = deals(spot.ranges)[0].sum(), None
+    if rivers is not None:
+        weights = dict.fromkeys(rivers, 0.0)
+        for river in rivers:
+            left = deals(spot.ranges * live_hands([river]))[0].sum()
+            weights[river] += mass / (left * len(rivers))
+    return float(_walk(spot, policies, History.of(spot), spot.ranges, weights) / mass)
 
 
 def _walk(
-    spot: Spot, policies: Sequence[Policy], history: History, reach: NDArray[np.float64]
+    spot: Spot,
+    policies: Sequence[Policy],
+    history: History,
+    reach: NDArray[np.float64],
+    weights: Mapping[int, float] | None,
 ) -> float:
-    """Payoff of player 0 after a history, summed over the (2, 1326) reaches of both players."""
+    """What `_ahead` averages, summed over the (2, 1326) reaches of both players after a history.
+
+    `weights` are those of the cards that may come; None gives all of them their chance, given both
+    hands.
+    """
     state = history.state
     mass = deals(reach)[0].sum()
     if not mass > 0:
         return 0.0
-    if state.folded is not None:
-        return float(mass * state.payoffs()[0])
     if state.over:
-        signs = all_in_signs(tuple(sorted(history.board)))
-        won = reach[0] @ (signs @ reach[1].astype(np.float32))
-        return float(mass * state.payoffs()[0] + state.pot / 2 * won)
+        total = mass * (state.payoffs()[0] - spot.rules.pot / 2)
+        if state.folded is None:
+            hands = np.flatnonzero(spot.ranges.any(axis=0))
+            signs = all_in_signs(tuple(sorted(history.board)), tuple(hands.tolist()))
+            won = reach[0, hands] @ (signs @ reach[1, hands].astype(np.float32))
+            total += state.pot / 2 * won
+        return float(total)
     if history.chance:
-        left = [card for card in range(CARDS) if card not in history.board]
+        if weights is None:
+            left = [card for card in range(CARDS) if card not in history.board]
+            cards = dict.fromkeys(left, 1.0 / (len(left) - 4))
+        else:
+            cards = dict(weights)
         return sum(
-            _walk(spot, policies, history.deal(card), reach * live_hands([card])) for card in left
-        ) / (len(left) - 4)
+            weight * _walk(spot, policies, history.deal(card), reach * live_hands([card]), weights)
+            for card, weight in cards.items()
+        )
     actions, probabilities = policies[state.player](history)
     total = 0.0
     for action, chances in zip(actions, probabilities, strict=True):
         after = reach.copy()
         after[state.player] *= chances
-        total += _walk(spot, policies, history.apply(action), after)
+        total += _walk(spot, policies, history.apply(action), after, weights)
     return total
 
 

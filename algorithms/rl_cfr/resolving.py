@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tenfold.algorithms.rl_cfr.growth import Abstraction, Tree, follow, grow
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
 from tenfold.algorithms.rl_cfr.policies import HandStrategy, History
+from tenfold.algorithms.rl_cfr.subgame import Leaf
 from tenfold.envs.poker.cards import live_hands
 from tenfold.envs.poker.spot import Spot
 
@@ -43,12 +44,17 @@ class Resolver:
         spot: Where the hand starts.
         solving: How it solves.
         abstraction: Chooses the raises of its trees, see `grow`; None takes the default ones.
+        leaf: Values the ends of streets, where its trees then end; None takes every card to come.
     """
 
     def __init__(
-        self, spot: Spot, solving: Solving, abstraction: Abstraction | None = None
+        self,
+        spot: Spot,
+        solving: Solving,
+        abstraction: Abstraction | None = None,
+        leaf: Leaf | None = None,
     ) -> None:
-        self._solving, self._abstraction = solving, abstraction
+        self._solving, self._abstraction, self._leaf = solving, abstraction, leaf
         self._root = self._solve(_Place(History.of(spot), spot.ranges))
 
     def __call__(self, history: History) -> HandStrategy:
@@ -98,4 +104,4 @@ class Resolver:
 
     def _grow(self, place: _Place, real: tuple[int, ...] = ()) -> Tree:
         decision = Decision(place.history.board, place.history.state, place.ranges)
-        return grow(decision, self._solving, self._abstraction, real)
+        return grow(decision, self._solving, self._abstraction, real, self._leaf)

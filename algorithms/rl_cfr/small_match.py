@@ -9,6 +9,22 @@ from numpy.typing import NDArray
 from open_spiel.python.algorithms.expected_game_score import policy_value
 from open_spiel.python.policy import Policy
 
+CALL = 1
+"""Check or call, by the number of OpenSpiel's poker games."""
+
+
+class CheckCall(Policy):
+    """Never bets and never folds."""
+
+    def __init__(self, game: "pyspiel.Game") -> None:
+        super().__init__(game, [0, 1])
+
+    def action_probabilities(
+        self, state: "pyspiel.State", player_id: int | None = None
+    ) -> dict[int, float]:
+        """Legal action -> probability."""
+        return {action: float(action == CALL) for action in state.legal_actions()}
+
 
 def play_small(
     game: "pyspiel.Game",

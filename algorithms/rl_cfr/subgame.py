@@ -35,6 +35,9 @@ SAMPLED = 500
 Raises = Callable[[BettingState], Sequence[int]]
 """The raises that the tree offers at a decision, such as `Menu.raises`: any bet tree at all."""
 
+Leaf = Callable[["Subgame"], LeafEvaluator]
+"""What values the states where the next card would come, made for the subgame that ends there."""
+
 
 class Subgame:
     """A spot with its bet tree, ready for a `Solver`.
@@ -70,7 +73,7 @@ class Subgame:
         spot: Spot,
         raises: Raises,
         max_raises: int | None = None,
-        leaf: Callable[["Subgame"], LeafEvaluator] | None = None,
+        leaf: Leaf | None = None,
         isomorphism: bool = True,
         dtype: type[np.floating] = np.float32,
         root: BettingState | None = None,

@@ -23,6 +23,9 @@ LAWS: MappingProxyType[str, Callable[..., Law]] = MappingProxyType(
 FIXED = ("street", "deck")
 """Fields that a task of hold'em on one street stands for."""
 
+ENUMERATE = "enumerate_rivers"
+"""A field of turns: their trees hold every river, where a value network would end them."""
+
 
 def make_world(
     task: str, networks: Mapping[int, ValueNetwork] | None = None, **changes: Any
@@ -43,10 +46,15 @@ def make_world(
     known = list(signature(tasks[task]).parameters)
     if isinstance(tasks[task], partial):
         known = [name for name in known if name not in FIXED]
+    if task == "turn_hunl":
+        known.append(ENUMERATE)
     for name in changes:
         if name not in known:
             choice = f"choose one of {', '.join(known)}" if known else "it has none"
             raise ValueError(f"Task {task} has no field '{name}': {choice}.")
     if task == "leduc_nl":
         return LeducWorld(**changes)
-    return HoldemWorld(LAWS[task](**changes), networks)
+    whole = changes.pop(ENUMERATE, False)
+    if not isinstance(whole, bool):
+        raise ValueError(f"Bad value {whole!r} for '{ENUMERATE}': give true or false.")
+    return HoldemWorld(LAWS[task](**changes), networks, whole)

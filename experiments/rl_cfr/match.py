@@ -16,18 +16,19 @@ import time
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.progress import track
 
 from tenfold.algorithms.rl_cfr.abstraction import load_abstraction
+from tenfold.algorithms.rl_cfr.config import OPPONENTS
 from tenfold.algorithms.rl_cfr.growth import Abstraction
-from tenfold.algorithms.rl_cfr.lbr import LocalBestResponse
-from tenfold.algorithms.rl_cfr.match import deal, duplicate, expected_gain, score
+from tenfold.algorithms.rl_cfr.match import deal, score
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
-from tenfold.algorithms.rl_cfr.policies import Policy, RandomPolicy, check_call
+from tenfold.algorithms.rl_cfr.opponents import make_opponent, meet
+from tenfold.algorithms.rl_cfr.policies import Policy
 from tenfold.algorithms.rl_cfr.resolving import Resolver
 from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.sizes import parse_menu
@@ -35,8 +36,6 @@ from tenfold.envs.poker.spot import Spot
 
 RESULTS = Path(__file__).parent.parent / "results" / "rl_cfr" / "matches.json"
 DEFAULT = parse_menu("0.5,1,2,allin")
-OFF_TREE = parse_menu("0.33,0.75,1.5,allin")
-"""Bets of the random player and of LBR: all but all-in are outside the default trees."""
 
 
 @lru_cache
@@ -54,12 +53,8 @@ def abstraction(name: str) -> Abstraction:
 
 def opponent(name: str, spot: Spot, player: Policy, solving: Solving) -> Policy:
     """The second player, by the name that the command takes."""
-    if name == "call":
-        return check_call
-    if name == "random":
-        return RandomPolicy(OFF_TREE)
-    if name == "lbr":
-        return LocalBestResponse(spot, player, OFF_TREE)
+    if name in OPPONENTS["river_hunl"]:
+        return make_opponent(name, spot, player, solving, None)
     return Resolver(spot, solving, abstraction(name))
 
 
@@ -69,26 +64,23 @@ def main(
     spots: Annotated[int, typer.Option(help="Random rivers.")] = 200,
     deals: Annotated[int, typer.Option(help="Deals a river, each played from both seats.")] = 50,
     iterations: Annotated[int, typer.Option(help="Of CFR, for both.")] = 200,
-    exact: Annotated[bool, typer.Option(help="Also the exact mean of each river.")] = True,
     seed: Annotated[int, typer.Option(help="Of rivers, deals and actions.")] = 0,
     label: Annotated[str, typer.Option(help="Name of the row.")] = "",
 ) -> None:
     """Play a match; positive numbers are what the first player wins."""
     solving = Solving(DEFAULT, max_raises=2, variant="dcfr", iterations=iterations)
-    law, played, means = StreetLaw(), [], []
+    law, gains = StreetLaw(), []
     start = time.process_time()
     for index in track(range(spots), description=f"{first} against {second}"):
         rng = np.random.default_rng([seed, index])
         spot = law.sample(rng)
         player = Resolver(spot, solving, abstraction(first))
         policies = player, opponent(second, spot, player, solving)
-        unit = 1_000 / spot.rules.big_blind
-        won = [duplicate(spot, policies, cards, rng) for cards in deal(spot, deals, rng)]
-        played.append(unit * float(np.mean(won)))
-        if exact:
-            means.append(unit * expected_gain(spot, policies))
-    row = {"hands": 2 * spots * deals, "spots": spots, "iterations": iterations, "seed": seed}
-    row |= {"played": asdict(score(played))} | ({"exact": asdict(score(means))} if exact else {})
+        gains.append(meet(spot, policies, deal(spot, deals, rng), None, rng))
+    row: dict[str, Any] = {"hands": 2 * spots * deals, "spots": spots}
+    row |= {"iterations": iterations, "seed": seed}
+    row["played"] = asdict(score([each.played for each in gains]))
+    row["exact"] = asdict(score([each.expected for each in gains]))
     row["processor seconds"] = round(time.process_time() - start)
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     rows[label or f"{first} against {second}"] = row

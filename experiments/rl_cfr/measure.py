@@ -5,18 +5,20 @@
     python experiments/rl_cfr/measure.py value pot_only small_sizes large_sizes spread_sizes
     python experiments/rl_cfr/measure.py value all_sizes
     python experiments/rl_cfr/measure.py gain
-    python experiments/rl_cfr/measure.py train --task leduc_nl --seed 0    (and 1, 2)
+    python experiments/rl_cfr/measure.py train --task leduc_nl --hands 300 --seed 0    (to 9)
     python experiments/rl_cfr/measure.py leduc
     python experiments/rl_cfr/measure.py train --task turn_hunl --seed 0    (and 1, 2)
-    python experiments/rl_cfr/measure.py value default learned-0 --task turn_hunl    (and 1, 2)
-    python experiments/rl_cfr/measure.py gain --task turn_hunl
+    python experiments/rl_cfr/measure.py value default learned-0 ... --task turn_hunl [--exact]
+    python experiments/rl_cfr/measure.py gain --task turn_hunl [--exact]
+    python experiments/rl_cfr/measure.py matches --task turn_hunl --seed 0    (and 1, 2)
     python experiments/rl_cfr/measure.py train --task flop_short
 
 `train` saves a checkpoint in the folder `runs`, and writes the learning curve. `value` solves
 held-out decisions, the first of hands that training never dealt and the same for all abstractions,
-turns with the value network of `values.py train`, which no training saw; `gain` compares after
-equally many iterations. Intervals are 95 % Student-t over decisions; those of several seeds take,
-for each decision, the mean over the seeds first.
+turns with the value network of `values.py train`, which no training saw, or with `--exact` through
+all their rivers; `gain` compares after equally many iterations; `matches` plays the matches of the
+method's evaluation. Intervals are 95 % Student-t over decisions or spots; those of several seeds
+take, for each decision, the mean over the seeds first.
 """
 
 import json
@@ -40,7 +42,7 @@ from tenfold.algorithms.rl_cfr.abstraction import (
     Random,
     load_abstraction,
 )
-from tenfold.algorithms.rl_cfr.algorithm import sampling_epoch, work_off
+from tenfold.algorithms.rl_cfr.algorithm import met, sampling_epoch, work_off
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice
 from tenfold.algorithms.rl_cfr.full_game import choose, exploitability, solve_chosen, translate
@@ -48,7 +50,10 @@ from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld
 from tenfold.algorithms.rl_cfr.mdp import Decision, bet_tree
 from tenfold.algorithms.rl_cfr.nested import solve_nested
+from tenfold.algorithms.rl_cfr.opponents import standings
+from tenfold.algorithms.rl_cfr.own_raises import solve_own_raises
 from tenfold.algorithms.rl_cfr.solver import Solver
+from tenfold.algorithms.rl_cfr.worlds import ENUMERATE
 
 ROOT = Path(__file__).parent.parent
 RESULTS, RUNS = ROOT / "results" / "rl_cfr", ROOT.parent / "runs" / "rl_cfr"
@@ -103,6 +108,7 @@ KINDS = ("first to act", "after a check", "facing a bet")
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 Seeds = Annotated[int, typer.Option(help="Independent trainings.")]
 Task = Annotated[str, typer.Option(help="Game.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Solve turns through all their rivers.")]
 
 
 @app.command()
@@ -164,10 +170,13 @@ def value(
     task: Task = "river_hunl",
     decisions: int = 300,
     most: Annotated[int, typer.Option(help="CFR iterations.")] = 400,
+    exact: Exact = False,
 ) -> None:
     """Solve held-out decisions with abstractions; writes what they are worth, see `gain`."""
     config = configured(task)
-    networks = judge(JUDGE) if task == "turn_hunl" else None
+    if exact:
+        config.env_config = {**config.env_config, ENUMERATE: True}
+    networks = judge(JUDGE) if task == "turn_hunl" and not exact else None
     world, solving = config.world(networks), config.solving()
     for name in names:
         abstraction, rows = named(name, config), []
@@ -188,7 +197,12 @@ def value(
                 spent += time.process_time() - start
                 value = solver.values().players[decision.state.player]
                 rows.append({**about, "iterations": iterations, "value": value, "seconds": spent})
-        write(f"values/{task}/{name}", pd.DataFrame(rows), markdown=False)
+        write(f"values/{judged(task, exact)}/{name}", pd.DataFrame(rows), markdown=False)
+
+
+def judged(task: str, exact: bool) -> str:
+    """The name of a task's results by who judged them."""
+    return f"{task}_exact" if exact else task
 
 
 def judge(seed: int) -> dict[str, Any]:
@@ -208,11 +222,11 @@ def named(name: str, config: RLCFRConfig) -> Abstraction:
 
 
 @app.command()
-def gain(task: Task = "river_hunl") -> None:
+def gain(task: Task = "river_hunl", exact: Exact = False) -> None:
     """Tables of the gains over the default, from what `value` wrote."""
-    keys = ["decision", "kind", "iterations"]
-    files = sorted((RESULTS / "values" / task).glob("*.csv"))
-    default = pd.read_csv(RESULTS / "values" / task / "default.csv").set_index(keys)
+    keys, label = ["decision", "kind", "iterations"], judged(task, exact)
+    files = sorted((RESULTS / "values" / label).glob("*.csv"))
+    default = pd.read_csv(RESULTS / "values" / label / "default.csv").set_index(keys)
     parts = []
     for file in files:
         part = pd.read_csv(file).set_index(keys)
@@ -227,17 +241,44 @@ def gain(task: Task = "river_hunl") -> None:
     table = table[table.policy != "default"]
     at = table[table.iterations == configured(task).cfr_iterations]
     learned = table[table.policy == "learned"]
-    write(f"{task}_gain", by_policy(at, ["policy"]))
-    write(f"{task}_gain_iterations", by_policy(learned, ["policy", "iterations"]))
-    write(f"{task}_gain_seeds", by_policy(at[at.policy == "learned"], ["policy", "seed"]))
-    write(f"{task}_gain_kinds", by_policy(at, ["kind", "policy"]))
+    write(f"{label}_gain", by_policy(at, ["policy"]))
+    write(f"{label}_gain_iterations", by_policy(learned, ["policy", "iterations"]))
+    write(f"{label}_gain_seeds", by_policy(at[at.policy == "learned"], ["policy", "seed"]))
+    write(f"{label}_gain_kinds", by_policy(at, ["kind", "policy"]))
 
 
 @app.command()
-def leduc(seeds: Seeds = 3, iterations: int = 400) -> None:
-    """Exploitability in the full game of no-limit Leduc, each abstraction's tree solved by CFR+.
+def matches(
+    task: Task = "turn_hunl",
+    seed: Annotated[int, typer.Option(help="Of the training; spots and deals are its own.")] = 0,
+    opponent: Annotated[str, typer.Option(help="See the method's config.")] = "default",
+    spots: Annotated[int, typer.Option(help="Random starts.")] = 100,
+    deals: Annotated[int, typer.Option(help="Of a spot, each played from both seats.")] = 20,
+    rivers: Annotated[int, typer.Option(help="Of a turn, for the expectation.")] = 2,
+) -> None:
+    """Play the policy of `train` against an opponent."""
+    numbers = {"match_spots": spots, "match_deals": deals, "match_rivers": rivers}
+    config = configured(task, seed, opponents=[opponent], **numbers)
+    learner = AbstractionLearner(config)
+    learner.set_plan(load(RUNS / f"{task}-{seed}"))
+    start, gains = time.process_time(), []
+    for item in learner.matches():
+        gains += met(config, config.world(item["values"]), item)
+    row = {"seed": seed, "opponent": opponent, "spots": spots, "hands": 2 * spots * deals}
+    row |= {"rivers": rivers, **standings(gains), "cpu_seconds": time.process_time() - start}
+    file = RESULTS / f"{task}_matches.csv"
+    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    kept = [each for each in rows if (each["seed"], each["opponent"]) != (seed, opponent)]
+    write(f"{task}_matches", pd.DataFrame([*kept, row]))
 
-    Raises outside the tree are answered by solving again, or as the nearest one inside.
+
+@app.command()
+def leduc(seeds: Seeds = 10, iterations: int = 400, precise: int = 4_000) -> None:
+    """Exploitability in the full game of no-limit Leduc, solved by CFR+ with each abstraction.
+
+    Own raises: in trees in which the other player has every raise (`precise` iterations). In a tree
+    of the abstraction for both, raises outside it are answered by solving again, or as the nearest
+    one inside.
     """
     config = configured("leduc_nl")
     world, solving = LeducWorld(**config.env_config), config.solving()
@@ -248,14 +289,24 @@ def leduc(seeds: Seeds = 3, iterations: int = 400) -> None:
         policies[f"learned {seed}"] = load_abstraction(RUNS / f"leduc_nl-{seed}")
     rows = []
     for name, abstraction in policies.items():
-        chosen = choose(world, abstraction, solving)
-        tree = solve_chosen(world, chosen, "cfr+", iterations)
+        own, own_nodes = solve_own_raises(world, abstraction, solving, "cfr+", precise)
+        tree = solve_chosen(world, choose(world, abstraction, solving), "cfr+", iterations)
         nested = solve_nested(world, abstraction, solving, "cfr+", iterations)
-        row = {"abstraction": name, "nodes": tree.nodes}
+        row = {"abstraction": name, "nodes": tree.nodes, "nodes of both own trees": own_nodes}
+        row["own raises"] = exploitability(world, own)
         row["solving again"] = exploitability(world, nested)
         row["translating"] = exploitability(world, translate(world, tree))
         rows.append(row)
         write("leduc_nl_exploitability", pd.DataFrame(rows))
+    table = pd.DataFrame(rows).set_index("abstraction").drop(columns="nodes")
+    ahead = table - table.loc[f"{SINGLE[0]:g} pot"]
+    lines = []
+    for kind in ("random", "learned"):
+        part = ahead[ahead.index.str.startswith(kind)]
+        for column in ahead.columns:
+            lines.append({"abstraction": kind, "seeds": len(part), "column": column})
+            lines[-1] |= interval("more than the default", part[column].to_numpy())
+    write("leduc_nl_difference", pd.DataFrame(lines))
 
 
 def kind(decision: Decision) -> str:

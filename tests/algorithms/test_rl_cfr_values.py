@@ -20,8 +20,9 @@ from tenfold.algorithms.rl_cfr.epoch import alone, play_hand, solve_situation
 from tenfold.algorithms.rl_cfr.holdem import RIVER, TURN, HoldemWorld, situation
 from tenfold.algorithms.rl_cfr.learner import AbstractionLearner
 from tenfold.algorithms.rl_cfr.leaves import network_leaves
-from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, solve
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, solve
 from tenfold.algorithms.rl_cfr.solve import solve as solve_subgame
+from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.subgame import Subgame, all_in_signs
 from tenfold.algorithms.rl_cfr.value_learner import ValueLearner, make_networks
 from tenfold.algorithms.rl_cfr.value_network import (
@@ -38,7 +39,7 @@ from tenfold.envs.poker.isomorphism import CARD_MAPS, move_hands
 from tenfold.envs.poker.laws import ShortFlop, StreetLaw
 from tenfold.envs.poker.potential import potential
 from tenfold.envs.poker.sizes import Menu
-from tenfold.envs.poker.spot import dealable, deals, read_spot
+from tenfold.envs.poker.spot import Spot, dealable, deals, read_spot
 from tenfold.envs.poker.strength import board_ranks
 
 MENU = Menu((0.5, 1.0))
@@ -234,6 +235,21 @@ def test_leaves_after_nobody_bets_are_the_rivers_value() -> None:
     np.testing.assert_allclose(limited.strategy, whole.strategy, atol=1e-4)
 
 
+def test_a_world_that_enumerates_rivers_solves_turns_to_the_end_of_the_hand() -> None:
+    world = make_world("turn_hunl", hands=6, enumerate_rivers=True)
+    assert world.valued == ()
+    decision, few = world.root(np.random.default_rng(1)), replace(SOLVING, iterations=20)
+    state, raises = decision.state, bet_tree(decision, None, few)
+    spot = Spot(decision.board, state.rules, decision.ranges)
+    whole = Subgame(spot, raises, root=state, isomorphism=False)
+    solver = Solver(whole.game, few.variant)
+    solver.iterate(20)
+    solved = solve(world, decision, None, few)
+    assert solved.value == pytest.approx(solver.values().players[state.player], rel=1e-4)
+    limited = make_world("turn_hunl", networks(RIVER), hands=6)
+    assert solved.nodes > 20 * solve(limited, decision, None, few).nodes
+
+
 def config(task: str, **env_config: Any) -> RLCFRConfig:
     made = RLCFRConfig().environment(task, env_config=env_config).debugging(seed=3)
     made.hidden, made.value_hidden = [8], [8]
@@ -330,6 +346,8 @@ def test_the_full_game_is_solved_from_before_the_flop(monkeypatch: pytest.Monkey
         ("turn_hunl", {"value_warmup": -1}, "-1 for 'value_warmup'"),
         ("turn_hunl", {"reward_unit": 0.0}, "0.0 for 'reward_unit'"),
         ("turn_hunl", {"env_config": {"street": 3}}, "no field 'street'"),
+        ("turn_hunl", {"env_config": {"enumerate_rivers": 1}}, "1 for 'enumerate_rivers'"),
+        ("flop_short", {"env_config": {"enumerate_rivers": True}}, "no field 'enumerate_rivers'"),
         ("flop_short", {"env_config": {"deck": 22}}, "22 for 'deck': give a multiple of 4"),
         ("flop_short", {"env_config": {"stack": 2}}, "2 for 'stack'"),
         ("hunl", {"env_config": {"stack": 2}}, "no field 'stack': it has none"),
