@@ -37,7 +37,7 @@ from tenfold.algorithms.rs_disrl.learners import (
 )
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.envs.risk.brute_force import best_risk
-from tenfold.envs.risk.measures import CVaR, Distortion, Expectation, RiskMeasure
+from tenfold.envs.risk.measures import CVaR, Distortion, Entropic, Expectation, RiskMeasure
 from tenfold.envs.risk.returns import GridMDP, project
 from tenfold.envs.risk.static_benchmarks import grid_mdp, make_static_task
 from tenfold.envs.risk.static_measures import make_measure
@@ -290,17 +290,20 @@ def grid() -> None:
 
 @app.command()
 def queue() -> None:
-    """The queue scheduler under CVaR of the return against the risk-neutral one, exactly."""
+    """The queue scheduler under CVaR and entropic risk of the return, exactly, beside the mean."""
     mdp = make_static_task("static/QueueBacklog-v0")
+    measures: dict[str, RiskMeasure] = {"mean": Expectation()}
+    measures |= {f"CVaR {alpha:g}": CVaR(alpha) for alpha in (0.5, 0.25, 0.1, 0.05)}
+    measures |= {f"entropic {gamma:g}": Entropic(gamma) for gamma in (-0.5, -1.0, -2.0, -4.0)}
     rows = []
-    for alpha in (1.0, 0.5, 0.25, 0.1, 0.05):
-        law = mdp.law(StaticPlanner(mdp).solve(CVaR(alpha)).policy)
+    for name, rho in measures.items():
+        law = mdp.law(StaticPlanner(mdp).solve(rho).policy)
         worst = mdp.H - mdp.returns  # of the time-summed backlog, in units of 2 capacity
         order = np.argsort(worst)
         levels = np.cumsum(law[order])
         rows.append(
             {
-                "alpha": alpha,
+                "rho": name,
                 "mean return": float(mdp.returns @ law),
                 "CVaR 0.05": float(CVaR(0.05)(mdp.returns, law)),
                 "mean total backlog": float(8 * worst @ law),
