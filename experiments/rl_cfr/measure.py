@@ -54,49 +54,15 @@ from tenfold.algorithms.rl_cfr.opponents import standings
 from tenfold.algorithms.rl_cfr.own_raises import solve_own_raises
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.algorithms.rl_cfr.worlds import ENUMERATE
+from tenfold.platform.configuration import build_config
+from tenfold.platform.experiment import load_experiment
 
 ROOT = Path(__file__).parent.parent
 RESULTS, RUNS = ROOT / "results" / "rl_cfr", ROOT.parent / "runs" / "rl_cfr"
 CHECKPOINTS = (50, 100, 200, 400)
 """CFR iterations after which the gain is read; policies were trained with the config's."""
-CHANGES: dict[str, dict[str, Any]] = {
-    "river_hunl": {},
-    "leduc_nl": {
-        "env_config": {"stack": 6},
-        "m": 1,
-        "threshold": -1.0,
-        "smallest": 0.25,
-        "largest": 2.0,
-        "default_sizes": [1.0],
-        "cfr_iterations": 100,
-        "episodes_per_iteration": 4,
-        "epsilon": 0.3,
-        "warmup": 150,
-    },
-    "turn_hunl": {
-        "env_config": {"hands": 20},
-        "cfr_iterations": 50,
-        "episodes_per_iteration": 8,
-        "warmup": 150,
-        "updates_per_transition": 1.0,
-        "reward_unit": 10.0,
-        "value_warmup": 1_000,
-    },
-    "flop_short": {
-        "cfr_iterations": 50,
-        "episodes_per_iteration": 4,
-        "tries": 3,
-        "warmup": 80,
-        "updates_per_transition": 1.0,
-        "reward_unit": 10.0,
-        "value_warmup": 400,
-    },
-}
-"""What differs from the method's config. In Leduc with six chips two sizes would be nearly all, and
-an abstraction that may leave its one size out makes smaller trees, not equal ones; turns with
-a third of the hands and half of the iterations train in minutes."""
-THIN: dict[str, Any] = {"env_config": {"hands": 30}}
-"""Trainings on rivers deal half as many hands a range as `value` does: solves cost half as much."""
+WIDE: dict[str, dict[str, Any]] = {"river_hunl": {"env_config": {}}}
+"""What `value` changes of a task's experiment file: rivers have all the hands of the game's law."""
 EXACT: dict[str, Any] = {
     "env_config": {"hands": 20, ENUMERATE: True},
     "cfr_iterations": 100,
@@ -128,8 +94,8 @@ def train(
 ) -> None:
     """Train in this process, the method without its actors; goes on from its last checkpoint."""
     torch.set_num_threads(1)
-    thin = EXACT if exact else THIN if task == "river_hunl" else {}
-    config, task = configured(task, seed, **thin), judged(task, exact)
+    more = EXACT if exact else {}
+    config, task = configured(task, seed, **more), judged(task, exact)
     folder = RUNS / f"{task}-{seed}"
     learner = AbstractionLearner(config)
     curve, spent = [], 0.0
@@ -148,11 +114,10 @@ def train(
 
 
 def configured(task: str, seed: int = 0, **more: Any) -> RLCFRConfig:
-    """The method's config on a task, with `CHANGES` and more."""
-    config = RLCFRConfig().environment(task).debugging(seed=seed)
-    for key, value in {**CHANGES[task], **more}.items():
-        setattr(config, key, value)
-    config.validate()
+    """The config of a task's experiment file, changed by more."""
+    experiment = load_experiment(Path(__file__).parent / f"{task}.yaml")
+    config = build_config(METHOD, task, METHOD.name, {**experiment.config, **more}, seed)
+    assert isinstance(config, RLCFRConfig)
     return config
 
 
@@ -182,7 +147,7 @@ def value(
     exact: Exact = False,
 ) -> None:
     """Solve held-out decisions with abstractions; writes what they are worth, see `gain`."""
-    config = configured(task)
+    config = configured(task, **WIDE.get(task, {}))
     if exact:
         config.env_config = EXACT["env_config"]
     networks = judge(JUDGE) if task == "turn_hunl" and not exact else None
