@@ -4,6 +4,7 @@ sb3-contrib's QR-DQN, which is risk-neutral, has the same steps, network, batch 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,48 @@ LEVELS = (0.1, 0.25, 0.5, 1.0)
 JUDGED = 0.25
 NEUTRAL = "alpha = 1"
 QR_DQN = "QR-DQN (sb3-contrib)"
-LR, COLLECTED, WARMUP = 3e-3, 24, 500  # environment steps between updates, and before the first
+LR, BATCH, PARALLEL = 3e-3, 64, 24
+WARMUP = 500  # environment steps before the first update
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend; all agents of a comparison have the same.
+
+    Attributes:
+        steps: Of the environment.
+        fragment: Steps of each of the `PARALLEL` environments between rounds of updates.
+        updates: Of a round.
+        last_lr: The learning rate falls to it in a line, from `LR`.
+    """
+
+    steps: int
+    fragment: int
+    updates: int
+    last_lr: float
+
+    @property
+    def collected(self) -> int:
+        """Environment steps between rounds."""
+        return PARALLEL * self.fragment
+
+    @property
+    def total_updates(self) -> int:
+        """Of the run."""
+        return self.updates * ((self.steps - WARMUP) // self.collected)
+
 
 Policy = Callable[[np.ndarray], np.ndarray]  # observations (B, n) to actions (B,)
 
 
 def quantile_agent(
-    config: QuantileConfig, steps: int, exploring: int, exploration: float
+    config: QuantileConfig, budget: Budget, exploring: int, exploration: float
 ) -> Policy:
-    """The greedy policy of an agent of ours after some environment steps.
+    """The greedy policy of an agent of ours.
 
     Args:
         config: Its task, seed and risk.
-        steps: At least so many.
+        budget: Its steps are the least number.
         exploring: Steps over which random actions fall from all to `exploration`.
         exploration: Their share afterwards.
     """
@@ -42,15 +72,18 @@ def quantile_agent(
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     config.update_from_dict(
         {
-            "num_envs_per_env_runner": COLLECTED,
-            "lr": LR,
+            "num_envs_per_env_runner": PARALLEL,
+            "rollout_fragment_length": budget.fragment,
+            "train_batch_size_per_learner": BATCH,
+            "training_intensity": budget.updates * BATCH / budget.collected,
+            "lr": [[0, LR], [budget.steps, budget.last_lr]],
             "num_steps_sampled_before_learning_starts": WARMUP,
-            "tau": 0.2,
+            "tau": 1.0 - 0.8**budget.fragment,  # one step of the target network a round
             "epsilon": [[0, 1.0], [exploring, exploration]],
         }
     )
     agent = config.build_algo()
-    while agent.train()["num_env_steps_sampled_lifetime"] < steps:
+    while agent.train()["num_env_steps_sampled_lifetime"] < budget.steps:
         pass
     module = agent.get_module()
     agent.stop()
@@ -63,7 +96,11 @@ def quantile_agent(
 
 
 def qr_dqn(
-    env: gym.Env[np.ndarray, Any], seed: int, steps: int, exploring: int, exploration: float
+    env: gym.Env[np.ndarray, Any],
+    seed: int,
+    budget: Budget,
+    exploring: int,
+    exploration: float,
 ) -> Policy:
     """The greedy policy of sb3-contrib's QR-DQN; arguments as of `quantile_agent`."""
     from sb3_contrib import QRDQN
@@ -71,18 +108,19 @@ def qr_dqn(
     agent = QRDQN(
         "MlpPolicy",
         env,
-        learning_rate=LR,
-        batch_size=64,
-        train_freq=COLLECTED,
+        learning_rate=lambda left: budget.last_lr + left * (LR - budget.last_lr),
+        batch_size=BATCH,
+        train_freq=budget.collected,
+        gradient_steps=budget.updates,
         learning_starts=WARMUP,
         target_update_interval=240,
-        exploration_fraction=exploring / steps,
+        exploration_fraction=exploring / budget.steps,
         exploration_final_eps=exploration,
         gamma=1.0,
         policy_kwargs={"net_arch": [64, 64], "n_quantiles": 40},
         seed=seed,
     )
-    agent.learn(steps)
+    agent.learn(budget.steps)
     return lambda seen: agent.predict(seen, deterministic=True)[0]
 
 
@@ -107,15 +145,15 @@ def report(
     heads = " | ".join(f"at {at:g}" for at in LEVELS)
     lines = [
         f"{about}\n",
-        f"| task | steps | agent | seeds | {heads} | gain |",
-        "|" + "---|" * (len(LEVELS) + 5),
+        f"| task | steps | updates | agent | seeds | {heads} | gain |",
+        "|" + "---|" * (len(LEVELS) + 6),
     ]
-    budgets = runs.groupby(["task", "steps"], sort=False)
+    budgets = runs.groupby(["task", "steps", "updates"], sort=False)
     figure = Figure(figsize=(5 * len(budgets), 4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(budgets), squeeze=False)[0]
-    judged = f"at {JUDGED:g}"
-    for axes, ((task, steps), part) in zip(panels, budgets, strict=True):
+    judged, planned = f"at {JUDGED:g}", set[str]()
+    for axes, ((task, steps, updates), part) in zip(panels, budgets, strict=True):
         neutral = part[part["agent"] == NEUTRAL].set_index("seed")[judged]
         for agent, rows in part.groupby("agent"):
             cells = [interval(rows[f"at {at:g}"].to_numpy()) for at in LEVELS]
@@ -126,12 +164,14 @@ def report(
                     (rows.set_index("seed")[judged] - neutral).dropna().to_numpy()
                 )
                 gain = f"{ahead:.{digits}f} ± {half:.{digits}f}"
-            lines.append(f"| {task} | {steps:,} | {agent} | {len(rows)} | {shown} | {gain} |")
+            spent = f"{steps:,} | {updates:,}"
+            lines.append(f"| {task} | {spent} | {agent} | {len(rows)} | {shown} | {gain} |")
             (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(JUDGED)]
             axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
-        for alpha, values in optima(task).items():
+        for alpha, values in optima(task).items() if task not in planned else ():
             shown = " | ".join(f"{value:.{digits}f}" for value in values)
-            lines.append(f"| {task} | - | optimum at alpha = {alpha:g} | - | {shown} | - |")
+            lines.append(f"| {task} | - | - | optimum at alpha = {alpha:g} | - | {shown} | - |")
+        planned.add(task)
         axes.set(xlabel="mean return", ylabel=risk)
         axes.set_title(f"{task}, {steps:,} steps", fontsize=10)
         axes.legend(fontsize=7)

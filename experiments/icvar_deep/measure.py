@@ -1,8 +1,9 @@
-"""Risk-averse against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
+r"""Risk-averse against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
     python -m experiments.icvar_deep.measure train risk/RiskyShortcut-v0
     python -m experiments.icvar_deep.measure train risk/RiskyShortcut-v0 --agent 0.5 --agent 0.1
-    python -m experiments.icvar_deep.measure train risk/QueueBacklog-v0
+    python -m experiments.icvar_deep.measure train risk/QueueBacklog-v0 --steps 30000 \
+        --fragment 10 --updates 10 --last-lr 0.0003
     python -m experiments.icvar_deep.measure train risk/CurvyRoad-v0 --steps 12000
     python -m experiments.icvar_deep.measure report
 
@@ -22,7 +23,10 @@ import typer
 from experiments.quantile_agents import (
     JUDGED,
     LEVELS,
+    LR,
+    PARALLEL,
     QR_DQN,
+    Budget,
     Policy,
     qr_dqn,
     quantile_agent,
@@ -43,11 +47,11 @@ EXPLORING = 3_000, 0.05  # steps of exploration, and its share afterwards
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
+def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
     """The greedy policy of an agent of ours."""
     config = ICVaRDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
     config.update_from_dict({"alpha": alpha})
-    return quantile_agent(config, steps, *EXPLORING)
+    return quantile_agent(config, budget, *EXPLORING)
 
 
 def judge(task: str, policy: Policy, alphas: tuple[float, ...]) -> list[float]:
@@ -77,6 +81,11 @@ def train(
     seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
     first: Annotated[int, typer.Option(help="First seed.")] = 0,
     steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 6_000,
+    fragment: Annotated[
+        int, typer.Option(help=f"Rounds of updates come every {PARALLEL} times so many steps.")
+    ] = 1,
+    updates: Annotated[int, typer.Option(help="Of a round.")] = 1,
+    last_lr: Annotated[float, typer.Option(help="The learning rate falls to it.")] = LR,
     agents: Annotated[
         list[str], typer.Option("--agent", help="Levels of ours, 1 is risk-neutral; or qr-dqn.")
     ] = ["1", "0.25", "qr-dqn"],  # noqa: B006
@@ -84,15 +93,17 @@ def train(
     """Train and judge all agents on a task, one seed after the other."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "runs.csv"
+    budget = Budget(steps, fragment, updates, last_lr)
     for seed in range(first, first + seeds):
         for name in agents:
             if name == "qr-dqn":
                 env = make_control(task, **FIELDS[task])
-                policy, agent = qr_dqn(env, seed, steps, *EXPLORING), QR_DQN
+                policy, agent = qr_dqn(env, seed, budget, *EXPLORING), QR_DQN
             else:
-                policy, agent = learnt(task, float(name), seed, steps), f"alpha = {name}"
+                policy, agent = learnt(task, float(name), seed, budget), f"alpha = {name}"
             values = judge(task, policy, LEVELS)
             row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
+            row["updates"] = budget.total_updates
             row |= {f"at {level:g}": v for level, v in zip(LEVELS, values, strict=True)}
             pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
             print(row, flush=True)

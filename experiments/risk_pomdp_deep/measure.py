@@ -20,7 +20,7 @@ import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.quantile_agents import QR_DQN, qr_dqn
+from experiments.quantile_agents import LR, QR_DQN, Budget, qr_dqn
 from experiments.regret_report import interval, save
 from tenfold.algorithms.risk_pomdp.algorithm import RISK_NEUTRAL
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
@@ -68,7 +68,8 @@ def learnt(task: str, agent: str, seed: int, steps: int) -> HistoryPolicy:
     """The policy of an agent after some environment steps."""
     if agent == QR_DQN:
         env = make_history(task, **FIELDS[task])
-        return history_policy(qr_dqn(env, seed, steps, *EXPLORING), world(task))
+        budget = Budget(steps, fragment=1, updates=1, last_lr=LR)
+        return history_policy(qr_dqn(env, seed, budget, *EXPLORING), world(task))
     config = RiskPOMDPDeepConfig().environment(task, env_config=FIELDS[task])
     config.update_from_dict({"num_envs_per_env_runner": PARALLEL, **AGENTS[agent]})
     trained = config.debugging(seed=seed).build_algo()

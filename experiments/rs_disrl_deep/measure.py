@@ -1,6 +1,7 @@
-"""Static risk against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
+r"""Static risk against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
-    python -m experiments.rs_disrl_deep.measure train collected/Inventory-v0 --steps 12000
+    python -m experiments.rs_disrl_deep.measure train collected/Inventory-v0 --steps 15000 \
+        --fragment 4 --updates 8 --last-lr 0.0003
     python -m experiments.rs_disrl_deep.measure train collected/BudgetedPath-v0 --agent 0.5
     python -m experiments.rs_disrl_deep.measure report
 
@@ -20,7 +21,10 @@ import typer
 from experiments.quantile_agents import (
     JUDGED,
     LEVELS,
+    LR,
+    PARALLEL,
     QR_DQN,
+    Budget,
     Policy,
     qr_dqn,
     quantile_agent,
@@ -51,12 +55,12 @@ EXPLORING = 2_000, 0.1  # steps of exploration, and its share afterwards
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def learnt(task: str, alpha: float, seed: int, steps: int) -> Policy:
+def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
     """The greedy policy of an agent of ours."""
     config = RSDisRLDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
     rho = ("expectation", {}) if alpha == 1.0 else ("cvar", {"alpha": alpha})
     config.update_from_dict({"rho": rho[0], "rho_parameters": rho[1], **UNITS[task]})
-    return quantile_agent(config, steps, *EXPLORING)
+    return quantile_agent(config, budget, *EXPLORING)
 
 
 def judge(task: str, policy: Policy) -> list[float]:
@@ -79,6 +83,11 @@ def train(
     seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
     first: Annotated[int, typer.Option(help="First seed.")] = 0,
     steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 3_000,
+    fragment: Annotated[
+        int, typer.Option(help=f"Rounds of updates come every {PARALLEL} times so many steps.")
+    ] = 1,
+    updates: Annotated[int, typer.Option(help="Of a round.")] = 1,
+    last_lr: Annotated[float, typer.Option(help="The learning rate falls to it.")] = LR,
     agents: Annotated[
         list[str], typer.Option("--agent", help="Levels of ours, 1 is risk-neutral; or qr-dqn.")
     ] = ["1", "0.25", "qr-dqn"],  # noqa: B006
@@ -86,14 +95,16 @@ def train(
     """Train and judge all agents on a task, one seed after the other."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "runs.csv"
+    budget = Budget(steps, fragment, updates, last_lr)
     for seed in range(first, first + seeds):
         for name in agents:
             if name == "qr-dqn":
                 env = make_collected(task, **FIELDS[task])
-                policy, agent = qr_dqn(env, seed, steps, *EXPLORING), QR_DQN
+                policy, agent = qr_dqn(env, seed, budget, *EXPLORING), QR_DQN
             else:
-                policy, agent = learnt(task, float(name), seed, steps), f"alpha = {name}"
+                policy, agent = learnt(task, float(name), seed, budget), f"alpha = {name}"
             row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
+            row["updates"] = budget.total_updates
             row |= {f"at {at:g}": v for at, v in zip(LEVELS, judge(task, policy), strict=True)}
             pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
             print(row, flush=True)
