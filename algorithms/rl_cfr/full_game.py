@@ -30,7 +30,7 @@ from tenfold.algorithms.rl_cfr.leduc import (
     public_tree,
 )
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, after, has_choice, solve
-from tenfold.algorithms.rl_cfr.solver import Solver
+from tenfold.algorithms.rl_cfr.solver import Solver, Values
 from tenfold.envs.poker.rules import CALL, FOLD, BettingState, openspiel_action
 from tenfold.envs.poker.sizes import pot_raise
 
@@ -173,13 +173,26 @@ def understood(
 
 def exploitability(world: LeducWorld, strategies: Strategies) -> float:
     """Mean gain of the two best answers in the full game, in chips a hand."""
+    return _evaluate(world, strategies, strategies).exploitability
+
+
+def expected_win(world: LeducWorld, first: Strategies, second: Strategies) -> float:
+    """What the first strategy wins from the second, in chips a hand, in either seat as often."""
+    ahead = _evaluate(world, first, second).players[0]
+    behind = _evaluate(world, second, first).players[1]
+    return (ahead + behind) / 2
+
+
+def _evaluate(world: LeducWorld, *seats: Strategies) -> Values:
+    """The full game with the strategy of player 0 and that of player 1, exact."""
     root = world.root(np.random.default_rng(0))
     subgame, nodes = public_tree(root, lambda history, state: every_raise(state))
     solver, tree = Solver(subgame.game, "cfr"), subgame.game.tree
     for history, node in nodes.items():
         row = tree.row[node]
-        solver.sums[row : row + tree.actions[node]] = strategies[history]
-    return solver.values().exploitability
+        law = seats[tree.player[node]][history]
+        solver.sums[row : row + tree.actions[node]] = law
+    return solver.values()
 
 
 class FullGamePolicy(Policy):

@@ -45,7 +45,13 @@ from tenfold.algorithms.rl_cfr.abstraction import (
 from tenfold.algorithms.rl_cfr.algorithm import met, sampling_epoch, work_off
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice
-from tenfold.algorithms.rl_cfr.full_game import choose, exploitability, solve_chosen, translate
+from tenfold.algorithms.rl_cfr.full_game import (
+    choose,
+    expected_win,
+    exploitability,
+    solve_chosen,
+    translate,
+)
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld
 from tenfold.algorithms.rl_cfr.mdp import Decision, bet_tree
@@ -250,9 +256,9 @@ def matches(
 def leduc(seeds: Seeds = 10, iterations: int = 400, precise: int = 4_000) -> None:
     """Exploitability in the full game of no-limit Leduc, solved by CFR+ with each abstraction.
 
-    Own raises: in trees in which the other player has every raise (`precise` iterations). In a tree
-    of the abstraction for both, raises outside it are answered by solving again, or as the nearest
-    one inside.
+    Own raises: in trees in which the other player has every raise (`precise` iterations), and what
+    that strategy wins from the default's. In a tree of the abstraction for both, raises outside it
+    are answered by solving again, or as the nearest one inside.
     """
     config = configured("leduc_nl")
     world, solving = LeducWorld(**config.env_config), config.solving()
@@ -261,13 +267,15 @@ def leduc(seeds: Seeds = 10, iterations: int = 400, precise: int = 4_000) -> Non
         policies[f"random {seed}"] = Random(config.size_map(), np.random.default_rng(seed))
     for seed in range(seeds):
         policies[f"learned {seed}"] = load_abstraction(RUNS / f"leduc_nl-{seed}")
-    rows = []
+    rows, default = [], None
     for name, abstraction in policies.items():
         own, own_nodes = solve_own_raises(world, abstraction, solving, "cfr+", precise)
+        default = default or own
         tree = solve_chosen(world, choose(world, abstraction, solving), "cfr+", iterations)
         nested = solve_nested(world, abstraction, solving, "cfr+", iterations)
         row = {"abstraction": name, "nodes": tree.nodes, "nodes of both own trees": own_nodes}
         row["own raises"] = exploitability(world, own)
+        row["wins from the default's"] = expected_win(world, own, default)
         row["solving again"] = exploitability(world, nested)
         row["translating"] = exploitability(world, translate(world, tree))
         rows.append(row)

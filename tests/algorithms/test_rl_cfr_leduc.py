@@ -13,6 +13,7 @@ from tenfold.algorithms.rl_cfr.full_game import (
     FullGamePolicy,
     choose,
     every_raise,
+    expected_win,
     exploitability,
     played,
     solve_chosen,
@@ -24,6 +25,7 @@ from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, solve
 from tenfold.algorithms.rl_cfr.nested import solve_nested
 from tenfold.algorithms.rl_cfr.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.own_raises import OwnTree, solve_own_raises
+from tenfold.algorithms.rl_cfr.small_match import expected_small
 from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.envs.poker.rules import CALL, FOLD, BettingState, Rules, openspiel_action, start
 from tenfold.envs.poker.sizes import Menu
@@ -130,6 +132,14 @@ def test_own_raises_lose_what_their_game_is_worth_less_than_the_whole_one() -> N
     assert exploitability(WORLD, laws) == pytest.approx(theirs, abs=1e-6)
     assert theirs == pytest.approx(lost / 2, abs=1e-3)
     assert theirs < 0.5 * exploitability(WORLD, strategies(1.0))
+
+
+def test_what_a_strategy_wins_is_openspiels_expectation() -> None:
+    game = pyspiel.load_game(game_string(4))
+    pair = strategies(1.0), strategies(0.5, 2.0)
+    theirs = expected_small(game, [FullGamePolicy(WORLD, each) for each in pair])
+    assert abs(theirs) > 1e-4
+    assert expected_win(WORLD, *pair) == pytest.approx(theirs, abs=1e-9)
 
 
 def test_a_player_with_every_raise_of_its_own_gives_nothing_away() -> None:
