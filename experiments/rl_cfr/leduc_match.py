@@ -2,9 +2,12 @@
 
     python experiments/rl_cfr/leduc_match.py 1,allin 0.5,allin
     python experiments/rl_cfr/leduc_match.py runs/rl_cfr/leduc_nl-0 1,allin
+    python experiments/rl_cfr/leduc_match.py runs/rl_cfr/leduc_nl-0 1,allin --own --iterations 4000
 
-A player is a menu or a checkpoint: its tree of the whole game is solved by CFR+, and its strategy
-for the full game, in which every raise is allowed, is read off by `full_game.translate`.
+A player is a menu or a checkpoint. Its tree of the whole game is solved by CFR+, and its strategy
+for the full game, in which every raise is allowed, is read off by `full_game.translate`; with
+``--own`` only its own raises are limited, and its tree has every raise of the other
+(`own_raises`).
 """
 
 import json
@@ -21,6 +24,7 @@ from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy, choose, solve_ch
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld, game_string
 from tenfold.algorithms.rl_cfr.match import score
 from tenfold.algorithms.rl_cfr.mdp import Solving
+from tenfold.algorithms.rl_cfr.own_raises import solve_own_raises
 from tenfold.algorithms.rl_cfr.small_match import duplicate_small, expected_small
 from tenfold.envs.poker.sizes import parse_menu
 
@@ -29,8 +33,11 @@ SOLVING = Solving(parse_menu("1,allin"), max_raises=6, variant="dcfr", iteration
 """Of the subgames that a learned abstraction's beliefs come from, as in training."""
 
 
-def policy(world: LeducWorld, name: str, iterations: int) -> FullGamePolicy:
+def policy(world: LeducWorld, name: str, iterations: int, own: bool) -> FullGamePolicy:
     """The player of a menu or a checkpoint."""
+    if own:
+        laws, _ = solve_own_raises(world, abstraction(name), SOLVING, "cfr+", iterations)
+        return FullGamePolicy(world, laws)
     chosen = choose(world, abstraction(name), SOLVING)
     tree = solve_chosen(world, chosen, "cfr+", iterations)
     return FullGamePolicy(world, translate(world, tree))
@@ -43,10 +50,11 @@ def main(
     deals: Annotated[int, typer.Option(help="Each is played from both seats.")] = 50_000,
     iterations: Annotated[int, typer.Option(help="Of CFR+ on each player's tree.")] = 400,
     seed: Annotated[int, typer.Option(help="Of deals and actions.")] = 0,
+    own: Annotated[bool, typer.Option("--own", help="Limit own raises only.")] = False,
 ) -> None:
     """Play a match; positive numbers are what the first player wins, in thousandths of an ante."""
     world, game = LeducWorld(stack), pyspiel.load_game(game_string(stack))
-    policies = [policy(world, name, iterations) for name in (first, second)]
+    policies = [policy(world, name, iterations, own) for name in (first, second)]
     won = 1_000 * duplicate_small(game, policies, deals, np.random.default_rng(seed))
     row = {
         "hands": 2 * deals,
@@ -56,7 +64,7 @@ def main(
         "exact": 1_000 * expected_small(game, policies),
     }
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    rows[f"{first} against {second}"] = row
+    rows[f"{first} against {second}{', own raises' if own else ''}"] = row
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
     print(json.dumps(row, indent=2))

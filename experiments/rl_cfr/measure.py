@@ -6,7 +6,7 @@
     python experiments/rl_cfr/measure.py value all_sizes
     python experiments/rl_cfr/measure.py gain
     python experiments/rl_cfr/measure.py train --task leduc_nl --hands 300 --seed 0    (to 9)
-    python experiments/rl_cfr/measure.py leduc
+    python experiments/rl_cfr/measure.py leduc    (the same with --task leduc_nl_8)
     python experiments/rl_cfr/measure.py train --task turn_hunl --seed 0 [--exact]    (and 1, 2)
     python experiments/rl_cfr/measure.py value default learned-0 ... --task turn_hunl [--exact]
     python experiments/rl_cfr/measure.py gain --task turn_hunl [--exact]
@@ -86,7 +86,7 @@ KINDS = ("first to act", "after a check", "facing a bet")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 Seeds = Annotated[int, typer.Option(help="Independent trainings.")]
-Task = Annotated[str, typer.Option(help="Game.")]
+Task = Annotated[str, typer.Option(help="Of an experiment file beside this one.")]
 Exact = Annotated[bool, typer.Option("--exact", help="Solve turns through all their rivers.")]
 
 
@@ -122,7 +122,8 @@ def train(
 def configured(task: str, seed: int = 0, **more: Any) -> RLCFRConfig:
     """The config of a task's experiment file, changed by more."""
     experiment = load_experiment(Path(__file__).parent / f"{task}.yaml")
-    config = build_config(METHOD, task, METHOD.name, {**experiment.config, **more}, seed)
+    [game], changes = experiment.tasks, {**experiment.config, **more}
+    config = build_config(METHOD, game, METHOD.name, changes, seed)
     assert isinstance(config, RLCFRConfig)
     return config
 
@@ -253,20 +254,22 @@ def matches(
 
 
 @app.command()
-def leduc(seeds: Seeds = 10, iterations: int = 400, precise: int = 4_000) -> None:
+def leduc(
+    task: Task = "leduc_nl", seeds: Seeds = 10, iterations: int = 400, precise: int = 4_000
+) -> None:
     """Exploitability in the full game of no-limit Leduc, solved by CFR+ with each abstraction.
 
     Own raises: in trees in which the other player has every raise (`precise` iterations), and what
     that strategy wins from the default's. In a tree of the abstraction for both, raises outside it
     are answered by solving again, or as the nearest one inside.
     """
-    config = configured("leduc_nl")
+    config = configured(task)
     world, solving = LeducWorld(**config.env_config), config.solving()
     policies: dict[str, Abstraction] = {f"{size:g} pot": Fixed([size]) for size in SINGLE}
     for seed in range(seeds):
         policies[f"random {seed}"] = Random(config.size_map(), np.random.default_rng(seed))
     for seed in range(seeds):
-        policies[f"learned {seed}"] = load_abstraction(RUNS / f"leduc_nl-{seed}")
+        policies[f"learned {seed}"] = load_abstraction(RUNS / f"{task}-{seed}")
     rows, default = [], None
     for name, abstraction in policies.items():
         own, own_nodes = solve_own_raises(world, abstraction, solving, "cfr+", precise)
@@ -279,7 +282,7 @@ def leduc(seeds: Seeds = 10, iterations: int = 400, precise: int = 4_000) -> Non
         row["solving again"] = exploitability(world, nested)
         row["translating"] = exploitability(world, translate(world, tree))
         rows.append(row)
-        write("leduc_nl_exploitability", pd.DataFrame(rows))
+        write(f"{task}_exploitability", pd.DataFrame(rows))
     table = pd.DataFrame(rows).set_index("abstraction").drop(columns="nodes")
     ahead = table - table.loc[f"{SINGLE[0]:g} pot"]
     lines = []
@@ -288,7 +291,7 @@ def leduc(seeds: Seeds = 10, iterations: int = 400, precise: int = 4_000) -> Non
         for column in ahead.columns:
             lines.append({"abstraction": kind, "seeds": len(part), "column": column})
             lines[-1] |= interval("more than the default", part[column].to_numpy())
-    write("leduc_nl_difference", pd.DataFrame(lines))
+    write(f"{task}_difference", pd.DataFrame(lines))
 
 
 def kind(decision: Decision) -> str:
