@@ -22,6 +22,8 @@ from rich.progress import track
 
 from experiments.regret_report import best_scale, interval, plot_curves, regret_row, save
 from tenfold.algorithms.icvar.baselines import EpsilonGreedy, Oracle, TabularUCB, Uniform
+from tenfold.algorithms.icvar.config import ICVaRConfig
+from tenfold.algorithms.icvar.ensemble import NeuralEnsemble
 from tenfold.algorithms.icvar.general import FiniteClass, ICVaRG, LinearClass, mixtures
 from tenfold.algorithms.icvar.learners import Learner
 from tenfold.algorithms.icvar.linear import ICVaRL
@@ -42,12 +44,21 @@ Seeds = Annotated[int, typer.Option(help="Independent runs.")]
 
 @dataclass(frozen=True)
 class Setting:
-    """A task as it is measured."""
+    """A task as it is measured.
+
+    Attributes:
+        task: Its name.
+        alpha: Risk level.
+        episodes: K.
+        fields: Of the task, where they differ from its defaults.
+        neural: Whether the neural ensemble takes part, which is slow.
+    """
 
     task: str
     alpha: float
     episodes: int
     fields: Mapping[str, Any] = field(default_factory=dict)
+    neural: bool = False
 
     def build(self) -> Mixture:
         return make_task(self.task, self.alpha, **self.fields)
@@ -55,29 +66,53 @@ class Setting:
 
 SETTINGS = {
     "mixture": Setting("icvar/RandomMixture-v0", 0.25, 6_000, {"instance": 3}),
+    "mixture_neural": Setting("icvar/RandomMixture-v0", 0.25, 500, {"instance": 3}, neural=True),
     "shortcut": Setting("icvar/RiskyShortcut-v0", 0.25, 4_000),
     "lake": Setting("icvar/FrozenLake-v0", 0.25, 2_000, {"H": 8}),
     "lower_bound": Setting("icvar/LowerBound-v0", 0.5, 3_000),
 }
 
-Maker = Callable[[Mixture, float, int, float], Learner]
+
+def neural(task: Mixture, alpha: float, K: int, scale: float, seed: int) -> ICVaRG:
+    """ICVaR-G over the neural ensemble of the method's default sizes."""
+    sizes = ICVaRConfig()
+    ensemble = NeuralEnsemble(
+        task,
+        alpha,
+        K,
+        DELTA,
+        scale,
+        sizes.class_size,
+        sizes.hidden,
+        sizes.gradient_steps,
+        sizes.lr,
+        seed,
+    )
+    return ICVaRG(task, ensemble)
+
+
+Maker = Callable[[Mixture, float, int, float, int], Learner]
+NEURAL = "ICVaR-G neural"
 WITH_BONUS: dict[str, Maker] = {
-    "ICVaR-L": lambda task, alpha, K, scale: ICVaRL(task, alpha, K, scale, DELTA),
-    "ICVaR-G linear": lambda task, alpha, K, scale: ICVaRG(
+    "ICVaR-L": lambda task, alpha, K, scale, seed: ICVaRL(task, alpha, K, scale, DELTA),
+    "ICVaR-G linear": lambda task, alpha, K, scale, seed: ICVaRG(
         task, LinearClass(task, alpha, K, DELTA, scale)
     ),
-    "ICVaR-G finite": lambda task, alpha, K, scale: ICVaRG(
+    "ICVaR-G finite": lambda task, alpha, K, scale, seed: ICVaRG(
         task, FiniteClass(mixtures(task, CLASS_SIZE, 0), task.mdp.H, alpha, DELTA, scale)
     ),
-    "tabular bonus (ICVaR-RM)": lambda task, alpha, K, scale: TabularUCB(
+    NEURAL: neural,
+    "tabular bonus (ICVaR-RM)": lambda task, alpha, K, scale, seed: TabularUCB(
         task.mdp, alpha, K, scale, DELTA
     ),
-    "risk-neutral (UCRL-VTR)": lambda task, alpha, K, scale: ICVaRL(task, 1.0, K, scale, DELTA),
+    "risk-neutral (UCRL-VTR)": lambda task, alpha, K, scale, seed: ICVaRL(
+        task, 1.0, K, scale, DELTA
+    ),
 }
 WITHOUT_BONUS: dict[str, Maker] = {
-    "epsilon-greedy 0.05": lambda task, alpha, K, scale: EpsilonGreedy(task, alpha, 0.05),
-    "uniform": lambda task, alpha, K, scale: Uniform(task.mdp),
-    "oracle": lambda task, alpha, K, scale: Oracle(task.mdp, alpha),
+    "epsilon-greedy 0.05": lambda task, alpha, K, scale, seed: EpsilonGreedy(task, alpha, 0.05),
+    "uniform": lambda task, alpha, K, scale, seed: Uniform(task.mdp),
+    "oracle": lambda task, alpha, K, scale, seed: Oracle(task.mdp, alpha),
 }
 
 
@@ -94,7 +129,7 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
     task, K = setting.build(), setting.episodes
     planner = IteratedCVaR(task.mdp, setting.alpha)
     optimum = planner.optimal().values[0]
-    learner = make(task, setting.alpha, K, scale)
+    learner = make(task, setting.alpha, K, scale, seed)
     gaps, known = np.empty(K), {}
     for k in range(K):
         policy = learner.plan(np.random.default_rng([seed, k, 0])).policy
@@ -110,12 +145,14 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
 
 @app.command()
 def regret(name: str, seeds: Seeds = 10) -> None:
-    """Regret of all learners on one of the settings: mixture, shortcut, lake, lower_bound."""
+    """Regret of all learners on one of the settings: mixture, mixture_neural, shortcut, ..."""
     setting = SETTINGS[name]
     task = setting.build()
     optimum = float(task.mdp.initial @ IteratedCVaR(task.mdp, setting.alpha).optimal().values[0])
     plans: list[tuple[str, Maker, float | None]] = []
     for label, make in track(WITH_BONUS.items(), description="tuning"):
+        if label == NEURAL and not setting.neural:
+            continue
         tuned = best_scale(partial(run, make, setting), SCALES, TUNING_SEEDS)
         plans += [(label, make, 1.0), (f"{label}, tuned", make, tuned)]
     plans += [(label, make, None) for label, make in WITHOUT_BONUS.items()]

@@ -29,6 +29,7 @@ from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
+from tenfold.algorithms.rs_disrl.algorithm import next_plan
 from tenfold.envs.risk.controller import Controller
 from tenfold.envs.risk.measures import CVaR
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
@@ -55,6 +56,7 @@ class Setting:
         episodes: K.
         long: K of the theory's scale, which learns slowly.
         fields: Of the task, where they differ from its defaults.
+        replan_share: Growth of the episodes after which a plan is made anew; 0 is every episode.
     """
 
     task: str
@@ -62,6 +64,7 @@ class Setting:
     episodes: int = 500
     long: int = 3_000
     fields: Mapping[str, Any] = field(default_factory=lambda: {"H": 3})
+    replan_share: float = 0.0
 
     def build(self) -> TabularPOMDP:
         return make_pomdp(f"risk_pomdp/{self.task}-v0", **self.fields)
@@ -153,15 +156,17 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
     pomdp, K, gamma = setting.build(), setting.episodes, setting.gamma
     optimum = best_plan(pomdp, gamma).value
     learner = make(pomdp, gamma, K, scale, seed)
-    gaps, seconds, known = np.empty(K), 0.0, {}
+    gaps, seconds, due, known = np.empty(K), 0.0, 0, {}
     for k in range(K):
         start = time.process_time()
-        policy = learner.policy(np.random.default_rng([seed, k, 0]))
-        seconds += time.process_time() - start
+        if k >= due:
+            policy = learner.policy(np.random.default_rng([seed, k, 0]))
+            seconds += time.process_time() - start
+            due = next_plan(k, setting.replan_share)
+            key = b"".join(actions.tobytes() for actions in policy)
+            if key not in known:
+                known[key] = evaluate(pomdp, gamma, policy)
         episode = pomdp.play(policy, np.random.default_rng([seed, k, 1]))
-        key = b"".join(actions.tobytes() for actions in policy)
-        if key not in known:
-            known[key] = evaluate(pomdp, gamma, policy)
         gaps[k] = optimum - known[key]
         start = time.process_time()
         learner.update(episode)
