@@ -7,7 +7,7 @@
     python experiments/rl_cfr/measure.py gain
     python experiments/rl_cfr/measure.py train --task leduc_nl --hands 300 --seed 0    (to 9)
     python experiments/rl_cfr/measure.py leduc    (the same with --task leduc_nl_8)
-    python experiments/rl_cfr/measure.py train --task turn_hunl --seed 0 [--exact]    (and 1, 2)
+    python experiments/rl_cfr/measure.py train --task turn_hunl --seed 0    (and 1, 2)
     python experiments/rl_cfr/measure.py value default learned-0 ... --task turn_hunl [--exact]
     python experiments/rl_cfr/measure.py gain --task turn_hunl [--exact]
     python experiments/rl_cfr/measure.py matches --task turn_hunl --seed 0    (and 1, 2)
@@ -69,13 +69,6 @@ CHECKPOINTS = (50, 100, 200, 400)
 """CFR iterations after which the gain is read; policies were trained with the config's."""
 WIDE: dict[str, dict[str, Any]] = {"river_hunl": {"env_config": {}}}
 """What `value` changes of a task's experiment file: rivers have all the hands of the game's law."""
-EXACT: dict[str, Any] = {
-    "env_config": {"hands": 20, ENUMERATE: True},
-    "cfr_iterations": 100,
-    "reward_unit": 3.0,
-}
-"""Trainings on turns through all their rivers: rewards are less noisy after twice the iterations,
-and no value network is needed."""
 SAVE_EVERY = 5
 """Sampling epochs between checkpoints of `train`."""
 JUDGE = 1_000
@@ -96,13 +89,10 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
     hands: Annotated[int, typer.Option(help="Stop at so many.")] = 640,
     minutes: Annotated[float, typer.Option(help="Stop after so long.")] = 10.0,
-    exact: Exact = False,
 ) -> None:
     """Train in this process, the method without its actors; goes on from its last checkpoint."""
     torch.set_num_threads(1)
-    more = EXACT if exact else {}
-    config, task = configured(task, seed, **more), judged(task, exact)
-    folder = RUNS / f"{task}-{seed}"
+    config, folder = configured(task, seed), RUNS / f"{task}-{seed}"
     learner = AbstractionLearner(config)
     curve, spent = [], 0.0
     if folder.exists():
@@ -147,7 +137,7 @@ def load(folder: Path) -> dict[str, Any]:
 
 @app.command()
 def value(
-    names: Annotated[list[str], typer.Argument(help="default, random-0, learned-0, exact-0, ...")],
+    names: Annotated[list[str], typer.Argument(help="default, random-0, learned-0, pot_only, ...")],
     task: Task = "river_hunl",
     decisions: int = 300,
     most: Annotated[int, typer.Option(help="CFR iterations.")] = 400,
@@ -156,7 +146,7 @@ def value(
     """Solve held-out decisions with abstractions; writes what they are worth, see `gain`."""
     config = configured(task, **WIDE.get(task, {}))
     if exact:
-        config.env_config = EXACT["env_config"]
+        config.env_config = {**config.env_config, ENUMERATE: True}
     networks = judge(JUDGE) if task == "turn_hunl" and not exact else None
     world, solving = config.world(networks), config.solving()
     for name in names:
@@ -195,8 +185,8 @@ def judge(seed: int) -> dict[str, Any]:
 def named(name: str, config: RLCFRConfig) -> Abstraction:
     """An abstraction by the name that `value` takes."""
     policy, _, seed = name.partition("-")
-    if policy in ("learned", "exact"):
-        return load_abstraction(RUNS / f"{judged(config.env, policy == 'exact')}-{seed}")
+    if policy == "learned":
+        return load_abstraction(RUNS / f"{config.env}-{seed}")
     if policy == "random":
         return Random(config.size_map(), np.random.default_rng(int(seed)))
     return Fixed(METHOD.variants[name].get("sizes", config.default_sizes))
