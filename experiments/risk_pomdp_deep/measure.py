@@ -135,7 +135,7 @@ def report() -> None:
         axes.set(xlabel="mean return", ylabel=f"entropic risk at {AVERSE:g}", title=task)
         axes.legend(fontsize=7)
     about = "Exact judgement of likeliest actions; crosses in the figure: exact optima."
-    save(RESULTS / "table", pd.DataFrame(rows).fillna("-").to_dict("records"), about)
+    save(RESULTS / "table", pd.DataFrame(rows).astype(object).fillna("-").to_dict("records"), about)
     figure.savefig(RESULTS / "frontier.png", dpi=130)
 
 
