@@ -86,6 +86,7 @@ class BatchSolver:
             result.append(
                 Values(
                     hands=own,
+                    answers=answers,
                     players=(float(players[0]), float(players[1])),
                     best=(float(top[0]), float(top[1])),
                     exploitability=float(top.sum() - game.total) / 2.0,

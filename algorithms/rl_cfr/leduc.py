@@ -136,12 +136,16 @@ def signs(board: tuple[int, ...]) -> NDArray[np.float64]:
 def public_tree(
     decision: Decision,
     raises: Callable[[History, BettingState], Sequence[int]],
+    refused: NDArray[np.float64] | None = None,
 ) -> tuple[Rooted, dict[History, int]]:
     """The public tree below a decision.
 
     Args:
         decision: The root.
         raises: Those of a decision, by what was done since the root and by the betting.
+        refused: (6,) chips a deal that each hand of the player who is not to act may take instead
+            of playing on: the gadget of Burch et al. (2014), a node above the decision at which
+            that player's first action refuses.
 
     Returns:
         The subgame, and the node of each decision by its history.
@@ -177,7 +181,16 @@ def public_tree(
                 after = (*history, openspiel_action(move))
                 add(after, board, state.apply(move), chance, node, place)
 
-    add((), decision.board, decision.state, 1.0, -1, 0)
+    if refused is None:
+        add((), decision.board, decision.state, 1.0, -1, 0)
+    else:
+        other = 1 - decision.state.player
+        taken = refused[:, None] * (1.0 - np.eye(DECK))
+        sides = builder.add_matrix(taken), builder.add_matrix(-taken.T)
+        gadget = builder.add(DECISION, -1, 0, other, 2)
+        pair = sides if other == 0 else sides[::-1]
+        builder.add(MATRIX, gadget, 0, -1, 0, tables[decision.board], [0.0, 0.0], 1.0, pair)
+        add((), decision.board, decision.state, 1.0, gadget, 1)
     ranges = decision.ranges
     mass = float(ranges[0].sum() * ranges[1].sum() - ranges[0] @ ranges[1])
     game = Game(builder.build(np.float64), ranges, mass, float(decision.state.rules.pot))

@@ -1,9 +1,17 @@
 """A strategy for the full game of no-limit Leduc that solves again where a raise leaves its tree.
 
-`full_game.translate` takes a raise outside the tree for one inside; here the player solves the
-public state of the one who raised once more, with the real raise beside the abstraction's own and
-the default raises below, and answers by that solution. Beliefs follow both by Bayes' rule. It is
-what the player of rivers does (`resolving.py`), written out for every history.
+`full_game.translate` takes a raise outside the tree for one inside; here the player solves again,
+with the real raise, and answers by that solution. There are two ways:
+
+- from the public state of the one who raised, with the real raise beside the abstraction's own and
+  both ranges as believed. It is what the player of rivers does (`resolving.py`); it is safe only as
+  far as the beliefs are right, for whoever raises so may hold anything.
+- safely: from the answer on, below a gadget. The one who raised may hold any hand, and each hand
+  may refuse, for what its best answer is worth in the tree that it left. So the answer is solved to
+  leave no hand more than that (Burch et al. 2014; for raises outside a tree, Brown and Sandholm
+  2017).
+
+The raises at the root of a new tree are the abstraction's, those below it the default ones.
 """
 
 import numpy as np
@@ -17,15 +25,21 @@ from tenfold.algorithms.rl_cfr.leduc import (
     History,
     LeducWorld,
     actions,
+    on_board,
     public_tree,
 )
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, has_choice
 from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.envs.poker.rules import BettingState, openspiel_action
+from tenfold.envs.poker.rules import CALL, BettingState, openspiel_action
 
 
 def solve_nested(
-    world: LeducWorld, abstraction: Abstraction, solving: Solving, variant: str, iterations: int
+    world: LeducWorld,
+    abstraction: Abstraction,
+    solving: Solving,
+    variant: str,
+    iterations: int,
+    safe: bool = False,
 ) -> dict[History, NDArray[np.float64]]:
     """The strategy, by the histories of the full game.
 
@@ -37,24 +51,43 @@ def solve_nested(
             states that are solved again.
         variant: Of CFR, for the trees that are played.
         iterations: Of it.
+        safe: Which of the module's two ways.
     """
     out: dict[History, NDArray[np.float64]] = {}
 
-    def again(decision: Decision, real: int) -> Chosen:
+    def again(
+        decision: Decision, real: int | None, refused: NDArray[np.float64] | None = None
+    ) -> tuple[Chosen, Solver]:
+        """A tree whose root has the abstraction's raises and the real one."""
         own = abstraction(decision) if has_choice(decision, solving) else []
-        raises = bet_tree(decision, sorted({*own, real}), solving)
+        first = sorted({*own, *([] if real is None else [real])})
+        raises = bet_tree(decision, first, solving)
         moves: dict[History, list[int]] = {}
 
         def offered(history: History, state: BettingState) -> list[int]:
-            found = list(raises(state)) if history else sorted({*own, real})
+            found = list(raises(state)) if history else first
             moves[history] = actions(state, found)
             return found
 
-        subgame, nodes = public_tree(decision, offered)
+        subgame, nodes = public_tree(decision, offered, refused)
         solver = Solver(subgame.game, variant)
         solver.iterate(iterations)
         strategies = {at: solver.strategy(node) for at, node in nodes.items()}
-        return Chosen(moves, strategies, len(subgame.game.tree.kind))
+        return Chosen(moves, strategies, len(subgame.game.tree.kind)), solver
+
+    def answer(decision: Decision, tree: Chosen, at: History, move: int) -> tuple[Chosen, Decision]:
+        """The safe way after a raise outside the tree: a new tree from the answer on."""
+        player = decision.state.player
+        ranges = decision.ranges.copy()
+        ranges[player] = 1.0
+        for card in decision.board:
+            ranges = on_board(ranges, card)
+        anything = Decision(decision.board, decision.state.apply(move), ranges)
+        before = Decision(decision.board, decision.state, ranges)
+        branch, solver = again(anything, None, worth(before, tree, at))
+        after = ranges.copy()
+        after[player] *= solver.strategy(0)[1]
+        return branch, Decision(anything.board, anything.state, after)
 
     def visit(done: History, decision: Decision, tree: Chosen, at: History) -> None:
         """`done` is the real history, `at` the same since the root of the tree."""
@@ -63,14 +96,18 @@ def solve_nested(
         out[done] = np.zeros((len(moves), DECK))
         out[done][[moves.index(move) for move in offered]] = tree.strategies[at]
         for move in moves:
-            after = state.apply(move)
+            after, step = state.apply(move), openspiel_action(move)
             if after.over:
                 continue
-            inside = move in offered
-            branch, there = (tree, at) if inside else (again(decision, move), ())
+            if safe and move not in offered:
+                branch, following = answer(decision, tree, at, move)
+                visit((*done, step), following, branch, ())
+                continue
+            branch, there = tree, at
+            if move not in offered:
+                branch, there = again(decision, move)[0], ()
             law = branch.strategies[there][branch.actions[there].index(move)]
             ranges, _ = follow(decision.ranges, state.player, law)
-            step = openspiel_action(move)
             for card, dealt in world.deals(Decision(decision.board, after, ranges)):
                 visit((*done, step, *card), dealt, branch, (*there, step, *card))
 
@@ -78,3 +115,25 @@ def solve_nested(
     tree = solve_chosen(world, choose(world, abstraction, solving), variant, iterations)
     visit((), root, tree, ())
     return out
+
+
+def worth(decision: Decision, tree: Chosen, at: History) -> NDArray[np.float64]:
+    """(6,): chips a deal of the best answer of each hand of the player to act.
+
+    Args:
+        decision: Where it acts; the other's range is the one that it answers.
+        tree: A solved tree that holds the decision.
+        at: The decision's history there.
+    """
+    player = decision.state.player
+    subgame, nodes = public_tree(
+        decision,
+        lambda history, state: [move for move in tree.actions[(*at, *history)] if move > CALL],
+    )
+    solver = Solver(subgame.game, "cfr")
+    for history, node in nodes.items():
+        row, count = subgame.game.tree.row[node], subgame.game.tree.actions[node]
+        solver.sums[row : row + count] = tree.strategies[(*at, *history)]
+    others = decision.ranges[1 - player]
+    met = others.sum() - others
+    return np.where(met > 0, solver.values().answers[player] / np.where(met > 0, met, 1.0), 0.0)

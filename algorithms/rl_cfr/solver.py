@@ -16,12 +16,14 @@ class Values(NamedTuple):
 
     Attributes:
         hands: (2, H) counterfactual values: sums over the other player's hands, not normalised.
+        answers: (2, H) the same of best answers.
         players: Expected payoff of each player; their sum is the game's `total`.
         best: Expected payoff of each player that answers best.
         exploitability: Mean of what the two best answers gain, as OpenSpiel defines it.
     """
 
     hands: NDArray[np.floating]
+    answers: NDArray[np.floating]
     players: tuple[float, float]
     best: tuple[float, float]
     exploitability: float
@@ -95,6 +97,7 @@ class Solver:
         best = (ranges * answers).sum(axis=1) / self.game.mass
         return Values(
             hands=hands,
+            answers=answers,
             players=(float(players[0]), float(players[1])),
             best=(float(best[0]), float(best[1])),
             exploitability=float(best.sum() - self.game.total) / 2.0,

@@ -251,7 +251,7 @@ def leduc(
 
     Own raises: in trees in which the other player has every raise (`precise` iterations), and what
     that strategy wins from the default's. In a tree of the abstraction for both, raises outside it
-    are answered by solving again, or as the nearest one inside.
+    are answered by solving again (see `nested.py`), or as the nearest one inside.
     """
     config = configured(task)
     world, solving = LeducWorld(**config.env_config), config.solving()
@@ -265,11 +265,15 @@ def leduc(
         own, own_nodes = solve_own_raises(world, abstraction, solving, "cfr+", precise)
         default = default or own
         tree = solve_chosen(world, choose(world, abstraction, solving), "cfr+", iterations)
-        nested = solve_nested(world, abstraction, solving, "cfr+", iterations)
+        again = [
+            solve_nested(world, abstraction, solving, "cfr+", iterations, safe)
+            for safe in (True, False)
+        ]
         row = {"abstraction": name, "nodes": tree.nodes, "nodes of both own trees": own_nodes}
         row["own raises"] = exploitability(world, own)
         row["wins from the default's"] = expected_win(world, own, default)
-        row["solving again"] = exploitability(world, nested)
+        row["solving again, safely"] = exploitability(world, again[0])
+        row["solving again, by beliefs"] = exploitability(world, again[1])
         row["translating"] = exploitability(world, translate(world, tree))
         rows.append(row)
         write(f"{task}_exploitability", pd.DataFrame(rows))

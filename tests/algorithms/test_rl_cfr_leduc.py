@@ -20,9 +20,15 @@ from tenfold.algorithms.rl_cfr.full_game import (
     translate,
     understood,
 )
-from tenfold.algorithms.rl_cfr.leduc import DECK, LeducWorld, game_string, signs
+from tenfold.algorithms.rl_cfr.leduc import (
+    DECK,
+    LeducWorld,
+    game_string,
+    public_tree,
+    signs,
+)
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, solve
-from tenfold.algorithms.rl_cfr.nested import solve_nested
+from tenfold.algorithms.rl_cfr.nested import solve_nested, worth
 from tenfold.algorithms.rl_cfr.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.own_raises import OwnTree, solve_own_raises
 from tenfold.algorithms.rl_cfr.small_match import expected_small
@@ -109,6 +115,46 @@ def test_solving_again_answers_raises_better_than_translating_them() -> None:
     assert gap == pytest.approx(theirs, abs=1e-6)
     for law in nested.values():
         np.testing.assert_allclose(law.sum(axis=0), 1.0, atol=1e-9)
+
+
+def test_solving_again_safely_leaves_less_open() -> None:
+    beliefs, safe = (
+        solve_nested(WORLD, Fixed([1.0]), SOLVING, "cfr+", 300, safe=safe) for safe in (False, True)
+    )
+    gap = exploitability(WORLD, safe)
+    assert gap < 0.85 * exploitability(WORLD, beliefs)
+    theirs = spiel_exploitability(pyspiel.load_game(game_string(4)), FullGamePolicy(WORLD, safe))
+    assert gap == pytest.approx(theirs, abs=1e-6)
+
+
+def test_a_gadget_pays_what_it_says() -> None:
+    # Player 0 has bet one chip; whoever holds a king may refuse, for two chips a deal or for none.
+    answer = Decision((), ROOT.state.apply(2), np.ones((2, DECK)))
+    plain = Solver(public_tree(answer, lambda history, state: [])[0].game, "cfr+")
+    plain.iterate(500)
+    for price in (2.0, -50.0):
+        refused = np.where(np.arange(DECK) // 2 == 2, price, -50.0)
+        subgame, nodes = public_tree(answer, lambda history, state: [], refused)
+        solver = Solver(subgame.game, "cfr+")
+        solver.iterate(500)
+        values, tree = solver.values(), subgame.game.tree
+        assert sum(values.players) == pytest.approx(0.0, abs=1e-9)
+        assert list(tree.children(0)) == [1, nodes[()]]
+        kings = solver.strategy(0)[0, 4:]
+        if price > 0:
+            np.testing.assert_allclose(kings, 1.0, atol=1e-3)
+            np.testing.assert_allclose(values.answers[0, 4:], price * (DECK - 1), atol=1e-2)
+        else:
+            np.testing.assert_allclose(kings, 0.0, atol=1e-3)
+            np.testing.assert_allclose(values.players, plain.values().players, atol=1e-2)
+
+
+def test_the_worth_of_the_root_is_the_value_of_its_best_answers() -> None:
+    chosen = choose(WORLD, Fixed([1.0]), SOLVING)
+    found = worth(ROOT, solve_chosen(WORLD, chosen, "cfr+", 50), ())
+    solver = Solver(public_tree(ROOT, lambda history, state: chosen[history])[0].game, "cfr+")
+    solver.iterate(50)
+    assert found.mean() == pytest.approx(solver.values().best[0], abs=1e-12)
 
 
 def test_with_every_raise_in_the_tree_nothing_is_solved_again() -> None:
