@@ -13,7 +13,7 @@ demo: $(STAMP)
 	@echo "Open the MLflow UI with: $(BIN)/tenfold ui"
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
