@@ -1,7 +1,7 @@
 r"""Static risk against risk-neutral agents of one code and budget: CSV, Markdown and a figure.
 
     python -m experiments.rs_disrl_deep.measure train collected/Inventory-v0 --steps 15000 \
-        --fragment 4 --updates 8 --last-lr 0.0003
+        --fragment 4 --updates 4 --last-lr 0.0003
     python -m experiments.rs_disrl_deep.measure train collected/BudgetedPath-v0 --agent 0.5
     python -m experiments.rs_disrl_deep.measure report
 
