@@ -66,7 +66,7 @@ class Setting:
 
 SETTINGS = {
     "mixture": Setting("icvar/RandomMixture-v0", 0.25, 6_000, {"instance": 3}),
-    "mixture_neural": Setting("icvar/RandomMixture-v0", 0.25, 500, {"instance": 3}, neural=True),
+    "mixture_neural": Setting("icvar/RandomMixture-v0", 0.25, 100, {"instance": 3}, neural=True),
     "shortcut": Setting("icvar/RiskyShortcut-v0", 0.25, 4_000),
     "lake": Setting("icvar/FrozenLake-v0", 0.25, 2_000, {"H": 8}),
     "lower_bound": Setting("icvar/LowerBound-v0", 0.5, 3_000),
