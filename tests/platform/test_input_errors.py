@@ -107,6 +107,19 @@ MISTAKES = [
         ["22", "'deck'", "multiple of 4"],
     ),
     (["run", "rl_cfr", "--task", "hunl", "--set", "env_config.stack=2"], ["no field 'stack'"]),
+    (
+        ["run", "rl_cfr", "--task", "flop_short", "--set", "opponents=[default]"],
+        ["'opponents'", "river_hunl, turn_hunl, leduc_nl", "flop_short"],
+    ),
+    (
+        ["run", "rl_cfr", "--task", "leduc_nl", "--set", "opponents=[lbr]"],
+        ["'lbr'", "'opponents'", "default, call, random"],
+    ),
+    (["run", "rl_cfr", "--set", "opponents=[caller]"], ["'caller'", "'opponents'", "lbr"]),
+    (
+        ["run", "rl_cfr", "--task", "turn_hunl", "--set", "env_config.enumerate_rivers=often"],
+        ["'often'", "'enumerate_rivers'"],
+    ),
     (["run", "rl_cfr", "--set", "value_warmup=-1"], ["-1", "'value_warmup'"]),
     (["play", "--checkpoint", "nowhere"], ["nowhere", "no checkpoint of rl_cfr"]),
     (["run", "mst", "--set", "lr=0"], ["0", "'lr'"]),
