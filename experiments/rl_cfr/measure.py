@@ -5,8 +5,8 @@
     python experiments/rl_cfr/measure.py value pot_only small_sizes large_sizes spread_sizes
     python experiments/rl_cfr/measure.py value all_sizes
     python experiments/rl_cfr/measure.py gain
-    python experiments/rl_cfr/measure.py train --task leduc_nl --hands 300 --seed 0    (to 9)
-    python experiments/rl_cfr/measure.py leduc    (the same with --task leduc_nl_8)
+    python experiments/rl_cfr/measure.py train --task leduc_nl --hands 300 --seed 0    (to 9; or _8)
+    python experiments/rl_cfr/measure.py leduc    (or --task leduc_nl_8)
     python experiments/rl_cfr/measure.py train --task turn_hunl --seed 0    (and 1, 2)
     python experiments/rl_cfr/measure.py value default learned-0 ... --task turn_hunl [--exact]
     python experiments/rl_cfr/measure.py gain --task turn_hunl [--exact]
