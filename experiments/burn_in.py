@@ -33,6 +33,7 @@ from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 
 # Two steps: the last one's rewards are known, so that one bonus alone decides.
 SHORTCUT = {"H": 2, "p": 0.9}
+OTHERS = ("ICVaR-G linear", "ICVaR-G finite", "tabular bonus (ICVaR-RM)")
 EPISODES = {"icvar": 15_000, "rs_disrl": 8_000, "risk_pomdp": 100_000}
 PREDICTED_SHARE = 0.01  # growth of the episodes after which an expected run plans anew
 
@@ -64,20 +65,23 @@ def first_gap(setting: icvar_measure.Setting) -> float:
 
 
 @app.command()
-def icvar(seeds: Annotated[int, typer.Option(help="Runs; all have one regret.")] = 2) -> None:
-    """ICVaR-L on the risky shortcut of two steps."""
-    K, label = EPISODES["icvar"], "ICVaR-L"
+def icvar(seeds: Seeds = 10) -> None:
+    """ICVaR-L at three levels on the risky shortcut of two steps, the others at one of them."""
+    K = EPISODES["icvar"]
+    plans = [(alpha, "ICVaR-L", 2) for alpha in (0.5, 0.4, 0.3)]  # all seeds have one regret
+    plans += [(0.5, label, seeds) for label in OTHERS]
     rows, curves = [], {}
-    for alpha in (0.5, 0.4, 0.3):
+    for alpha, label, count in track(plans, description="risky shortcut"):
         setting = icvar_measure.Setting("icvar/RiskyShortcut-v0", alpha, K, SHORTCUT)
         task, gap = setting.build(), first_gap(setting)
         c = confidence_radius(task.d, 2, K, icvar_measure.DELTA, 4.0) / alpha
         optimum = float(task.mdp.initial @ IteratedCVaR(task.mdp, alpha).optimal().values[0])
         make = icvar_measure.WITH_BONUS[label]
-        runs = [icvar_measure.run(make, setting, 1.0, seed) for seed in range(seeds)]
+        runs = [icvar_measure.run(make, setting, 1.0, seed) for seed in range(count)]
         values = np.array([run.value for run in runs])
-        row, curves[f"alpha = {alpha:g}"] = measured(label, runs, values, optimum)
-        rows.append({"alpha": alpha, "gap": gap, "(c / gap)^2": (c / gap) ** 2} | row)
+        row, curves[f"{label}, alpha = {alpha:g}"] = measured(label, runs, values, optimum)
+        predicted = (c / gap) ** 2 if label == "ICVaR-L" else "-"
+        rows.append({"alpha": alpha, "gap": gap, "(c / gap)^2": predicted} | row)
     title = f"{setting.task}, H = 2, bonus scale 1, K = {K:,}. Slope: log-log, second half."
     save(icvar_measure.RESULTS / "burn_in", rows, title)
     plot_curves(icvar_measure.RESULTS / "burn_in.png", curves, title)
