@@ -129,6 +129,14 @@ def translate(world: LeducWorld, tree: Chosen) -> dict[History, NDArray[np.float
     return out
 
 
+def search(
+    world: LeducWorld, abstraction: Abstraction, solving: Solving, variant: str, iterations: int
+) -> dict[History, NDArray[np.float64]]:
+    """The strategy for the full game by all steps of the module; arguments as of `solve_nested`."""
+    tree = solve_chosen(world, choose(world, abstraction, solving), variant, iterations)
+    return translate(world, tree)
+
+
 def every_raise(state: BettingState) -> Sequence[int]:
     """All legal raises."""
     return range(state.raises[0], state.raises[1] + 1) if state.raises else ()
@@ -189,9 +197,7 @@ def _evaluate(world: LeducWorld, *seats: Strategies) -> Values:
     subgame, nodes = public_tree(root, lambda history, state: every_raise(state))
     solver, tree = Solver(subgame.game, "cfr"), subgame.game.tree
     for history, node in nodes.items():
-        row = tree.row[node]
-        law = seats[tree.player[node]][history]
-        solver.sums[row : row + tree.actions[node]] = law
+        solver.play(node, seats[tree.player[node]][history])
     return solver.values()
 
 

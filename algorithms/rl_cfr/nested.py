@@ -25,7 +25,6 @@ from tenfold.algorithms.rl_cfr.leduc import (
     History,
     LeducWorld,
     actions,
-    on_board,
     public_tree,
 )
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, has_choice
@@ -80,8 +79,7 @@ def solve_nested(
         player = decision.state.player
         ranges = decision.ranges.copy()
         ranges[player] = 1.0
-        for card in decision.board:
-            ranges = on_board(ranges, card)
+        ranges[:, list(decision.board)] = 0.0
         anything = Decision(decision.board, decision.state.apply(move), ranges)
         before = Decision(decision.board, decision.state, ranges)
         branch, solver = again(anything, None, worth(before, tree, at))
@@ -132,8 +130,7 @@ def worth(decision: Decision, tree: Chosen, at: History) -> NDArray[np.float64]:
     )
     solver = Solver(subgame.game, "cfr")
     for history, node in nodes.items():
-        row, count = subgame.game.tree.row[node], subgame.game.tree.actions[node]
-        solver.sums[row : row + count] = tree.strategies[(*at, *history)]
+        solver.play(node, tree.strategies[(*at, *history)])
     others = decision.ranges[1 - player]
     met = others.sum() - others
     return np.where(met > 0, solver.values().answers[player] / np.where(met > 0, met, 1.0), 0.0)

@@ -21,7 +21,7 @@ from open_spiel.python.policy import Policy as SmallPolicy
 from open_spiel.python.policy import UniformRandomPolicy
 
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction, Fixed
-from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy, choose, solve_chosen, translate
+from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy, search
 from tenfold.algorithms.rl_cfr.holdem import HoldemWorld
 from tenfold.algorithms.rl_cfr.lbr import LocalBestResponse
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld, game_string
@@ -151,15 +151,14 @@ def meet_in_leduc(
     game = pyspiel.load_game(game_string(world.rules.depth))
     unit = 1_000.0 / world.rules.big_blind
 
-    def search(raises: Abstraction) -> SmallPolicy:
-        chosen = choose(world, raises, solving)
-        tree = solve_chosen(world, chosen, solving.variant, solving.iterations)
-        return FullGamePolicy(world, translate(world, tree))
+    def searching(raises: Abstraction) -> SmallPolicy:
+        laws = search(world, raises, solving, solving.variant, solving.iterations)
+        return FullGamePolicy(world, laws)
 
-    player = search(abstraction)
+    player = searching(abstraction)
     others = {"call": CheckCall(game), "random": UniformRandomPolicy(game)}
     if "default" in opponents:
-        others["default"] = search(Fixed(solving.default.fractions))
+        others["default"] = searching(Fixed(solving.default.fractions))
     expected = {name: unit * expected_small(game, (player, others[name])) for name in opponents}
     return [
         {

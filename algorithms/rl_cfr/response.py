@@ -49,9 +49,8 @@ def best_response(spot: Spot, policy: Policy, seat: int, menu: Menu, max_raises:
     solver = Solver(subgame.game, "cfr")
     for node, state in subgame.states.items():
         if state.player != seat:
-            row, moves = subgame.game.tree.row[node], subgame.moves[node]
-            chances = np.stack([strategies[state].of(move) for move in moves])
-            solver.sums[row : row + len(moves)] = chances[:, subgame.hands]
+            chances = np.stack([strategies[state].of(move) for move in subgame.moves[node]])
+            solver.play(node, chances[:, subgame.hands])
     return solver.values().best[seat]
 
 

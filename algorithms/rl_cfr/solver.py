@@ -85,6 +85,11 @@ class Solver:
         kernels.match(sigma, self.sums[row : row + count], count, np.empty_like(sigma[0]))
         return sigma
 
+    def play(self, node: int, law: NDArray[np.floating]) -> None:
+        """Make (A, H) probabilities the average strategy at a decision."""
+        row = self.game.tree.row[node]
+        self.sums[row : row + self.game.tree.actions[node]] = law
+
     def values(self) -> Values:
         """Values of the average strategies and of the best answers to them, exact on the tree.
 

@@ -20,7 +20,7 @@ import pyspiel
 import typer
 from match import abstraction
 
-from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy, choose, solve_chosen, translate
+from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy, search
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld, game_string
 from tenfold.algorithms.rl_cfr.match import score
 from tenfold.algorithms.rl_cfr.mdp import Solving
@@ -35,12 +35,9 @@ SOLVING = Solving(parse_menu("1,allin"), max_raises=6, variant="dcfr", iteration
 
 def policy(world: LeducWorld, name: str, iterations: int, own: bool) -> FullGamePolicy:
     """The player of a menu or a checkpoint."""
-    if own:
-        laws, _ = solve_own_raises(world, abstraction(name), SOLVING, "cfr+", iterations)
-        return FullGamePolicy(world, laws)
-    chosen = choose(world, abstraction(name), SOLVING)
-    tree = solve_chosen(world, chosen, "cfr+", iterations)
-    return FullGamePolicy(world, translate(world, tree))
+    arguments = world, abstraction(name), SOLVING, "cfr+", iterations
+    laws = solve_own_raises(*arguments)[0] if own else search(*arguments)
+    return FullGamePolicy(world, laws)
 
 
 def main(
