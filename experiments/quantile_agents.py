@@ -6,13 +6,14 @@ sb3-contrib's QR-DQN, which is risk-neutral, has the same steps, network, batch 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import pandas as pd
 import ray
 import torch
+import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -122,6 +123,60 @@ def qr_dqn(
     )
     agent.learn(budget.steps)
     return lambda seen: agent.predict(seen, deterministic=True)[0]
+
+
+def add_training(
+    app: typer.Typer,
+    results: Path,
+    default_steps: int,
+    exploring: tuple[int, float],
+    make_env: Callable[[str], gym.Env[np.ndarray, Any]],
+    learnt: Callable[[str, float, int, Budget], Policy],
+    judge: Callable[[str, Policy], Sequence[float]],
+) -> None:
+    """Give a measurement its command `train`, which appends a row a run to `runs.csv`.
+
+    Args:
+        app: Of the measurement.
+        results: The folder of `runs.csv`.
+        default_steps: Environment steps of a run.
+        exploring: Of QR-DQN, see `qr_dqn`.
+        make_env: From a task to its environment.
+        learnt: From a task, a level, a seed and a budget to the policy of ours.
+        judge: From a task to what a policy is worth there at each of `LEVELS`.
+    """
+
+    @app.command()
+    def train(
+        task: str,
+        seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
+        first: Annotated[int, typer.Option(help="First seed.")] = 0,
+        steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = default_steps,
+        fragment: Annotated[
+            int, typer.Option(help=f"Rounds of updates come every {PARALLEL} times so many steps.")
+        ] = 1,
+        updates: Annotated[int, typer.Option(help="Of a round.")] = 1,
+        last_lr: Annotated[float, typer.Option(help="The learning rate falls to it.")] = LR,
+        agents: Annotated[
+            list[str],
+            typer.Option("--agent", help="Levels of ours, 1 is risk-neutral; or qr-dqn."),
+        ] = ["1", "0.25", "qr-dqn"],  # noqa: B006
+    ) -> None:
+        """Train and judge all agents on a task, one seed after the other."""
+        results.mkdir(parents=True, exist_ok=True)
+        path = results / "runs.csv"
+        budget = Budget(steps, fragment, updates, last_lr)
+        for seed in range(first, first + seeds):
+            for name in agents:
+                if name == "qr-dqn":
+                    policy, agent = qr_dqn(make_env(task), seed, budget, *exploring), QR_DQN
+                else:
+                    policy, agent = learnt(task, float(name), seed, budget), f"alpha = {name}"
+                row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
+                row["updates"] = budget.total_updates
+                row |= {f"at {at:g}": v for at, v in zip(LEVELS, judge(task, policy), strict=True)}
+                pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
+                print(row, flush=True)
 
 
 def report(

@@ -14,21 +14,18 @@ sb3-contrib's QR-DQN, which is risk-neutral, learns from the same number of envi
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
-import pandas as pd
 import typer
 
 from experiments.quantile_agents import (
     JUDGED,
     LEVELS,
-    LR,
-    PARALLEL,
-    QR_DQN,
     Budget,
     Policy,
-    qr_dqn,
+    add_training,
     quantile_agent,
     report,
 )
@@ -47,6 +44,11 @@ EXPLORING = 3_000, 0.05  # steps of exploration, and its share afterwards
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def make_env(task: str) -> gym.Env[np.ndarray, Any]:
+    """A task with the fields that it is measured with."""
+    return make_control(task, **FIELDS[task])
+
+
 def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
     """The greedy policy of an agent of ours."""
     config = ICVaRDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
@@ -54,59 +56,28 @@ def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
     return quantile_agent(config, budget, *EXPLORING)
 
 
-def judge(task: str, policy: Policy, alphas: tuple[float, ...]) -> list[float]:
+def judge(task: str, policy: Policy) -> list[float]:
     """Iterated CVaR of a policy at each level, exact (1 is the mean return)."""
-    env = make_control(task, **FIELDS[task])
+    env = make_env(task)
     if isinstance(env, TableEnv):
         mdp = env.mdp
         seen = env.observations()
         actions = policy(seen.reshape(mdp.H * mdp.S, -1)).reshape(mdp.H, mdp.S)
-        values = [IteratedCVaR(mdp, alpha).evaluate(actions)[0] for alpha in alphas]
+        values = [IteratedCVaR(mdp, alpha).evaluate(actions)[0] for alpha in LEVELS]
         return [float(mdp.initial @ value) for value in values]
     assert isinstance(env, CurvyRoad)
-    totals = np.zeros(len(alphas))
+    totals = np.zeros(len(LEVELS))
     for start in range(50):
         seen, _ = env.reset(seed=start)
         done = False
         while not done:
             seen, _, done, _, info = env.step(policy(seen[None])[0])
-            certain = np.minimum(info["skid_probability"] / np.array(alphas), 1.0)
+            certain = np.minimum(info["skid_probability"] / np.array(LEVELS), 1.0)
             totals += (env.v - env.cost * certain) / 50
     return [float(total) for total in totals]
 
 
-@app.command()
-def train(
-    task: str,
-    seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
-    first: Annotated[int, typer.Option(help="First seed.")] = 0,
-    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 6_000,
-    fragment: Annotated[
-        int, typer.Option(help=f"Rounds of updates come every {PARALLEL} times so many steps.")
-    ] = 1,
-    updates: Annotated[int, typer.Option(help="Of a round.")] = 1,
-    last_lr: Annotated[float, typer.Option(help="The learning rate falls to it.")] = LR,
-    agents: Annotated[
-        list[str], typer.Option("--agent", help="Levels of ours, 1 is risk-neutral; or qr-dqn.")
-    ] = ["1", "0.25", "qr-dqn"],  # noqa: B006
-) -> None:
-    """Train and judge all agents on a task, one seed after the other."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / "runs.csv"
-    budget = Budget(steps, fragment, updates, last_lr)
-    for seed in range(first, first + seeds):
-        for name in agents:
-            if name == "qr-dqn":
-                env = make_control(task, **FIELDS[task])
-                policy, agent = qr_dqn(env, seed, budget, *EXPLORING), QR_DQN
-            else:
-                policy, agent = learnt(task, float(name), seed, budget), f"alpha = {name}"
-            values = judge(task, policy, LEVELS)
-            row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
-            row["updates"] = budget.total_updates
-            row |= {f"at {level:g}": v for level, v in zip(LEVELS, values, strict=True)}
-            pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
-            print(row, flush=True)
+add_training(app, RESULTS, 6_000, EXPLORING, make_env, learnt, judge)
 
 
 @app.command("report")
@@ -122,7 +93,7 @@ def make_report() -> None:
 
 def optima(task: str) -> dict[float, list[float]]:
     """What the optimum of each level is worth at all levels, on tasks with a table."""
-    env = make_control(task, **FIELDS[task])
+    env = make_env(task)
     if not isinstance(env, TableEnv):
         return {}
     planners = {alpha: IteratedCVaR(env.mdp, alpha) for alpha in LEVELS}

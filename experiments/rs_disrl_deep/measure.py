@@ -12,21 +12,18 @@ which is risk-neutral, learns from the same observations and the same number of 
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
-import pandas as pd
 import typer
 
 from experiments.quantile_agents import (
     JUDGED,
     LEVELS,
-    LR,
-    PARALLEL,
-    QR_DQN,
     Budget,
     Policy,
-    qr_dqn,
+    add_training,
     quantile_agent,
     report,
 )
@@ -55,6 +52,11 @@ EXPLORING = 2_000, 0.1  # steps of exploration, and its share afterwards
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def make_env(task: str) -> gym.Env[np.ndarray, Any]:
+    """A task with the fields that it is measured with."""
+    return make_collected(task, **FIELDS[task])
+
+
 def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
     """The greedy policy of an agent of ours."""
     config = RSDisRLDeepConfig().environment(task, env_config=FIELDS[task]).debugging(seed=seed)
@@ -65,49 +67,19 @@ def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
 
 def judge(task: str, policy: Policy) -> list[float]:
     """CVaR of the return of a policy at each level."""
-    env = make_collected(task, **FIELDS[task])
+    env = make_env(task)
     if isinstance(env.unwrapped, GridControl):
         mdp = env.unwrapped.mdp
         table = all_observations(mdp)
         actions = policy(table.reshape(-1, table.shape[-1])).reshape(table.shape[:-1])
         values, law = mdp.returns, mdp.law(actions)
     else:
-        envs = [make_collected(task, **FIELDS[task]) for _ in range(EPISODES)]
+        envs = [make_env(task) for _ in range(EPISODES)]
         values, law = played_returns(envs, policy, 10_000), np.full(EPISODES, 1 / EPISODES)
     return [float(CVaR(level)(values, law)) for level in LEVELS]
 
 
-@app.command()
-def train(
-    task: str,
-    seeds: Annotated[int, typer.Option(help="Runs of each agent.")] = 5,
-    first: Annotated[int, typer.Option(help="First seed.")] = 0,
-    steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 3_000,
-    fragment: Annotated[
-        int, typer.Option(help=f"Rounds of updates come every {PARALLEL} times so many steps.")
-    ] = 1,
-    updates: Annotated[int, typer.Option(help="Of a round.")] = 1,
-    last_lr: Annotated[float, typer.Option(help="The learning rate falls to it.")] = LR,
-    agents: Annotated[
-        list[str], typer.Option("--agent", help="Levels of ours, 1 is risk-neutral; or qr-dqn.")
-    ] = ["1", "0.25", "qr-dqn"],  # noqa: B006
-) -> None:
-    """Train and judge all agents on a task, one seed after the other."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / "runs.csv"
-    budget = Budget(steps, fragment, updates, last_lr)
-    for seed in range(first, first + seeds):
-        for name in agents:
-            if name == "qr-dqn":
-                env = make_collected(task, **FIELDS[task])
-                policy, agent = qr_dqn(env, seed, budget, *EXPLORING), QR_DQN
-            else:
-                policy, agent = learnt(task, float(name), seed, budget), f"alpha = {name}"
-            row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
-            row["updates"] = budget.total_updates
-            row |= {f"at {at:g}": v for at, v in zip(LEVELS, judge(task, policy), strict=True)}
-            pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
-            print(row, flush=True)
+add_training(app, RESULTS, 3_000, EXPLORING, make_env, learnt, judge)
 
 
 @app.command("report")
@@ -122,7 +94,7 @@ def make_report() -> None:
 
 def optima(task: str) -> dict[float, list[float]]:
     """What the optimum of each level is worth at all levels, on grid tasks."""
-    env = make_collected(task, **FIELDS[task]).unwrapped
+    env = make_env(task).unwrapped
     if not isinstance(env, GridControl):
         return {}
     laws = {a: env.mdp.law(StaticPlanner(env.mdp).solve(CVaR(a)).policy) for a in LEVELS}
