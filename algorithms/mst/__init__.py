@@ -1,4 +1,4 @@
-"""MST, mixed sparsity training (arXiv:2408.11746, TMLR 2025): a quarter of pretraining's FLOPs.
+"""MST, mixed sparsity training (arXiv:2408.11746, TMLR 2025): pretraining with fewer FLOPs.
 
 A GPT-2 starts dense, becomes ultra-sparse for most of the training, and is dense again at its end
 (sparsity variation). While it is sparse, every few steps the weakest connections give way to
