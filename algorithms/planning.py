@@ -37,7 +37,7 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.debug import update_global_seed_if_necessary
 from ray.tune.result import DONE
 
-from tenfold.algorithms.whole_state import WholeState
+from tenfold.algorithms.typed_config import TypedConfig
 
 # A method's whole memory: NumPy arrays, and values that JSON can hold.
 Plan = Mapping[str, Any]
@@ -81,11 +81,12 @@ class PlanningRunner(EnvRunner):
         """Nothing to set, see `get_state`."""
 
 
-class PlanningConfig(WholeState):
+class PlanningConfig(TypedConfig):
     """Config of a planning algorithm: RLlib's, with the runner class and no Learner.
 
-    Subclasses add their parameters as attributes in `__init__`; `validate` raises ValueError with
-    one sentence for a bad value.
+    Subclasses declare their parameters as a nested model ``Parameters``, see
+    `tenfold.algorithms.typed_config`; `validate` adds what several keys together must fulfil and
+    raises ValueError with one sentence.
     """
 
     def __init__(self, algo_class: type["PlanningAlgorithm"] | None = None) -> None:

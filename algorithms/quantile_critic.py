@@ -23,7 +23,7 @@ from ray.rllib.core.models.base import ENCODER_OUT
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import TD_ERROR_KEY
 
-from tenfold.algorithms.whole_state import WholeState
+from tenfold.algorithms.typed_config import TypedConfig
 from tenfold.envs.risk.measures import Distortion, Entropic
 
 QUANTILES = "quantiles"
@@ -138,7 +138,7 @@ def at_actions(values: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
     return values[torch.arange(len(actions), device=values.device), actions.long()]
 
 
-class QuantileConfig(WholeState, DQNConfig):
+class QuantileConfig(TypedConfig, DQNConfig):
     """DQN's config with what quantile critics share.
 
     Attributes:

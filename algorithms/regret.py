@@ -8,15 +8,15 @@ from them.
 A method subclasses `RegretConfig` and `RegretAlgorithm`.
 """
 
-import math
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from tenfold.algorithms.planning import PlanningAlgorithm, PlanningConfig, PlanningRunner
+from tenfold.platform.parameters import parameter
 
 PLANNING, WORLD = 0, 1  # streams of random numbers of an episode
 
@@ -49,45 +49,21 @@ class RegretLearner(Protocol):
 
 
 class RegretConfig(PlanningConfig):
-    """Config of a learner on a task; the task is `AlgorithmConfig.env`.
+    """Config of a learner on a task; the task is `AlgorithmConfig.env`."""
 
-    Attributes:
-        learner: The method or a baseline.
-        bonus_scale: Factor of the theory's bonus or radius; 0 is greedy.
-        delta: Probability with which a confidence set may miss the truth.
-        episodes: K, the episodes of a run; the theory's constants depend on it.
-        episodes_per_iteration: Episodes between two results.
-        env_config: Fields of the task that differ from its defaults.
-    """
+    class Parameters(PlanningConfig.Parameters):
+        """What every such learner is told; a method adds `learner` and its own."""
 
-    choices: ClassVar[Mapping[str, tuple[str, ...]]]
-    """The values that keys of the subclass may have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.learner = self.choices["learner"][0]
-        self.bonus_scale = 1.0
-        self.delta = 0.05
-        self.episodes = 2_000
-        self.episodes_per_iteration = 100
-
-    def validate(self) -> None:
-        """Refuse what cannot run, before any actor starts.
-
-        Raises:
-            ValueError: A bad value, with what would be right.
-        """
-        super().validate()
-        for key, choices in self.choices.items():
-            if getattr(self, key) not in choices:
-                raise ValueError(
-                    f"Bad value '{getattr(self, key)}' for '{key}': choose one of "
-                    f"{', '.join(choices)}."
-                )
-        self.check_counts("episodes", "episodes_per_iteration")
-        if not 0.0 <= self.bonus_scale < math.inf:
-            raise ValueError(f"Bad value {self.bonus_scale} for 'bonus_scale': give 0 or more.")
-        self.check_shares("delta")
+        bonus_scale: float = parameter(
+            1.0, "Factor of the theory's bonus or radius; 0 is greedy", ge=0
+        )
+        delta: float = parameter(
+            0.05, "Probability with which a confidence set may miss the truth", gt=0, lt=1
+        )
+        episodes: int = parameter(
+            2_000, "Episodes K of a run; the theory's constants depend on it", ge=1, le=10**9
+        )
+        episodes_per_iteration: int = parameter(100, "Episodes between two results", ge=1, le=10**9)
 
     def check_shares(self, *keys: str) -> None:
         """Raises ValueError unless the keys are strictly between 0 and 1."""

@@ -72,8 +72,13 @@ class Method:
             first is the method itself.
         spaces: ``"module:attribute"`` of the mapping name -> `Space` (in `tune_spaces/`).
         smoke: Overrides that make a run take about a second; the contract tests use them.
-        task_files: Suffixes of files that may stand as a task (a user's own trace: ".csv").
+        task_files: Endings of files that may stand as a task (a user's own trace: ".csv.gz").
         task_folders: A folder may stand as a task (a user's own images or texts).
+        task_companions: ``"module:function"`` from a task file's path to the paths of further files
+            that it names and that must travel with it (the trace of a scenario).
+        gymnasium_tasks: Any Gymnasium id may stand as a task, a registered one ("Taxi-v3") or one
+            that a module registers ("my_package:MyEnv-v0").
+        path_keys: Config keys whose values are paths of files or folders.
         optional_metrics: Those of `metrics` that only some tasks have.
     """
 
@@ -94,6 +99,9 @@ class Method:
     smoke: Mapping[str, Any] = field(default_factory=dict)
     task_files: tuple[str, ...] = ()
     task_folders: bool = False
+    task_companions: str | None = None
+    gymnasium_tasks: bool = False
+    path_keys: tuple[str, ...] = ()
     optional_metrics: frozenset[str] = frozenset()
 
     def load_trainable(self) -> type:

@@ -1,8 +1,9 @@
 """Config of iterated CVaR RL."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Literal
 
 from tenfold.algorithms.regret import RegretConfig
+from tenfold.platform.parameters import parameter, parameters_of
 
 if TYPE_CHECKING:
     from tenfold.envs.risk.mdp import TabularMDP
@@ -10,47 +11,48 @@ if TYPE_CHECKING:
 
 
 class ICVaRConfig(RegretConfig):
-    """A learner on a task (arXiv:2307.02842; the task is `AlgorithmConfig.env`).
+    """A learner on a task (arXiv:2307.02842; the task is `AlgorithmConfig.env`)."""
 
-    Attributes:
-        alpha: Risk level in (0, 1]: CVaR_alpha is the mean of the worst share alpha. Regret is
-            measured with it.
-        planning_alpha: Risk level that the learner plans with; `alpha` when None. 1 is the
-            risk-neutral learner (value-targeted regression, UCRL-VTR).
-        lambda_: Ridge lambda (key lambda); H^2 when None.
-        grid: Where x runs in max_x { x - E[(x - V)^+] / alpha }: over the values of V (``exact``)
-            or over steps of `epsilon` (``uniform``).
-        epsilon: Step of the uniform grid; d H sqrt(alpha^(H - 3) / K) when None.
-        model_class: Of ICVaR-G.
-        class_size: Models in the finite class, members of the neural ensemble.
-        hidden: Hidden units of a member.
-        gradient_steps: Steps of Adam after each episode, for the ensemble.
-        lr: Their learning rate.
-        exploration: Of `epsilon_greedy`: probability of a random action.
+    class Parameters(RegretConfig.Parameters):
+        """ICVaR-L, ICVaR-G and baselines; the rest stands in `RegretConfig`."""
 
-    The learners are ICVaR-L, ICVaR-G and baselines; `bonus_scale` is the factor of beta, gamma, or
-    the tabular bonus. Everything else: `RegretConfig`.
-    """
+        learner: Literal[
+            "icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"
+        ] = parameter("icvar_l", "The method or a baseline")
+        alpha: float = parameter(
+            0.25, "Risk level: CVaR_alpha is the mean of the worst share alpha", gt=0, le=1
+        )
+        planning_alpha: float | None = parameter(
+            None, "Risk level of the learner's plans, alpha when null; 1 is UCRL-VTR", gt=0, le=1
+        )
+        lambda_: float | None = parameter(None, "Ridge lambda; H^2 when null", gt=0, alias="lambda")
+        grid: Literal["exact", "uniform"] = parameter(
+            "exact", "x in max_x { x - E[(x - V)^+] / alpha }: the values of V, or steps of epsilon"
+        )
+        epsilon: float | None = parameter(
+            None, "Step of the uniform grid; d H sqrt(alpha^(H - 3) / K) when null", gt=0
+        )
+        model_class: Literal["linear", "finite", "neural"] = parameter(
+            "linear", "Model class of ICVaR-G"
+        )
+        class_size: int = parameter(
+            32, "Models in the finite class, members of the neural ensemble", ge=1, le=10_000
+        )
+        hidden: int = parameter(16, "Hidden units of a member", ge=1, le=10_000)
+        gradient_steps: int = parameter(
+            10, "Steps of Adam after each episode, for the ensemble", ge=1, le=10**6
+        )
+        lr: float = parameter(1e-2, "Their learning rate", gt=0)
+        exploration: float = parameter(
+            0.05, "Probability of a random action, of epsilon_greedy", gt=0, lt=1
+        )
 
-    choices: ClassVar = {
-        "learner": ("icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"),
-        "grid": ("exact", "uniform"),
-        "model_class": ("linear", "finite", "neural"),
-    }
+    @classmethod
+    def task_parameters(cls, task: str) -> type[Parameters] | None:
+        """Arguments of the task's builder."""
+        from tenfold.envs.risk.benchmarks import BUILDERS
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.alpha = 0.25
-        self.planning_alpha: float | None = None
-        self.lambda_: float | None = None
-        self.grid = "exact"
-        self.epsilon: float | None = None
-        self.model_class = "linear"
-        self.class_size = 32
-        self.hidden = 16
-        self.gradient_steps = 10
-        self.lr = 1e-2
-        self.exploration = 0.05
+        return parameters_of(BUILDERS[task], leave_out=["alpha"])
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -59,18 +61,8 @@ class ICVaRConfig(RegretConfig):
             ValueError: A bad value, with what would be right.
         """
         from tenfold.algorithms.icvar.learners import make_learner
-        from tenfold.envs.risk.measures import check_alpha
 
         super().validate()
-        check_alpha(self.alpha)
-        if self.planning_alpha is not None:
-            check_alpha(self.planning_alpha, "planning_alpha")
-        self.check_counts("class_size", "hidden", "gradient_steps")
-        self.check_shares("exploration")
-        if not self.lr > 0.0:
-            raise ValueError(f"Bad value {self.lr} for 'lr': give a number above 0.")
-        if self.lambda_ is not None and not self.lambda_ > 0.0:
-            raise ValueError(f"Bad value {self.lambda_} for 'lambda': give a number above 0.")
         if self.epsilon is not None and self.grid == "exact":
             raise ValueError(
                 f"'epsilon' is {self.epsilon:g}, but grid = exact has no step: set grid = uniform "

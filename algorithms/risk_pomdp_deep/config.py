@@ -14,7 +14,7 @@ from tenfold.algorithms.risk_pomdp_deep.algorithm import (
     RiskPOMDPLearner,
 )
 from tenfold.algorithms.risk_pomdp_deep.module import BeliefModule
-from tenfold.algorithms.whole_state import WholeState
+from tenfold.algorithms.typed_config import TypedConfig
 from tenfold.envs.risk.hindsight import make_history
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_names import HINDSIGHT_NAMES
@@ -26,7 +26,7 @@ for _name in HINDSIGHT_NAMES:
     register_env(_name, lambda env_config, name=_name: make_history(name, **env_config))
 
 
-class RiskPOMDPDeepConfig(WholeState, PPOConfig):
+class RiskPOMDPDeepConfig(TypedConfig, PPOConfig):
     """Entropic risk (1 / gamma) log E[e^{gamma R}] by PPO on histories.
 
     Attributes:

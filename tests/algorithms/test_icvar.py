@@ -448,7 +448,7 @@ def test_a_memory_of_another_size_is_refused_in_one_sentence() -> None:
         ({"learner": "icvar_g", "model_class": "finite", "class_size": 2}, "for 'class_size'"),
         ({"env_config": {"p": 1.5}}, "'theta' at .* is no probability law"),
         ({"env_config": {"safe": 7.0}}, "rewards must be in"),
-        ({"env_config": {"speed": 1}}, "has no field 'speed'"),
+        ({"env_config": {"speed": 1}}, "Unknown key of env_config .speed."),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence_before_actors_start(values: dict, said: str) -> None:
