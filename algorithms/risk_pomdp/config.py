@@ -1,43 +1,49 @@
 """Config of risk-sensitive learning with hindsight observation."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tenfold.algorithms.regret import RegretConfig
+from tenfold.platform.parameters import parameter, parameters_of
 
 if TYPE_CHECKING:
     from tenfold.envs.risk.pomdp import TabularPOMDP
 
 
 class RiskPOMDPConfig(RegretConfig):
-    """A learner on a POMDP (arXiv:2402.18149; the POMDP is `AlgorithmConfig.env`).
+    """A learner on a POMDP (arXiv:2402.18149; the POMDP is `AlgorithmConfig.env`)."""
 
-    Attributes:
-        gamma_risk: gamma of the entropic risk (1 / gamma) log E[e^{gamma R}] of the return R: below
-            0 averse, above 0 seeking. Regret is measured with it.
-        planning_gamma: gamma that the learner plans with; `gamma_risk` when None. 1e-6 is the
-            risk-neutral learner.
-        planner: ``exact`` over all histories, or ``point_based``: beliefs and bounds, for horizons
-            whose histories cannot be enumerated. The latter plans, and measures the optimum, to
-            `planner_gap` at best; regret then is against the upper bound.
-        planner_gap: Difference of the bounds at which a search ends.
-        planner_trials: Most walks of a search.
+    class Parameters(RegretConfig.Parameters):
+        """Learning with hindsight and baselines; the rest stands in `RegretConfig`."""
 
-    The learners are ``beta_vi``, or ``baum_welch`` (no hindsight), ``oracle`` (knows the model) or
-    ``uniform`` (a random policy an episode). Everything else: `RegretConfig`.
-    """
+        learner: Literal["beta_vi", "baum_welch", "oracle", "uniform"] = parameter(
+            "beta_vi", "The method, or without hindsight, knowing the model, a random policy"
+        )
+        gamma_risk: float = parameter(
+            -1.0,
+            "gamma of the entropic risk (1 / gamma) log E[e^{gamma R}] of the return R, which "
+            "regret is measured with: below 0 averse, above 0 seeking",
+        )
+        planning_gamma: float | None = parameter(
+            None, "gamma of the learner's plans, gamma_risk when null; 1e-6 is risk-neutral"
+        )
+        planner: Literal["exact", "point_based"] = parameter(
+            "exact",
+            "exact over all histories, or point_based (beliefs and bounds) for horizons whose "
+            "histories cannot be enumerated; then the optimum is the upper bound",
+        )
+        planner_gap: float = parameter(
+            1e-3, "Difference of the bounds at which a search of point_based ends", gt=0
+        )
+        planner_trials: int = parameter(
+            100, "Most walks of a search of point_based", ge=1, le=10**6
+        )
 
-    choices: ClassVar = {
-        "learner": ("beta_vi", "baum_welch", "oracle", "uniform"),
-        "planner": ("exact", "point_based"),
-    }
+    @classmethod
+    def task_parameters(cls, task: str) -> type[Parameters] | None:
+        """Arguments of the POMDP's builder."""
+        from tenfold.envs.risk.pomdp_benchmarks import BUILDERS
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.gamma_risk = -1.0
-        self.planning_gamma: float | None = None
-        self.planner: Literal["exact", "point_based"] = "exact"
-        self.planner_gap = 1e-3
-        self.planner_trials = 100
+        return parameters_of(BUILDERS[task]) if task in BUILDERS else None
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -48,9 +54,6 @@ class RiskPOMDPConfig(RegretConfig):
         from tenfold.algorithms.risk_pomdp.beta import check_gamma
 
         super().validate()
-        self.check_counts("planner_trials")
-        if not 0.0 < self.planner_gap < float("inf"):
-            raise ValueError(f"Bad value {self.planner_gap} for 'planner_gap': give more than 0.")
         if self.env is not None:
             world = self.world()
             if self.planner == "exact" or self.learner == "baum_welch":

@@ -1,8 +1,9 @@
 """Config of risk-sensitive distributional RL."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenfold.algorithms.regret import RegretConfig
+from tenfold.platform.parameters import parameter, parameters_of
 
 if TYPE_CHECKING:
     from tenfold.envs.risk.measures import RiskMeasure
@@ -10,39 +11,46 @@ if TYPE_CHECKING:
 
 
 class RSDisRLConfig(RegretConfig):
-    """A learner on a task (arXiv:2402.18159; the task is `AlgorithmConfig.env`).
+    """A learner on a task (arXiv:2402.18159; the task is `AlgorithmConfig.env`)."""
 
-    Attributes:
-        rho: Risk measure of the return that is maximised and that regret is measured with, a name
-            of `envs/risk/static_measures.py`, or a function as ``package.module:function``.
-        rho_parameters: Its parameters, all of them.
-        family: RS-DisRL-M (`model`), or RS-DisRL-V with the tabular class (`value`) or with one
-            that is linear in features of y (`linear`).
-        estimator: Confidence sets by least squares (`lsr`) or by likelihood (`mle`; not `linear`).
-        value_knots: Features of the linear class for each state and action: hat functions of y.
-        replan_share: A plan is made anew once the episodes have grown by this share since the last
-            one; 0 plans before every episode.
-        judged_episodes: Episodes that an evaluation estimates rho from, besides the exact value.
+    class Parameters(RegretConfig.Parameters):
+        """RS-DisRL and baselines; the rest stands in `RegretConfig`."""
 
-    The learners are RS-DisRL and baselines; `risk_neutral` is RS-DisRL planning for the mean.
-    Everything else: `RegretConfig`.
-    """
+        learner: Literal[
+            "rs_disrl", "risk_neutral", "keramati", "iterated", "oracle", "uniform"
+        ] = parameter("rs_disrl", "The method or a baseline; risk_neutral plans for the mean")
+        rho: str = parameter(
+            "cvar",
+            "Risk measure of the return that is maximised and that regret is measured with, a name "
+            "of envs/risk/static_measures.py, or a function as package.module:function",
+        )
+        rho_parameters: dict[str, Any] = parameter(
+            {"alpha": 0.25}, "Parameters of the risk measure, all of them"
+        )
+        family: Literal["model", "value", "linear"] = parameter(
+            "model",
+            "RS-DisRL-M (model), or RS-DisRL-V with the tabular class (value) or with one that is "
+            "linear in features of the reward collected so far (linear)",
+        )
+        estimator: Literal["lsr", "mle"] = parameter(
+            "lsr", "Confidence sets by least squares, or by likelihood (not for linear)"
+        )
+        value_knots: int = parameter(
+            5, "Features of the linear class for each state and action", ge=2, le=2_000
+        )
+        replan_share: float = parameter(
+            0.02, "Growth of the episodes after which a plan is made anew; 0 plans each time", ge=0
+        )
+        judged_episodes: int = parameter(
+            1_000, "Episodes that an evaluation estimates rho from", ge=2, le=10**7
+        )
 
-    choices: ClassVar = {
-        "learner": ("rs_disrl", "risk_neutral", "keramati", "iterated", "oracle", "uniform"),
-        "family": ("model", "value", "linear"),
-        "estimator": ("lsr", "mle"),
-    }
+    @classmethod
+    def task_parameters(cls, task: str) -> type[Parameters] | None:
+        """Arguments of the task's builder."""
+        from tenfold.envs.risk.static_benchmarks import BUILDERS
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.rho = "cvar"
-        self.rho_parameters: dict[str, Any] = {"alpha": 0.25}
-        self.family: Literal["model", "value", "linear"] = "model"
-        self.estimator: Literal["lsr", "mle"] = "lsr"
-        self.value_knots = 5
-        self.replan_share = 0.02
-        self.judged_episodes = 1_000
+        return parameters_of(BUILDERS[task]) if task in BUILDERS else None
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -51,9 +59,6 @@ class RSDisRLConfig(RegretConfig):
             ValueError: A bad value, with what would be right.
         """
         super().validate()
-        if not self.replan_share >= 0.0:
-            raise ValueError(f"Bad value {self.replan_share} for 'replan_share': give 0 or more.")
-        self.check_counts("value_knots", "judged_episodes")
         if self.family == "linear" and self.estimator == "mle":
             raise ValueError(
                 "Bad value 'mle' for 'estimator': the linear family is fitted by least squares, so "

@@ -86,7 +86,7 @@ def random_pomdp(
     )
 
 
-_MAKERS: dict[str, Callable[..., TabularPOMDP]] = dict(
+BUILDERS: dict[str, Callable[..., TabularPOMDP]] = dict(
     zip(POMDP_NAMES, (tiger, treatment, combination_lock, random_pomdp), strict=True)
 )
 
@@ -101,9 +101,9 @@ def make_pomdp(name: str, **fields: Any) -> TabularPOMDP:
     Raises:
         ValueError: No such benchmark or field, or values that make no POMDP.
     """
-    if name not in _MAKERS:
-        raise ValueError(f"No POMDP '{name}': choose one of {', '.join(_MAKERS)}.")
-    maker = _MAKERS[name]
+    if name not in BUILDERS:
+        raise ValueError(f"No POMDP '{name}': choose one of {', '.join(BUILDERS)}.")
+    maker = BUILDERS[name]
     known = maker.__code__.co_varnames[: maker.__code__.co_argcount]
     for field, value in fields.items():
         if field not in known:
