@@ -146,6 +146,24 @@ def _training_config(
     return config
 
 
+def requested(method: Method, config: AlgorithmConfig | TrainingConfig) -> dict[str, float]:
+    """CPUs, GPUs and custom resources that one trial needs before it can start, by Ray's names.
+
+    Args:
+        method: The method to run.
+        config: A trial's config, as `build_config` gives it.
+
+    Returns:
+        Sums over all processes of the trial; an elastic Ray Train job counts its fewest workers.
+    """
+    if isinstance(config, TrainingConfig) and config.workers > 0:
+        fewest = config.min_workers or config.workers
+        needed = {"CPU": config.cpus_per_worker, "GPU": config.gpus_per_worker}
+        return {name: fewest * each for name, each in needed.items() if each}
+    request = method.load_trainable().default_resource_request(config.to_dict())
+    return {name: float(each) for name, each in request.required_resources.items() if each}
+
+
 def flatten(nested: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; empty mappings stay as they are."""
     flat: dict[str, Any] = {}
