@@ -183,6 +183,44 @@ def match(sigma, mass, count, norm):
 
 
 @inlined
+def _strategy(tree, node, mass, sigma, norm):
+    """`match` at a decision; hands that are alike there get the strategy of the first of them.
+
+    In exact arithmetic they have it anyway. But a regret that is 0 for one of them and 1e-17 for
+    another, by rounding alone, decides between two pure strategies, and a subgame that stands for
+    its images needs reaches that are the same under every renaming.
+    """
+    row, count = tree.row[node], tree.actions[node]
+    match(sigma, mass[row : row + count], count, norm)
+    if tree.alike[node]:
+        for a in range(count):
+            for hand in range(len(norm)):
+                sigma[a, hand] = sigma[a, tree.orbit[hand]]
+
+
+@inlined
+def _make_alike(tree, value, total, members):
+    """Every hand gets the mean of the hands that are alike.
+
+    A card's subgame may break ties between them in its own way; the mean is what it is worth to
+    draw which renaming is played.
+
+    Args:
+        tree: `PublicTree`.
+        value: (H,) of a chance node; changed.
+        total: (H,) scratch.
+        members: (H,) scratch.
+    """
+    total[:] = 0
+    members[:] = 0
+    for hand in range(len(value)):
+        total[tree.orbit[hand]] += value[hand]
+        members[tree.orbit[hand]] += 1
+    for hand in range(len(value)):
+        value[hand] = total[tree.orbit[hand]] / members[tree.orbit[hand]]
+
+
+@inlined
 def _enter(tree, node, player, reach, level, buffers):
     """Set the reach of those who are not `player` at a node: a row of `reach`, named by `level`."""
     depth, above = tree.depth[node], tree.parent[node]
@@ -262,9 +300,9 @@ def update(tree, player, ranges, regrets, forecast, sums, weights, predictive, b
                 continue
             sigma = buffers.sigma[depth]
             if predictive:
-                match(sigma, forecast[row : row + count], count, value)
+                _strategy(tree, node, forecast, sigma, value)
             else:
-                match(sigma, regrets[row : row + count], count, value)
+                _strategy(tree, node, regrets, sigma, value)
             value[:] = zero
             if not own:
                 continue
@@ -290,6 +328,8 @@ def update(tree, player, ranges, regrets, forecast, sums, weights, predictive, b
                         total[hand] -= value[hand]
         if above < 0:
             continue
+        if tree.kind[node] == CHANCE and tree.alike[node]:
+            _make_alike(tree, value, buffers.own[depth], buffers.sigma[depth, 0])
         if tree.kind[above] == CHANCE:
             _pass_chance(tree, node, buffers)
             continue
@@ -336,19 +376,20 @@ def evaluate(tree, player, ranges, sums, best, buffers):
     for event in tree.events:
         node = event if event >= 0 else ~event
         depth, above = tree.depth[node], tree.parent[node]
-        value, count = buffers.value[depth], tree.actions[node]
+        value = buffers.value[depth]
         if event >= 0:
             _enter(tree, node, player, buffers.reach, buffers.level, buffers)
             reach = buffers.reach[buffers.level[depth]]
             if tree.kind[node] != DECISION:
                 _close(tree, node, player, reach, buffers)
                 continue
-            row = tree.row[node]
-            match(buffers.sigma[depth], sums[row : row + count], count, value)
+            _strategy(tree, node, sums, buffers.sigma[depth], value)
             value[:] = 0
             continue
         if above < 0:
             continue
+        if tree.kind[node] == CHANCE and tree.alike[node]:
+            _make_alike(tree, value, buffers.own[depth], buffers.sigma[depth, 0])
         if tree.kind[above] == CHANCE:
             _pass_chance(tree, node, buffers)
             continue
@@ -386,5 +427,4 @@ def leaf_reaches(tree, player, ranges, mass, out, buffers):
         if tree.kind[event] == LEAF:
             _copy(reach, out[tree.row[event]])
         elif tree.kind[event] == DECISION:
-            row, count = tree.row[event], tree.actions[event]
-            match(buffers.sigma[depth], mass[row : row + count], count, buffers.value[depth])
+            _strategy(tree, event, mass, buffers.sigma[depth], buffers.value[depth])

@@ -30,7 +30,8 @@ class SmallGame:
         infosets: Information state -> (node, hand, legal actions).
 
     Raises:
-        ValueError: The game is no such game.
+        ValueError: The game is no such game, or its players forget: OpenSpiel's `universal_poker`
+            sorts the board, so with one card on each of two streets nobody knows which came first.
     """
 
     def __init__(self, game: "pyspiel.Game") -> None:
@@ -74,10 +75,19 @@ class SmallGame:
             player, legal = state.current_player(), state.legal_actions()
             node = self._builder.add(DECISION, parent, action, player, len(legal))
             for pair, each in states.items():
-                self.infosets[each.information_state_string(player)] = node, pair[player], legal
+                self._name(each.information_state_string(player), node, pair[player], legal)
             for place, move in enumerate(legal):
                 below = {pair: each.child(move) for pair, each in states.items()}
                 self._add(below, chances, node, place)
+
+    def _name(self, infoset: str, node: int, hand: int, legal: list[int]) -> None:
+        if self.infosets.setdefault(infoset, (node, hand, legal))[0] != node:
+            short = self._spiel.get_type().short_name
+            raise ValueError(
+                f"Game '{short}' forgets: information state '{infoset}' stands for several public "
+                "states, so no policy can tell them apart: give a game whose states say in which "
+                "order cards came, such as one board card in all."
+            )
 
 
 class SolverPolicy(Policy):

@@ -83,7 +83,7 @@ class Solver:
         row, count = tree.row[node], tree.actions[node]
         sigma = np.empty((count, tree.hands), self.sums.dtype)
         kernels.match(sigma, self.sums[row : row + count], count, np.empty_like(sigma[0]))
-        return sigma
+        return sigma[:, tree.orbit] if tree.alike[node] else sigma
 
     def play(self, node: int, law: NDArray[np.floating]) -> None:
         """Make (A, H) probabilities the average strategy at a decision."""

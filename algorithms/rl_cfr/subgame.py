@@ -100,12 +100,15 @@ class Subgame:
         self._limited, self._isomorphism = leaf is not None, isomorphism
         self._builder = TreeBuilder(HANDS[self.hands].astype(np.int32))
         self._tables: dict[tuple[int, ...], int] = {}
-        self._equity = -1
+        self._matrices: dict[tuple[int, ...], int] = {}
+        self._orbit = np.arange(len(self.hands))
         self._add(self.root, spot.board, 1.0, -1, 0)
         ranges = spot.ranges[:, self.hands]
         mass = float(deals(spot.ranges)[0].sum())
         evaluator = leaf(self) if leaf and self.leaf_states else None
-        self.game = Game(self._builder.build(dtype), ranges, mass, float(spot.rules.pot), evaluator)
+        orbit = self._orbit if len(self._builder.renamings) else None
+        tree = self._builder.build(dtype, orbit)
+        self.game = Game(tree, ranges, mass, float(spot.rules.pot), evaluator)
 
     def spread(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., H) values by hand of the tree -> (..., 1326), 0 for hands that are not in it."""
@@ -152,7 +155,7 @@ class Subgame:
             kind = FOLD if state.folded is not None else SHOWDOWN
             matrix = (-1, -1)
             if kind == SHOWDOWN and len(board) < BOARD_CARDS[3]:
-                kind, matrix = MATRIX, (self._all_in(),) * 2
+                kind, matrix = MATRIX, (self._all_in(board),) * 2
             table = self._table(board)
             builder.add(kind, parent, action, -1, 0, table, base, swing, matrix, renamings)
             return
@@ -182,6 +185,9 @@ class Subgame:
         for place, (card, members) in enumerate(inside):
             images = [self._place[HAND_MAPS[p, self.hands]] for _, p in members]
             renamings = images if len(members) > 1 else []
+            if renamings:
+                group = [self._place[HAND_MAPS[p, self.hands]] for p in symmetric]
+                self._orbit = np.min(group, axis=0)
             self._add(state, (*board, card), share, node, place, renamings)
 
     def _moves(self, state: BettingState) -> list[int]:
@@ -193,7 +199,8 @@ class Subgame:
         return [*([FOLD_ACTION] if state.to_call else []), CALL, *raises]
 
     def _table(self, board: tuple[int, ...]) -> int:
-        """The place of a board among the tables."""
+        """The place of a board among the tables; the order of its cards does not count."""
+        board = tuple(sorted(board))
         if board not in self._tables:
             if len(board) == BOARD_CARDS[3]:
                 order, groups = board_order(board, self.spot.deck)
@@ -206,14 +213,19 @@ class Subgame:
             self._tables[board] = self._builder.add_table(order, groups)
         return self._tables[board]
 
-    def _all_in(self) -> int:
-        """The place of the all-in matrix; the run-outs are counted once for a spot."""
-        if self._equity < 0:
-            self._equity = self._builder.add_matrix(self.signs())
-        return self._equity
+    def _all_in(self, board: tuple[int, ...]) -> int:
+        """The place of the all-in matrix of a board: its run-outs are counted once."""
+        board = tuple(sorted(board))
+        if board not in self._matrices:
+            if len(board) == len(self.spot.board):
+                signs = self.signs()
+            else:
+                signs = count_signs(board, tuple(self.hands.tolist()), self.spot.deck)
+            self._matrices[board] = self._builder.add_matrix(signs)
+        return self._matrices[board]
 
     def signs(self) -> NDArray[np.float32]:
-        """(H, H) of `all_in_signs`."""
+        """(H, H) of `all_in_signs` on the spot's board."""
         board = tuple(sorted(self.spot.board))
         return all_in_signs(board, tuple(self.hands.tolist()), self.spot.deck)
 
@@ -232,16 +244,23 @@ def _check_root(root: BettingState, spot: Spot) -> None:
 def all_in_signs(
     board: tuple[int, ...], hands: tuple[int, ...] = ALL_HANDS, deck: int = CARDS
 ) -> NDArray[np.float32]:
+    """`count_signs`, remembered for the last boards; read-only."""
+    total = count_signs(board, hands, deck)
+    total.setflags(write=False)
+    return total
+
+
+def count_signs(board: tuple[int, ...], hands: tuple[int, ...], deck: int) -> NDArray[np.float32]:
     """Chance to win minus chance to lose of each hand against each other over all run-outs.
 
     Args:
         board: Cards in ascending order. From the flop on every run-out counts; before it, the same
             sample of `SAMPLED` of them each time.
-        hands: H hands that the board leaves, or all.
+        hands: H hands; those that the board blocks have 0.
         deck: Cards of the deck, the lowest ones of 52.
 
     Returns:
-        (H, H) float32, read-only; 0 where the hands cannot be dealt together.
+        (H, H) float32; 0 where the hands cannot be dealt together.
     """
     total = np.zeros((len(hands), len(hands)), np.float32)
     boards = run_outs(board, deck, SAMPLED if not board else sys.maxsize)
@@ -250,7 +269,6 @@ def all_in_signs(
     missing, unseen = BOARD_CARDS[3] - len(board), deck - len(board) - 4
     # A pair of hands leaves the same share of all run-outs possible, whichever hands they are.
     total *= comb(unseen + 4, missing) / (len(boards) * comb(unseen, missing))
-    total.setflags(write=False)
     return total
 
 

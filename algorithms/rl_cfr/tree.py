@@ -47,6 +47,9 @@ class PublicTree(NamedTuple):
         sizes: (T, 2) int32: number of hands and of groups.
         cards: (H, 2) int32: the cards of a hand.
         matrices: (Q, H, H) float: S for the player that has the row.
+        orbit: (H,) int32: the first of the hands that the renamings of merged cards make of a hand,
+            those before the cards come; such hands play alike.
+        alike: (N,) bool: nodes before the first merged cards, where that holds.
     """
 
     events: NDArray[np.int32]
@@ -68,6 +71,8 @@ class PublicTree(NamedTuple):
     sizes: NDArray[np.int32]
     cards: NDArray[np.int32]
     matrices: NDArray[np.floating]
+    orbit: NDArray[np.int32]
+    alike: NDArray[np.bool_]
 
     @property
     def hands(self) -> int:
@@ -141,8 +146,15 @@ class TreeBuilder:
         self.matrices.append(matrix)
         return len(self.matrices) - 1
 
-    def build(self, dtype: type[np.floating]) -> PublicTree:
-        """The tree, its floats in the precision that the solver shall work in."""
+    def build(
+        self, dtype: type[np.floating], orbit: NDArray[np.integer] | None = None
+    ) -> PublicTree:
+        """The tree, its floats in the precision that the solver shall work in.
+
+        Args:
+            dtype: That precision.
+            orbit: See `PublicTree`; to be given if any renamings are.
+        """
         hands = len(self.cards)
         nodes = np.array(self.nodes, dtype=np.int32)
         payoffs = np.array(self.payoffs, dtype=dtype)
@@ -174,7 +186,17 @@ class TreeBuilder:
             sizes=sizes,
             cards=np.ascontiguousarray(self.cards, dtype=np.int32),
             matrices=np.array(self.matrices, dtype=dtype).reshape(-1, hands, hands),
+            orbit=np.arange(hands, dtype=np.int32) if orbit is None else orbit.astype(np.int32),
+            alike=_before_chance(columns[0], columns[1]) & (orbit is not None),
         )
+
+
+def _before_chance(kind: NDArray[np.int32], parent: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(N,): nodes with no chance node above them; such a node itself is one."""
+    before = np.ones(len(kind), dtype=np.bool_)
+    for node, above in enumerate(parent.tolist()):
+        before[node] = above < 0 or (before[above] and kind[above] != CHANCE)
+    return before
 
 
 def _events(parent: NDArray[np.int32]) -> NDArray[np.int32]:
