@@ -21,6 +21,7 @@ from ray.tune.search.sample import Categorical
 from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.registry import Method, get_method
+from tenfold.platform.tasks import labels
 from tenfold.platform.training import TrainingConfig
 
 # Tune's Repeater numbers the repetitions of a point under this key; they are our seeds.
@@ -29,9 +30,13 @@ SEED_INDEX = "__trial_index__"
 
 @dataclass(frozen=True)
 class Point:
-    """Where a trial stands: its task, variant, seed, and all overrides of the config."""
+    """Where a trial stands: its task, variant, seed, and all overrides of the config.
+
+    `label` is the task in tables: the last component where `task` is a path.
+    """
 
     task: str
+    label: str
     variant: str
     seed: int
     overrides: dict[str, Any]
@@ -43,7 +48,8 @@ def trial_point(experiment: Experiment, sampled: Mapping[str, Any]) -> Point:
     if SEED_INDEX in sampled:
         rest["seed"] = experiment.seeds[sampled[SEED_INDEX]]
     task, variant, seed = rest.pop("task"), rest.pop("variant"), rest.pop("seed")
-    return Point(task, variant, seed, {**experiment.config, **rest})
+    path = labels(experiment.tasks).get(task, task)
+    return Point(path, task, variant, seed, {**experiment.config, **rest})
 
 
 def check_configs(experiment: Experiment) -> None:

@@ -21,6 +21,7 @@ def unknown(field: str, value: object, valid: Iterable[str]) -> InputError:
         valid: The names that would have been right, in the order to list them.
     """
     names = list(valid)
+    value = _one_line(value)
     close = get_close_matches(str(value), names, n=1, cutoff=0.5)
     if close:
         hint = f"did you mean '{close[0]}'?"
@@ -29,3 +30,16 @@ def unknown(field: str, value: object, valid: Iterable[str]) -> InputError:
     else:
         hint = f"choose one of {', '.join(names) or '(none)'}."
     return InputError(f"Unknown {field} '{value}': {hint}")
+
+
+def shown(value: object) -> str:
+    """A value in a message: on one line, and cut where it is long."""
+    try:
+        return _one_line(repr(value))
+    except ValueError:  # Python refuses to write whole numbers of over 4,300 digits
+        return "of thousands of digits"
+
+
+def _one_line(text: object) -> str:
+    line = " ".join(str(text).split())
+    return line if len(line) <= 80 else f"{line[:77]}..."

@@ -24,6 +24,7 @@ from pydantic import (
 
 from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.registry import Method, Space, get_method
+from tenfold.platform.tasks import resolve, resolve_config
 
 
 def _as_list(value: Any) -> Any:
@@ -79,7 +80,7 @@ class Experiment(_Strict):
     Attributes:
         name: MLflow experiment and folder name; the method's name when not given.
         method: Name of a registered method.
-        tasks: The worlds to run on; the method's first task when empty.
+        tasks: The worlds to run on, paths absolute; the method's first task when empty.
         variants: The method's named configs to run; its first when empty.
         config: Overrides of the method's config, for every trial. ``a.b`` reaches into a dict.
         space: Name of one of the method's search spaces; no sweep when None.
@@ -140,7 +141,8 @@ def make_experiment(fields: Mapping[str, Any]) -> Experiment:
         raise _one_sentence(error) from None
     _check_names(experiment, method)
     filled = {
-        "tasks": experiment.tasks or [method.tasks[0]],
+        "tasks": [resolve(method, task) for task in experiment.tasks or [method.tasks[0]]],
+        "config": resolve_config(method, experiment.config),
         "variants": experiment.variants or [next(iter(method.variants))],
     }
     return experiment.model_copy(update=filled)
@@ -232,12 +234,6 @@ def _one_sentence(error: ValidationError) -> InputError:
 
 
 def _check_names(experiment: Experiment, method: Method) -> None:
-    for task in experiment.tasks:
-        if Path(task).suffix in method.task_files:
-            if not Path(task).is_file():
-                raise InputError(f"Task file '{task}' does not exist.")
-        elif task not in method.tasks and not (method.task_folders and Path(task).is_dir()):
-            raise unknown(f"task of {method.name}", task, method.tasks)
     for variant in experiment.variants:
         if variant not in method.variants:
             raise unknown(f"variant of {method.name}", variant, method.variants)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from tenfold.platform.errors import unknown
+from tenfold.platform.errors import shown, unknown
 
 
 class Parameters(BaseModel):
@@ -103,15 +103,6 @@ def complaint(
         cures = {_range(model, path[0]): None}
     where = ".".join(str(step) for step in path)
     return f"Bad value {shown(meant['input'])} for '{place}{where}': {' or '.join(cures)}."
-
-
-def shown(value: Any) -> str:
-    """A value in a message: on one line, and cut where it is long."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # Python refuses to write whole numbers of over 4,300 digits
-        return "of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _steps(values: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
