@@ -33,6 +33,7 @@ from tenfold.algorithms.rl_cfr.learner import (
     AbstractionLearner,
 )
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld
+from tenfold.algorithms.rl_cfr.match import score
 from tenfold.algorithms.rl_cfr.mdp import World
 from tenfold.algorithms.rl_cfr.opponents import Gains, meet_all, meet_in_leduc, standings
 from tenfold.algorithms.rl_cfr.value_network import ValueSamples
@@ -169,6 +170,10 @@ class RLCFR(PlanningAlgorithm):
     def initialise(self) -> None:
         self.learner = AbstractionLearner(self.config)
 
+    def step(self) -> dict[str, Any]:
+        """RLlib has None for what was logged before and is not there this time; we leave it out."""
+        return {key: value for key, value in super().step().items() if value is not None}
+
     def training_step(self) -> None:
         self.report(**sampling_epoch(self.learner, self.rollouts))
 
@@ -189,15 +194,16 @@ class RLCFR(PlanningAlgorithm):
 
 
 def summary(judgements: Sequence[Judgement]) -> dict[str, float]:
-    """What is logged, under the names that README.md explains."""
-    gains = np.array([each.gain_mbb for each in judgements])
+    """What is logged, under the names that LEARNING.md explains.
+
+    The interval is Student's t over the judgements; one judgement has none, and then neither
+    `gain_mbb_low` nor `gain_mbb_high` is there.
+    """
+    gains = [each.gain_mbb for each in judgements]
     nodes = np.array([each.nodes for each in judgements], float)
     seconds = np.array([each.seconds for each in judgements])
-    half = 1.96 * gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
     return {
-        "gain_mbb": float(gains.mean()),
-        "gain_mbb_low": float(gains.mean() - half),
-        "gain_mbb_high": float(gains.mean() + half),
+        **score(gains).metrics("gain_mbb"),
         "gain_millipot": 1000.0 * float(np.mean([each.gain for each in judgements])),
         "nodes": float(nodes[:, 0].mean()),
         "default_nodes": float(nodes[:, 1].mean()),

@@ -190,15 +190,24 @@ class Score:
     Attributes:
         mean: In thousandths of a big blind a hand.
         half_width: Of the 95 % interval by Student's t; spots are the sample, for deals of one spot
-            share its strategies.
+            share its strategies. None for one spot, which says nothing of how they differ.
     """
 
     mean: float
-    half_width: float
+    half_width: float | None
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """The mean as a metric, and its interval as `_low` and `_high` if there is one."""
+        if self.half_width is None:
+            return {name: self.mean}
+        low, high = self.mean - self.half_width, self.mean + self.half_width
+        return {name: self.mean, f"{name}_low": low, f"{name}_high": high}
 
 
-def score(gains: Sequence[float]) -> Score:
-    """The mean and interval of gains by spot, in mbb a hand; two spots or more."""
+def score(gains: Sequence[float] | NDArray[np.float64]) -> Score:
+    """The mean and interval of gains by spot, in mbb a hand."""
     values = np.asarray(gains, dtype=float)
+    if len(values) < 2:
+        return Score(float(values.mean()), None)
     width = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return Score(float(values.mean()), float(width))

@@ -176,13 +176,11 @@ def standings(gains: Sequence[Mapping[str, Gains]]) -> dict[str, float]:
     """The metrics of matches: means over spots, 95 % intervals by Student's t.
 
     Args:
-        gains: Of two spots or more, by opponent.
+        gains: Of one spot or more, by opponent; of one there is no interval.
     """
-    found = {}
+    found: dict[str, float] = {}
     for name in gains[0]:
         for label, part in ((name, 0), (f"{name}_played", 1)):
             mean = score([each[name][part] for each in gains])
-            found[f"match_{label}_mbb"] = mean.mean
-            found[f"match_{label}_mbb_low"] = mean.mean - mean.half_width
-            found[f"match_{label}_mbb_high"] = mean.mean + mean.half_width
+            found |= mean.metrics(f"match_{label}_mbb")
     return found

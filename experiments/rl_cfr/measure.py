@@ -32,7 +32,6 @@ import pandas as pd
 import torch
 import typer
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
 
 from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
 from tenfold.algorithms.rl_cfr import METHOD
@@ -54,6 +53,7 @@ from tenfold.algorithms.rl_cfr.full_game import (
 )
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld
+from tenfold.algorithms.rl_cfr.match import score
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, World, bet_tree
 from tenfold.algorithms.rl_cfr.nested import solve_nested
 from tenfold.algorithms.rl_cfr.opponents import standings
@@ -318,13 +318,8 @@ def by_policy(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def interval(name: str, values: NDArray[np.float64]) -> dict[str, float]:
-    """Mean and 95 % Student-t interval."""
-    half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return {
-        name: values.mean(),
-        f"{name} low": values.mean() - half,
-        f"{name} high": values.mean() + half,
-    }
+    """Mean and 95 % Student-t interval, which one value does not have."""
+    return {name + end.replace("_", " "): each for end, each in score(values).metrics("").items()}
 
 
 def write(name: str, table: pd.DataFrame, markdown: bool = True) -> None:

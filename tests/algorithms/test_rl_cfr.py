@@ -322,9 +322,29 @@ def test_the_summary_weighs_gains_in_big_blinds() -> None:
     logged = summary(judgements)
     assert logged["gain_mbb"] == 5.0
     assert logged["gain_millipot"] == 0.5
-    half = 1.96 * np.std([10.0, 0.0], ddof=1) / np.sqrt(2)
-    assert logged["gain_mbb_high"] == pytest.approx(5.0 + half)
+    half = 12.706205 * np.std([10.0, 0.0], ddof=1) / np.sqrt(2)  # Student's t of one degree
+    assert logged["gain_mbb_high"] == pytest.approx(5.0 + half, rel=1e-6)
+    assert logged["gain_mbb_low"] == pytest.approx(5.0 - half, rel=1e-6)
     assert (logged["nodes"], logged["default_nodes"]) == (15.0, 10.0)
+    alone = summary(judgements[:1])
+    assert alone["gain_mbb"] == 10.0
+    assert not {"gain_mbb_low", "gain_mbb_high"} & alone.keys()
+    assert np.isfinite(list(alone.values())).all()
+
+
+def test_an_iteration_with_one_decision_has_no_interval(ray_session: None) -> None:
+    config = RLCFRConfig().environment("leduc_nl", env_config={"stack": 3}).debugging(seed=0)
+    config.policy, config.episodes_per_iteration, config.cfr_iterations = "fixed", 1, 5
+    algorithm = config.build_algo()
+    seen, decisions = set(), 0.0
+    for _ in range(6):
+        found = algorithm.train()
+        alone, decisions = found["decisions"] == decisions + 1, found["decisions"]
+        assert ("gain_mbb_low" in found) == ("gain_mbb_high" in found) == (not alone)
+        assert np.isfinite(found["gain_mbb"])
+        seen.add(alone)
+    algorithm.stop()
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize(

@@ -300,3 +300,12 @@ def test_the_interval_is_students() -> None:
     found = score([10.0, 20.0, 30.0])
     assert found.mean == 20.0
     assert found.half_width == pytest.approx(4.302653 * 10 / np.sqrt(3), rel=1e-6)
+    assert found.metrics("x") == {
+        "x": 20.0,
+        "x_low": 20.0 - found.half_width,
+        "x_high": 20.0 + found.half_width,
+    }
+
+
+def test_one_spot_has_a_mean_and_no_interval() -> None:
+    assert score([7.0]).metrics("x") == {"x": 7.0}
