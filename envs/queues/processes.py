@@ -18,9 +18,9 @@ MAX_POISSON_RATE = 500.0  # exp(-rate), where sampling by inversion starts, must
 
 
 class Spec(BaseModel):
-    """A frozen declaration that refuses unknown keys, infinities and NaN."""
+    """A frozen declaration that refuses unknown keys, infinities, NaN, and texts as numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Piecewise(Spec):
@@ -33,9 +33,9 @@ class Piecewise(Spec):
     """
 
     kind: Literal["piecewise"] = "piecewise"
-    values: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
+    values: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1, strict=False)
     every: int | None = Field(default=None, ge=1)
-    at: tuple[int, ...] | None = None
+    at: Annotated[tuple[int, ...], Field(strict=False)] | None = None
 
     @check(mode="after")
     def _one_schedule(self) -> "Piecewise":
@@ -179,7 +179,7 @@ Factor = Annotated[
 ]
 Rate = Annotated[
     tuple[Factor, ...],
-    Field(min_length=1),
+    Field(min_length=1, strict=False),
     BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
 ]
 

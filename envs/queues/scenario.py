@@ -1,6 +1,7 @@
 """A scenario: what arrives, what is served, for how long, and in how many replicas."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ _TAGS = {
     *("bernoulli", "poisson", "deterministic", "pareto", "lognormal", "trace"),
     *("piecewise", "periodic", "on_off", "walk", "adversarial", "number"),
 }
+
+MOST_SLOTS, MOST_REPLICAS = 10**9, 10**6
 
 
 class Scenario(Spec):
@@ -29,9 +32,9 @@ class Scenario(Spec):
 
     name: str
     about: str = ""
-    queues: tuple[Queue, ...] = Field(min_length=1)
-    horizon: int = Field(default=1_000_000, ge=1)
-    replicas: int = Field(default=64, ge=1)
+    queues: tuple[Queue, ...] = Field(min_length=1, strict=False)
+    horizon: int = Field(default=1_000_000, ge=1, le=MOST_SLOTS)
+    replicas: int = Field(default=64, ge=1, le=MOST_REPLICAS)
 
     @property
     def K(self) -> int:
@@ -66,17 +69,78 @@ def read_scenario(path: str | Path) -> Scenario:
     Raises:
         ValueError: One sentence that names the file, and the place and value that are wrong there.
     """
-    path = Path(path)
+    return declare(_read(Path(path)), str(path))
+
+
+def traces_of(path: str | Path) -> list[Path]:
+    """The trace files that the scenario in a YAML file names, each once, in their order there.
+
+    Raises:
+        ValueError: The file cannot be read as a scenario's mapping.
+    """
+    return list(dict.fromkeys(Path(trace["path"]) for trace in _traces(_read(Path(path)))))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, with the paths of its traces placed in the file's folder."""
     try:
-        declaration = yaml.safe_load(path.read_text())
+        declaration = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read: {error}.") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(declaration, dict):
         raise ValueError(f"{path}: a scenario is a mapping with the keys name and queues.")
-    _place_traces(declaration, path.parent)
-    return declare(declaration, str(path))
+    for trace in _traces(declaration):
+        trace["path"] = str(path.parent / trace["path"])
+    return declaration
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the scalars of YAML 1.2's core schema, and equal keys in a mapping refused.
+
+    PyYAML follows YAML 1.1, where ``on`` and ``no`` are truth values, 1e-3 a text and 010 eight.
+    A whole number may be written 1e6.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  (PyYAML's own type)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if (key.tag, str(key.value)) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands twice", key.start_mark
+                )
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep)
+
+    def construct_int(self, node: Any) -> int:
+        text = self.construct_scalar(node)
+        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+
+    def construct_float(self, node: Any) -> int | float:
+        text = self.construct_scalar(node).lower()
+        number = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+        return int(number) if "e" in text and number.is_integer() else number
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_float)
 
 
 def explain(error: ValidationError) -> str:
@@ -91,13 +155,17 @@ def explain(error: ValidationError) -> str:
     return f"{place}: {message}." if place else f"{message}."
 
 
-def _place_traces(declaration: Any, folder: Path) -> None:
-    """Make the paths of trace processes relative to a folder, in place."""
+def _traces(declaration: Any, seen: set[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The mappings of trace processes in a declaration; an alias in YAML is met once."""
+    seen = set() if seen is None else seen
+    if id(declaration) in seen:
+        return
+    seen.add(id(declaration))
     if isinstance(declaration, dict):
         if declaration.get("kind") == "trace" and isinstance(declaration.get("path"), str):
-            declaration["path"] = str(folder / declaration["path"])
+            yield declaration
         for value in declaration.values():
-            _place_traces(value, folder)
+            yield from _traces(value, seen)
     elif isinstance(declaration, list):
         for value in declaration:
-            _place_traces(value, folder)
+            yield from _traces(value, seen)

@@ -27,7 +27,7 @@ from tenfold.envs.queues.processes import (
     Trace,
     Walk,
 )
-from tenfold.envs.queues.scenario import Scenario, explain, read_scenario
+from tenfold.envs.queues.scenario import Scenario, explain, read_scenario, traces_of
 from tenfold.envs.queues.trace import SUFFIXES, read_trace
 
 SAMPLE_TRACE = Path(__file__).parent / "sample_trace.csv.gz"
@@ -177,6 +177,15 @@ def recorded(path: str | Path) -> Sequence[Queue]:
     K = read_trace(path).service.shape[1]
     columns = [Trace(path=str(path), queue=i) for i in range(K)]
     return [Queue(arrivals=column, service=column) for column in columns]
+
+
+def companions(path: str | Path) -> list[Path]:
+    """The trace files that must go with a scenario's YAML file, none for a trace.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
+    return traces_of(path) if str(path).endswith((".yaml", ".yml")) else []
 
 
 SCENARIOS = {

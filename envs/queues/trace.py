@@ -8,18 +8,29 @@ A trace is a table with one row for each slot and queue, in any order:
     service   work that the server could have done in the slot on this queue, >= 0
 
 It is read from CSV (plain or gzip) or Parquet; further columns are ignored. Rows in messages are
-counted from 1 without the header.
+counted from 1 without the header. Slots and queues are read as integers, so that slots may be
+numbered by nanoseconds since 1970.
 """
 
+import warnings
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 COLUMNS = ("slot", "queue", "arrivals", "service")
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+# What a Parquet column of numbers may be; texts are read as CSV's are.
+_KNOWN_TYPES = (
+    *(pa.types.is_integer, pa.types.is_floating, pa.types.is_null),
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+)
 
 # A record has no rates. Its mean over blocks of this many slots stands for them, where a capacity
 # or an oracle needs a conditional mean.
@@ -66,7 +77,10 @@ def _read_once(path: Path, changed: int, size: int) -> TraceData:
         )
     if table.empty:
         raise ValueError(f"{path}: there is no row below the header; a trace needs one at least.")
-    numbers = pd.DataFrame({column: _numbers(path, table[column]) for column in COLUMNS})
+    numbers = pd.DataFrame(
+        {column: _whole(path, table[column]) for column in ("slot", "queue")}
+        | {column: _amounts(path, table[column]) for column in ("arrivals", "service")}
+    )
     ordered = numbers.sort_values(["slot", "queue"], kind="stable")
     K = int(ordered["queue"].max()) + 1
     _check_complete(path, ordered, K)
@@ -86,41 +100,89 @@ def block_means(amounts: np.ndarray) -> np.ndarray:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
+    """The columns that are known, as numbers where they are such and as texts where not."""
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, skipinitialspace=True)
+            return _read_parquet(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, skipinitialspace=True, index_col=False, low_memory=False)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: the file is empty; a trace starts with a header.") from None
-    except (ValueError, OSError) as error:
+    except pd.errors.ParserWarning:
+        raise ValueError(f"{path}: the rows have more fields than the header.") from None
+    except (ValueError, OSError, EOFError, zlib.error, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: cannot be read as a trace: {reason}") from None
 
 
-def _numbers(path: Path, column: pd.Series) -> pd.Series:
-    """The column as float64, or a refusal that names the first bad row."""
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Parquet's columns; dictionaries are decoded, and decimals become numbers."""
+    with parquet.ParquetFile(path) as file:
+        table = file.read(columns=[name for name in COLUMNS if name in file.schema_arrow.names])
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        kind = column.type
+        if pa.types.is_decimal(kind):
+            column = column.cast(pa.string())
+        elif not any(known(kind) for known in _KNOWN_TYPES):
+            raise ValueError(
+                f"column '{name}' holds {kind}; give numbers, or make slots of timestamps with "
+                "'tenfold trace convert'."
+            )
+        columns[name] = column.to_pandas()
+    return pd.DataFrame(columns)
+
+
+def _whole(path: Path, column: pd.Series) -> np.ndarray:
+    """A column of whole numbers as int64, exactly, or a refusal that names the first bad row."""
+    values = pd.to_numeric(column, errors="coerce")
+    _refuse(path, column, _not_numbers(column, values))
+    tests = [(values % 1 != 0, "is not a whole number", "give an integer")]
+    if column.name == "queue":
+        tests.insert(0, (values < 0, "is negative", "give a number >= 0"))
+    exact = values.dtype.kind in "iu"
+    large = values > np.iinfo(np.int64).max if exact else np.abs(values) > 2.0**53
+    tests.append((large, "is too large", "give less than 2^63, without a point or exponent"))
+    _refuse(path, column, tests)
+    return values.to_numpy(dtype=np.int64)
+
+
+def _amounts(path: Path, column: pd.Series) -> np.ndarray:
+    """A column of amounts as float64, or a refusal that names the first bad row."""
     values = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    whole = column.name in ("slot", "queue")
-    tests = (
+    negative = (values < 0, "is negative", "give a number >= 0")
+    _refuse(path, column, [*_not_numbers(column, values), negative])
+    return values.to_numpy()
+
+
+Test = tuple[pd.Series, str, str]  # which rows are bad, what is wrong with them, the cure
+
+
+def _not_numbers(column: pd.Series, values: pd.Series) -> list[Test]:
+    truths = pd.Series(column.dtype == bool, index=column.index)
+    return [
         (column.isna(), "is empty or NaN", "give a number"),
-        (values.isna(), "is not a number", "give a number"),
-        (~np.isfinite(values), "is infinite", "give a finite number"),
-        ((values < 0) & (column.name != "slot"), "is negative", "give a number >= 0"),
-        ((values % 1 != 0) & whole, "is not a whole number", "give an integer"),
-    )
+        (values.isna() | truths, "is not a number", "give a number"),
+        (np.isinf(values.astype(np.float64)), "is infinite", "give a finite number"),
+    ]
+
+
+def _refuse(path: Path, column: pd.Series, tests: list[Test]) -> None:
     for bad, fault, cure in tests:
         if bad.any():
             row = int(np.argmax(np.asarray(bad)))
             raise ValueError(
                 f"{path}, row {row + 1}: {column.name} {column.iloc[row]!s} {fault}; {cure}."
             )
-    return values
 
 
 def _check_complete(path: Path, ordered: pd.DataFrame, K: int) -> None:
     """Each queue exactly once in each slot, and no slot left out."""
-    slot = ordered["slot"].to_numpy(dtype=np.int64)
-    queue = ordered["queue"].to_numpy(dtype=np.int64)
+    slot, queue = ordered["slot"].to_numpy(), ordered["queue"].to_numpy()
     row = ordered.index.to_numpy() + 1
     again = np.flatnonzero((np.diff(slot) == 0) & (np.diff(queue) == 0))
     if again.size:

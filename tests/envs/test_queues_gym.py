@@ -1,13 +1,17 @@
 """Gymnasium's view of the queue worlds: valid, equal to the simulator, and without a leak."""
 
+import gzip
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from gymnasium.utils.env_checker import check_env
+from pyarrow import parquet
 
 import tenfold.envs.queues  # noqa: F401
 from tenfold.envs.queues import sample_trace
@@ -189,6 +193,11 @@ GOOD = "slot,queue,arrivals,service\n1,0,1,2\n1,1,0,3\n2,0,1,1\n2,1,2,0\n"
         (GOOD.replace("1,1,0,3", "1,1,-1,3"), ["arrivals", "-1", "negative"]),
         (GOOD.replace("1,1,0,3", "1,1,,3"), ["arrivals", "row 2"]),
         (GOOD.replace("1,1,0,3", "1,1,0,many"), ["service", "many"]),
+        (GOOD.replace("1,1,0,3", "1,1,True,3"), ["row 2", "arrivals", "True", "not a number"]),
+        (GOOD.replace("1,1,0,3", "1.5,1,0,3"), ["row 2", "slot 1.5", "whole number"]),
+        (GOOD.replace("1,1,0,3", f"{2**63},1,0,3"), ["row 2", f"slot {2**63}", "too large"]),
+        (GOOD.replace("1,", "9007199254740994.0,"), ["row 1", "slot", "without a point"]),
+        (GOOD.replace("\n", ",9\n").replace("service,9", "service"), ["more fields", "header"]),
         (GOOD.replace("service", "speed"), ["service"]),
         ("slot,queue,arrivals,service\n", ["no row"]),
         ("", ["trace.csv"]),
@@ -211,6 +220,7 @@ def test_broken_traces_are_refused_by_file_and_row(
     [
         ("trace.parquet", b"no parquet", "cannot be read as a trace"),
         ("trace.csv.gz", b"no gzip", "cannot be read as a trace"),
+        ("cut.csv.gz", gzip.compress(b"slot,queue\n" * 99)[:30], "cannot be read as a trace"),
         ("trace.txt", b"slot", "ends with .csv, .csv.gz, .parquet"),
     ],
 )
@@ -252,3 +262,68 @@ def test_csv_and_parquet_give_the_same_world(tmp_path: Path) -> None:
     np.testing.assert_array_equal(queues[0], queues[1])
     # Slots 1, 2, then again 1, 2: queue 0 gets 2 of 0, 1 later 2 of 1; queue 1 gets 0 of 0.
     np.testing.assert_array_equal(queues[0], [[2.0, 4.0]])
+
+
+def test_slots_beyond_the_exact_floats_stay_apart(tmp_path: Path) -> None:
+    """Nanoseconds since 1970 and slots of one nanosecond: float64 would make 256 slots one."""
+    first = 1_700_000_000_000_000_001
+    rows = "".join(f"{first + slot},0,{slot},1\n" for slot in range(300))
+    for name, text in (("gap", rows.replace(f"{first + 7},", f"{first + 300},")), ("whole", rows)):
+        (tmp_path / f"{name}.csv").write_text("slot,queue,arrivals,service\n" + text)
+    arrivals = read_trace(tmp_path / "whole.csv").arrivals[:, 0]
+    np.testing.assert_array_equal(arrivals, np.arange(300))
+    with pytest.raises(ValueError, match=f"slot {first + 7} has no row for queue 0"):
+        read_trace(tmp_path / "gap.csv")
+
+
+def columns_of(arrivals: Any, slots: Any = None) -> pa.Table:
+    slots = pa.array([2**60 + 1, 2**60 + 1, 2**60 + 2, 2**60 + 2]) if slots is None else slots
+    return pa.table(
+        {"slot": slots, "queue": [0, 1, 0, 1], "arrivals": arrivals, "service": [2.0, 3, 1, 0]}
+    )
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, 0, 1, 2], pa.uint8()),
+        pa.array([1, 0, 1, 2], pa.float32()),
+        pa.array([1, 0, 1, 2]).dictionary_encode(),
+        pa.array(["1", "0", "1.0", "2e0"]),
+        pa.array(["1", "0", "1", "2"], pa.string_view()),
+        pa.array(["1", "0", "1", "2"], pa.large_string()).dictionary_encode(),
+        pa.array([Decimal("1.00"), Decimal("0"), Decimal("1"), Decimal("2")]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_parquet_columns_of_many_types_are_read(tmp_path: Path, column: pa.Array) -> None:
+    parquet.write_table(columns_of(column), tmp_path / "trace.parquet")
+    np.testing.assert_array_equal(read_trace(tmp_path / "trace.parquet").arrivals, [[1, 0], [1, 2]])
+
+
+def test_slots_may_be_a_dictionary_or_decimals_in_parquet(tmp_path: Path) -> None:
+    large = [Decimal(2**60 + i) for i in (1, 1, 2, 2)]
+    for slots in (pa.array(["7", "7", "8", "8"]).dictionary_encode(), pa.array(large)):
+        parquet.write_table(columns_of([1, 0, 1, 2], slots), tmp_path / "trace.parquet")
+        np.testing.assert_array_equal(
+            read_trace(tmp_path / "trace.parquet").arrivals, [[1, 0], [1, 2]]
+        )
+
+
+@pytest.mark.parametrize(
+    ("column", "part"),
+    [
+        (pa.array([True, False, True, True]), "'arrivals' holds bool"),
+        (pa.array([[1], [0], [1], [2]]), "'arrivals' holds list"),
+        (pa.array([1, None, 1, 2]), "row 2: arrivals nan is empty"),
+        (pa.array([1, 2, 3, 4], pa.timestamp("ns")), "tenfold trace convert"),
+    ],
+)
+def test_parquet_columns_that_hold_no_numbers_are_refused(
+    tmp_path: Path, column: pa.Array, part: str
+) -> None:
+    parquet.write_table(columns_of(column), tmp_path / "trace.parquet")
+    with pytest.raises(ValueError, match=r"trace\.parquet") as refusal:
+        read_trace(tmp_path / "trace.parquet")
+    assert part in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tenfold.algorithms.softmw import METHOD
 from tenfold.envs.queues import draws
+from tenfold.envs.queues.processes import Bernoulli, Lognormal, OnOff, Poisson, Queue
 from tenfold.envs.queues.scenario import Scenario, declare, read_scenario
-from tenfold.envs.queues.scenarios import scenario
+from tenfold.envs.queues.scenarios import companions, scenario
 from tenfold.envs.queues.simulator import Simulator
 from tenfold.envs.queues.tables import LOGNORMAL, PARETO
+from tenfold.platform.registry import load_attribute
 
 U = (np.arange(2_000) + 0.5) / 2_000  # the middle of 2,000 equal cells of [0, 1)
 
@@ -165,6 +168,11 @@ PLACE = "queues.1.service"
         ({"name": "w", "queues": [GOOD], "colour": "red"}, ["colour", "no such key"]),
         ({"name": "w", "queues": [GOOD], "horizon": 0}, ["horizon", "0"]),
         ({"name": "w", "queues": [GOOD], "replicas": "many"}, ["replicas", "'many'"]),
+        ({"name": "w", "queues": [GOOD], "replicas": True}, ["replicas", "integer", "True"]),
+        ({"name": "w", "queues": [GOOD], "horizon": "9"}, ["horizon", "integer", "'9'"]),
+        ({"name": "w", "queues": [GOOD], "horizon": 10**12}, ["horizon", "1000000000"]),
+        (with_service(kind="bernoulli", rate="0.5"), [f"{PLACE}.rate", "number", "'0.5'"]),
+        (with_service(kind="bernoulli", rate=True), [f"{PLACE}.rate", "number", "True"]),
         (with_service(kind="binomial", rate=0.5), [PLACE, "'binomial'", "'bernoulli'"]),
         (with_service(rate=0.5), [PLACE, "kind"]),
         (with_service(kind="bernoulli"), [f"{PLACE}.rate", "required"]),
@@ -281,6 +289,14 @@ def test_yaml_declares_a_world_with_traces_beside_it(tmp_path: Path) -> None:
         ("name: [1", "is not YAML"),
         ("- 1", "a scenario is a mapping"),
         ("name: w\nqueues: 3", "queues: Input should be a valid tuple, not 3"),
+        ("name: w\nhorizon: 9\nhorizon: 10", "the key 'horizon' stands twice"),
+        ("name: no\nqueues: []", "queues: Tuple should have at least 1 item"),
+        ("name: true\nqueues: []", "name: Input should be a valid string, not True"),
+        (
+            "name: w\nhorizon: yes\nqueues: [{arrivals: &p {kind: poisson, rate: 1}, service: *p}]",
+            "horizon: Input should be a valid integer, not 'yes'",
+        ),
+        ("? [name]\n: w", "unhashable key"),
     ],
 )
 def test_a_bad_yaml_file_is_refused_by_name(tmp_path: Path, text: str, sentence: str) -> None:
@@ -290,6 +306,43 @@ def test_a_bad_yaml_file_is_refused_by_name(tmp_path: Path, text: str, sentence:
         read_scenario(path)
     assert sentence in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_yaml_follows_version_1_2(tmp_path: Path) -> None:
+    path = tmp_path / "world.yaml"
+    path.write_text(
+        "name: off\nabout: 'yes'\nhorizon: 1e3\nreplicas: 010\nqueues:\n"
+        "- &queue\n"
+        "  arrivals:\n    kind: poisson\n"
+        "    rate: [1e-3, {kind: on_off, on: 3, mean_on: 5, mean_off: 9}]\n"
+        "  service: {kind: lognormal, rate: 5e-1, sigma: .5}\n"
+        "- <<: *queue\n"
+        "  service: {kind: bernoulli, rate: 1}\n"
+    )
+    world = read_scenario(path)
+    assert (world.name, world.about, world.horizon, world.replicas) == ("off", "yes", 1_000, 10)
+    arrivals, service = world.queues[0].arrivals, world.queues[0].service
+    assert arrivals == Poisson(rate=[0.001, OnOff(on=3.0, mean_on=5, mean_off=9)])
+    assert service == Lognormal(rate=0.5, sigma=0.5)
+    assert world.queues[1] == Queue(arrivals=arrivals, service=Bernoulli(rate=1))
+
+
+def test_the_traces_that_a_scenario_names_are_its_companions(tmp_path: Path) -> None:
+    path = tmp_path / "world.yaml"
+    path.write_text(
+        "name: w\nqueues:\n"
+        "- &one {arrivals: {kind: trace, path: a.csv, queue: 0},"
+        " service: {kind: trace, path: deep/b.parquet, queue: 0}}\n"
+        "- *one\n"
+        "- {arrivals: {kind: trace, path: /far/c.csv.gz, queue: 1},"
+        " service: {kind: bernoulli, rate: 0.5}}\n"
+    )
+    own = [tmp_path / "a.csv", tmp_path / "deep" / "b.parquet", Path("/far/c.csv.gz")]
+    assert companions(path) == own
+    assert companions(tmp_path / "a.csv") == companions("a.csv.gz") == []
+    assert load_attribute(METHOD.task_companions or "") is companions
+    with pytest.raises(ValueError, match=r"none\.yaml: cannot be read"):
+        companions(tmp_path / "none.yaml")
 
 
 def missing_queue(tmp_path: Path) -> dict[str, Any]:
