@@ -9,15 +9,16 @@ from pathlib import Path
 
 
 def prepared(cache: Path, fingerprint: str, make: Callable[[Path], None]) -> Path:
-    """The folder of a fingerprint, made by `make` in a temporary place if it is not there.
+    """The folder of a fingerprint, made by `make` if it is not there.
 
-    Of several processes that make it at once one wins, and all use the winner's.
+    It is made under a temporary name beside its place and renamed when it is whole. Of several
+    processes that make it at once one wins, and all use the winner's.
     """
     folder = cache / fingerprint
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=cache))
+    temporary = Path(tempfile.mkdtemp(dir=cache, prefix=f".{fingerprint}-"))
     try:
         make(temporary)
         os.replace(temporary, folder)
