@@ -66,10 +66,10 @@ def judge(model: torch.nn.Module, corpus: Corpus, context: int, most: int) -> di
             right += int((logits.argmax(dim=-1) == tokens[:, 1:]).sum())
             seen += tokens[:, 1:].numel()
     loss = total / seen
-    bytes_per_token = corpus.validation_bytes / len(corpus.validation)
+    text = int(corpus.widths[1 : seen + 1].sum())  # the first token is given, not predicted
     return {
         "loss": loss,
-        "bits_per_byte": loss / math.log(2) / bytes_per_token,
+        "bits_per_byte": loss / math.log(2) * (seen / text) if text else math.inf,
         "accuracy": right / seen,
     }
 

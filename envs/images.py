@@ -1,25 +1,41 @@
-"""Labelled images: scikit-learn's digits, a folder with one subfolder a class, or a Parquet file.
+"""Labelled images: scikit-learn's digits, a folder with one subfolder a class, or Parquet files.
 
 Batches are a pure function of the seed, the step and the worker, so that a training run has no data
 position to save.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from tenfold.envs.cache import fingerprint, prepared
+from tenfold.envs.files import (
+    HELD_OUT,
+    TRAIN,
+    data_files,
+    first_of,
+    is_litter,
+    say_left_out,
+    train_and_held_out,
+)
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _TEST_SHARE = 0.2
 _SPLIT_SEED = 0  # the same split for every run, whatever its seed
+_IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "pixels")
+_LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "class_label", "category", "target")
+_FORMAT = "2"  # of the cached files
 
 
 @dataclass(frozen=True)
@@ -48,8 +64,10 @@ def load_images(
 
     Args:
         source: ``digits``; a folder with a subfolder of png or jpg files for each class, or such
-            folders in its subfolders ``train`` and ``test``; or a Parquet file with columns
-            ``image`` (encoded bytes, or a struct with them) and ``label`` (int).
+            folders in its subfolders ``train`` and ``val`` (or ``test``, see `files.HELD_OUT`); or
+            a Parquet file or a folder of them with a column of images (encoded bytes, or a struct
+            with them) and one of labels (whole numbers or names). Images have 8 bits a channel,
+            grey or RGB: 16-bit grey is scaled, transparency laid over white.
         cache: Folder for decoded images, which are memory-mapped.
         size: Pixels to resize to, square; as they are when None. Digits stay 8 x 8.
         label_noise: Fraction of the training labels replaced by another class.
@@ -111,15 +129,25 @@ def worker_indices(
 
 def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
     x, y = load_digits(return_X_y=True)
-    return x.reshape(-1, 1, 8, 8), y, _test_places(y), tuple(str(digit) for digit in range(10))
+    classes = tuple(str(digit) for digit in range(10))
+    return x.reshape(-1, 1, 8, 8), y, _test_places(y, classes), classes
 
 
-def _test_places(labels: np.ndarray) -> np.ndarray:
-    """Which examples are for the test, the same share of each class."""
+def _test_places(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Which examples are for the test, the same share of each class and no fewer than classes.
+
+    Raises:
+        ValueError: A class has only one example; the message names it.
+    """
+    counts = np.bincount(labels)
+    if counts.min() < 2:
+        raise ValueError(
+            f"Class '{classes[int(counts.argmin())]}' has {counts.min()} image, at least 2 are "
+            "needed, one of them for the test."
+        )
     places = np.arange(len(labels))
-    _, test = train_test_split(
-        places, test_size=_TEST_SHARE, stratify=labels, random_state=_SPLIT_SEED
-    )
+    share = max(math.ceil(_TEST_SHARE * len(labels)), len(counts))
+    _, test = train_test_split(places, test_size=share, stratify=labels, random_state=_SPLIT_SEED)
     return np.isin(places, test)
 
 
@@ -129,12 +157,20 @@ def _own(
     """A user's images from the cache, decoded into it when they are new."""
     if not source.exists():
         raise ValueError(f"'{source}' does not exist: give a folder of images or a Parquet file.")
-    files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
-    stamps = [f"{f.relative_to(source)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
-    key = fingerprint([str(source.absolute()), str(size), *stamps])
+    root = source.parent if source.is_file() else source
+    files = [source] if source.is_file() else data_files(source)
+    stamps = [f"{f.relative_to(root)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
+    key = fingerprint([_FORMAT, str(source.absolute()), str(size), *stamps])
+    tables = files if source.is_file() else _with_suffix(files, (".parquet",))
+    pictures = _with_suffix(files, SUFFIXES)
+    by_table = source.is_file() or (bool(tables) and not pictures)
+    say_left_out(source, len(files) - len(tables if by_table else pictures), "not images")
 
     def make(folder: Path) -> None:
-        decoded = _from_parquet(source, size) if source.is_file() else _from_folder(source, size)
+        if by_table:
+            decoded = _from_parquet(source, tables, size)
+        else:
+            decoded = _from_folder(source, pictures, size)
         for name, array in zip(("x", "y", "is_test", "classes"), decoded, strict=True):
             np.save(folder / f"{name}.npy", array)
 
@@ -145,64 +181,149 @@ def _own(
     return x, y, is_test, tuple(str(name) for name in classes)
 
 
+def _with_suffix(files: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
+    return [file for file in files if file.suffix.lower() in suffixes]
+
+
 def _from_folder(
-    source: Path, size: int | None
+    source: Path, pictures: Sequence[Path], size: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    splits = [source / "train", source / "test"]
-    roots = splits if all(split.is_dir() for split in splits) else [source]
-    classes = sorted({p.name for root in roots for p in root.iterdir() if p.is_dir()})
+    top = {path.name.lower(): path for path in _folders(source)}
+    train, held_out = first_of(top, TRAIN), first_of(top, HELD_OUT)
+    split = train is not None and held_out is not None
+    if train and (held_out or len(top) == 1):
+        roots = [top[name] for name in (train, held_out) if name]
+    else:
+        roots = [source]
+    classes = sorted({path.name for root in roots for path in _folders(root)})
     if not classes:
         raise ValueError(f"'{source}' has no subfolders: give one with images for each class.")
+    below: dict[Path, list[Path]] = {root / name: [] for root in roots for name in classes}
+    for path in pictures:
+        for parent in path.parents:
+            if parent in below:
+                below[parent].append(path)
     images, labels, in_test = [], [], []
-    for root in roots:
-        for label, name in enumerate(classes):
-            found = sorted(p for p in (root / name).glob("*") if p.suffix.lower() in SUFFIXES)
-            if not found:
-                raise ValueError(f"'{root / name}' has no {', '.join(SUFFIXES)} files.")
-            images += [_decode(path, str(path), size) for path in found]
-            labels += [label] * len(found)
-            in_test += [root.name == "test"] * len(found)
+    for folder, found in below.items():
+        if not found:
+            raise ValueError(f"'{folder}' has no {', '.join(SUFFIXES)} files.")
+        images += [_decode(path, str(path), size) for path in found]
+        labels += [classes.index(folder.name)] * len(found)
+        in_test += [folder.parent != roots[0]] * len(found)
+    used = f"only '{train}' and '{held_out}' are used" if split else "in no subfolder of a class"
+    say_left_out(source, len(pictures) - len(images), used)
     y = np.array(labels)
-    is_test = np.array(in_test) if len(roots) == 2 else _test_places(y)
+    is_test = np.array(in_test) if split else _test_places(y, classes)
     return _stack(images, source), y, is_test, np.array(classes)
 
 
+def _folders(root: Path) -> list[Path]:
+    return [p for p in sorted(root.iterdir()) if p.is_dir() and not is_litter(Path(p.name))]
+
+
 def _from_parquet(
-    source: Path, size: int | None
+    source: Path, files: Sequence[Path], size: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    try:
-        table = pq.read_table(source)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"'{source}' is not a Parquet file: {error}.") from None
-    for column in ("image", "label"):
-        if column not in table.column_names:
-            raise ValueError(
-                f"'{source}' has no column '{column}', only {', '.join(table.column_names)}."
-            )
-    labels = table["label"].to_pylist()
-    if not all(isinstance(label, int) for label in labels):
-        raise ValueError(f"Column 'label' of '{source}' must hold whole numbers only.")
-    images = []
-    for row, cell in enumerate(table["image"].to_pylist()):
-        data = cell["bytes"] if isinstance(cell, dict) else cell
-        images.append(_decode(BytesIO(data or b""), f"{source}, row {row}", size))
+    layout = None if source.is_file() else train_and_held_out(source, files)
+    images: list[np.ndarray] = []
+    labels: list[Any] = []
+    in_test: list[bool] = []
+    for test, part in enumerate(layout or (files,)):
+        for file in part:
+            cells, found = _columns(file)
+            images += [_decode(_cell(c), f"{file}, row {i}", size) for i, c in enumerate(cells)]
+            labels += found
+            in_test += [test == 1] * len(found)
+    if not labels:
+        raise ValueError(f"'{source}' has no rows.")
+    if len({type(label) for label in labels}) != 1 or not isinstance(labels[0], int | str):
+        raise ValueError(f"The labels of '{source}' must be whole numbers only or names only.")
     names = sorted(set(labels))
+    classes = [str(name) for name in names]
     y = np.searchsorted(names, labels)
-    classes = np.array([str(name) for name in names])
-    return _stack(images, source), y, _test_places(y), classes
+    is_test = np.array(in_test) if layout else _test_places(y, classes)
+    return _stack(images, source), y, is_test, np.array(classes)
+
+
+def _columns(file: Path) -> tuple[list[Any], list[Any]]:
+    """Cells of images and labels of a Parquet file."""
+    try:
+        table = pq.read_table(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"'{file}' is not a Parquet file: {error}.") from None
+    kinds = {f.name: f.type.value_type if _is_dictionary(f) else f.type for f in table.schema}
+    images = [name for name, kind in kinds.items() if _holds_bytes(kind)]
+    labels = [name for name in kinds if name not in images]
+    image = _one_of(images, _IMAGE_COLUMNS, "image", file, kinds)
+    label = _one_of(labels, _LABEL_COLUMNS, "label", file, kinds)
+    return table[image].to_pylist(), table[label].to_pylist()
+
+
+def _one_of(
+    fitting: Sequence[str], known: Sequence[str], what: str, file: Path, kinds: Mapping[str, Any]
+) -> str:
+    """The column with a known name, or the only one that fits."""
+    named = first_of([name.lower() for name in fitting], known)
+    if named is not None:
+        return next(name for name in fitting if name.lower() == named)
+    if len(fitting) == 1:
+        return fitting[0]
+    raise ValueError(f"'{file}' has no column '{what}', only {', '.join(kinds)}.")
+
+
+def _is_dictionary(field: pa.Field) -> bool:
+    return bool(pa.types.is_dictionary(field.type))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Whether a column holds bytes, or structs of them as `datasets` writes images."""
+    if pa.types.is_struct(kind):
+        return any(f.name == "bytes" and _holds_bytes(f.type) for f in kind)
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(test(kind) for test in tests)
+
+
+def _cell(cell: Any) -> BytesIO:
+    return BytesIO((cell["bytes"] if isinstance(cell, dict) else cell) or b"")
 
 
 def _decode(file: Path | BytesIO, name: str, size: int | None) -> np.ndarray:
     """One image as (C, H, W) uint8, grey or RGB."""
     try:
         with Image.open(file) as image:
-            plain = image.convert("L" if image.mode in ("1", "L", "I", "I;16") else "RGB")
+            plain = _plain(image, name)
             if size is not None:
                 plain = plain.resize((size, size), Image.Resampling.BILINEAR)
             pixels = np.asarray(plain)
-    except (UnidentifiedImageError, OSError):
+    # What Pillow raises on broken files depends on their format.
+    except (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError):
         raise ValueError(f"'{name}' is not an image that Pillow can read.") from None
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _plain(image: Image.Image, name: str) -> Image.Image:
+    """An image of any mode with 8 bits a channel, grey (L) or RGB.
+
+    16-bit grey, which Pillow opens as I;16 or I, is scaled so that 65,535 becomes 255; what is
+    transparent is laid over white.
+
+    Raises:
+        ValueError: The range of the image's values is not known.
+    """
+    grey = image.mode in ("1", "L", "LA")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() >= 0 and values.max() <= 65_535:
+            return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    if image.mode.startswith(("I", "F")) or image.mode == "LAB":
+        raise ValueError(
+            f"'{name}' has Pillow's mode {image.mode}, whose scale is not known: save it with 8 or "
+            "16 bits a channel."
+        )
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("L" if grey else "RGB")
 
 
 def _stack(images: Sequence[np.ndarray], source: Path) -> np.ndarray:

@@ -1,14 +1,18 @@
 """MST: schedules by hand, topology steps, masks that hold, FLOPs against torch's own counter."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2LMHeadModel
+from transformers.modeling_outputs import CausalLMOutput
 
 from tenfold.algorithms.language_model import judge, make_gpt2, next_token_loss
 from tenfold.algorithms.mst import METHOD
@@ -19,6 +23,7 @@ from tenfold.algorithms.mst.loop import MSTLoop
 from tenfold.algorithms.mst.masks import masked_layers
 from tenfold.algorithms.mst.schedule import SparsitySchedule, erdos_renyi
 from tenfold.algorithms.mst.topology import GRADIENT_SHARE, evolve, first_mask
+from tenfold.envs.text import Corpus
 
 TABLE = ((0.0, 0.0), (0.1, 0.5), (0.2, 0.9), (0.7, 0.5), (0.9, 0.0))
 TINY: dict[str, Any] = {**METHOD.smoke, "steps": 40, "report_every": 20, "sparsity": TABLE}
@@ -210,6 +215,25 @@ def test_local_workers_share_masks_that_change_at_averages_only() -> None:
     # Also the last of them are in time: where the table says dense, the model is.
     assert set(loop.schedule.changes) <= changed
     assert loop.masks.active == loop.masks.size
+
+
+class Uniform(torch.nn.Module):
+    """Knows nothing: all of 8 tokens are as likely."""
+
+    def forward(self, input_ids: torch.Tensor) -> CausalLMOutput:
+        return CausalLMOutput(logits=torch.zeros(*input_ids.shape, 8))
+
+
+def test_bits_a_byte_are_those_of_the_text_that_was_judged() -> None:
+    tokens = np.arange(40, dtype=np.uint16) % 8
+    widths = np.arange(40, dtype=np.uint32)
+    corpus = Corpus(tokens, tokens, 8, 40, widths)
+    judged = judge(Uniform(), corpus, context=5, most=3)
+    # Tokens 1 to 15 are predicted, at 3 bits each; they stand for 1 + ... + 15 bytes.
+    assert judged["loss"] == pytest.approx(math.log(8))
+    assert judged["bits_per_byte"] == pytest.approx(15 * 3 / 120)
+    nothing = judge(Uniform(), replace(corpus, widths=0 * widths), context=5, most=3)
+    assert nothing["bits_per_byte"] == math.inf
 
 
 @pytest.mark.parametrize("length", [7, 16, 32])
