@@ -11,9 +11,10 @@ prints them; the check and its sentence stand nowhere else.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from tenfold.platform.errors import shown, unknown
 
@@ -89,18 +90,20 @@ def complaint(
     """
     found = error.errors(include_url=False, include_context=True)
     first = found[0]
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        known = [field.alias or name for name, field in model.model_fields.items()]
-        kind = f"key of {place.rstrip('.')}" if place else "key"
-        return str(unknown(kind, first["loc"][0], known))
+    if first["type"] == "extra_forbidden":
+        *parents, name = first["loc"]
+        inner = _inner(model, parents)
+        known = [field.alias or name for name, field in inner.model_fields.items()]
+        where = ".".join(str(step) for step in parents) or place.rstrip(".")
+        return str(unknown(f"key of {where}" if where else "key", name, known))
     # A union complains once for each of its members: the one that got deepest was meant.
     same = [
         (_steps(values, each["loc"]), each) for each in found if each["loc"][:1] == first["loc"][:1]
     ]
     path, meant = max(same, key=lambda pair: len(pair[0]))
     cures = dict.fromkeys(_cure(each) for steps, each in same if steps == path)
-    if meant["type"] in _BOUNDED and len(path) == 1:
-        cures = {_range(model, path[0]): None}
+    if meant["type"] in _BOUNDED and len(path) == 1 and (limits := _range(model, path[0])):
+        cures = {limits: None}
     where = ".".join(str(step) for step in path)
     return f"Bad value {shown(meant['input'])} for '{place}{where}': {' or '.join(cures)}."
 
@@ -131,9 +134,21 @@ def _cure(mistake: Any) -> str:
 _BOUNDED = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
+def _inner(model: type[BaseModel], path: Iterable[int | str]) -> type[BaseModel]:
+    """The model of a mapping inside another one's field."""
+    for key in path:
+        kinds = [_field(model, key).annotation, *get_args(_field(model, key).annotation)]
+        model = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
+    return model
+
+
+def _field(model: type[BaseModel], key: int | str) -> FieldInfo:
+    return next(f for name, f in model.model_fields.items() if key in (name, f.alias))
+
+
 def _range(model: type[BaseModel], key: int | str) -> str:
-    """All bounds of a field in words."""
-    field = next(f for name, f in model.model_fields.items() if key in (name, f.alias))
+    """All bounds of a field in words; empty if they stand inside its type."""
+    field = _field(model, key)
     limits = {type(each).__name__: each for each in field.metadata}
     words = [
         f"{word} {_short(getattr(limits[kind], kind.lower()))}"
@@ -144,7 +159,7 @@ def _range(model: type[BaseModel], key: int | str) -> str:
         return f"give {_short(limits['Ge'].ge)} or more"
     if {"Ge", "Le"} <= limits.keys():
         return f"give {_short(limits['Ge'].ge)} or more, up to {_short(limits['Le'].le)}"
-    return f"give a number {' and '.join(words)}"
+    return f"give a number {' and '.join(words)}" if words else ""
 
 
 def _short(limit: Any) -> Any:
