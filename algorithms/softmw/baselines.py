@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 from numba import njit
-from pydantic import Field
 
 from tenfold.algorithms.softmw.exp3splus import explored, reweighted
 from tenfold.algorithms.softmw.scheduler import (
@@ -15,6 +14,7 @@ from tenfold.algorithms.softmw.scheduler import (
     uniform_law,
 )
 from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
+from tenfold.platform.parameters import parameter
 
 
 @njit(inline="always")
@@ -153,9 +153,9 @@ class Empirical(CompiledScheduler):
 
 
 class EpsilonGreedyConstants(Constants):
-    """`epsilon`: the share of uniform service."""
+    """Constants of epsilon-greedy."""
 
-    epsilon: float = Field(default=0.05, ge=0, le=1)
+    epsilon: float = parameter(0.05, "Share of uniform service", ge=0, le=1)
 
 
 class EpsilonGreedy(Empirical):
@@ -169,10 +169,10 @@ class EpsilonGreedy(Empirical):
 
 
 class DiscountedUCBConstants(Constants):
-    """`gamma`: what an observation weighs a slot later; `c`: width of the confidence bound."""
+    """Constants of discounted UCB."""
 
-    gamma: float = Field(default=0.998, gt=0, lt=1)
-    c: float = Field(default=0.1, ge=0)
+    gamma: float = parameter(0.998, "What an observation weighs a slot later", gt=0, lt=1)
+    c: float = parameter(0.1, "Width of the confidence bounds", ge=0, le=1e6)
 
 
 @njit(PROBABILITIES, cache=True)
@@ -215,10 +215,10 @@ class DiscountedUCB(CompiledScheduler):
 
 
 class WindowUCBConstants(Constants):
-    """`W`: the window in slots; `c`: width of the confidence bound."""
+    """Constants of sliding-window UCB."""
 
-    W: int = Field(default=500, ge=2)
-    c: float = Field(default=0.1, ge=0)
+    W: int = parameter(500, "Window", unit="slots", ge=2, le=10**6)
+    c: float = parameter(0.1, "Width of the confidence bounds", ge=0, le=1e6)
 
 
 @njit(PROBABILITIES, cache=True)
@@ -258,9 +258,9 @@ class WindowUCB(CompiledScheduler):
 
 
 class ThompsonConstants(Constants):
-    """`gamma`: what an observation weighs a slot later."""
+    """Constants of Thompson sampling."""
 
-    gamma: float = Field(default=0.998, gt=0, le=1)
+    gamma: float = parameter(0.998, "What an observation weighs a slot later", gt=0, le=1)
 
 
 @njit(inline="always")
@@ -311,11 +311,11 @@ class Thompson(CompiledScheduler):
 
 
 class EXP3SConstants(Constants):
-    """`G`: the reward size that it is tuned for, in units of M; `gamma`, `e`: its constants."""
+    """Constants of EXP3.S."""
 
-    G: float = Field(default=100.0, gt=0)
-    gamma: float = Field(default=0.05, gt=0, le=1)
-    e: float = Field(default=1e-4, gt=0, lt=1)
+    G: float = parameter(100.0, "Size of the rewards it is tuned for", unit="M", gt=0, le=1e12)
+    gamma: float = parameter(0.05, "Share of uniform service", gt=0, le=1)
+    e: float = parameter(1e-4, "Share of mixing", gt=0, lt=1)
 
 
 @njit(PROBABILITIES, cache=True)

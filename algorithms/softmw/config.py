@@ -6,40 +6,81 @@ before Numba is loaded.
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import create_model
+
 from tenfold.algorithms.planning import PlanningConfig
+from tenfold.platform import parameters
+from tenfold.platform.parameters import parameter
 
 if TYPE_CHECKING:
     from tenfold.envs.queues.scenario import Scenario
 
 
 class SoftMWConfig(PlanningConfig):
-    """A scheduler on a scenario (arXiv:2303.01745; the scenario is `AlgorithmConfig.env`).
+    """A scheduler on a scenario (arXiv:2303.01745; the scenario is `AlgorithmConfig.env`)."""
 
-    Attributes:
-        scheduler: Name of a scheduler in `schedulers.SCHEDULERS`.
-        constants: The scheduler's constants that differ from its own defaults, by the names of
-            its class (c_eta, delta, W, ...).
-        signal: What is learnt of the chosen queue: its offered service S (``service``, as in the
-            paper) or the departures min(Q, S) (``departures``).
-        replicas: Independent replicas R; the scenario's number when None.
-        replicas_per_item: Replicas that a runner simulates together; no result depends on it.
-        horizon: Slots T of a run; the scenario's number when None.
-        slots_per_iteration: Slots between two results.
-        evaluation_duration: Slots of an evaluation (RLlib counts them as timesteps).
-        env_config: Fields of the scenario that differ from its table (load, period, ...).
-    """
+    class Parameters(PlanningConfig.Parameters):
+        """What a run is told; a scheduler's constants stand in its own class."""
+
+        scheduler: Literal[
+            "softmw",
+            "ssmw",
+            "ssmw_doubling",
+            "softmw_plus",
+            "ssmw_plus",
+            "softmw_fast",
+            "oracle",
+            "maxweight_empirical",
+            "discounted_ucb",
+            "window_ucb",
+            "thompson",
+            "epsilon_greedy",
+            "exp3s",
+            "uniform",
+            "round_robin",
+            "longest_queue",
+        ] = parameter("softmw", "Who serves")
+        constants: dict[str, float | None] = parameter(
+            {}, "The scheduler's constants that differ from its class's (c_eta, delta, W, ...)"
+        )
+        signal: Literal["service", "departures"] = parameter(
+            "service",
+            "What is learnt of the chosen queue: its offered service S, as in the paper, or the "
+            "departures min(Q, S)",
+        )
+        replicas: int | None = parameter(
+            None, "Independent replicas R; the scenario's number when null", ge=1, le=10**6
+        )
+        replicas_per_item: int = parameter(
+            16, "Replicas that a runner simulates together; no result depends on it", ge=1, le=10**6
+        )
+        horizon: int | None = parameter(
+            None,
+            "Length T of a run; the scenario's number when null",
+            unit="slots",
+            ge=1,
+            le=10**9,
+        )
+        slots_per_iteration: int = parameter(
+            20_000, "Time between two results", unit="slots", ge=1, le=10**9
+        )
+        evaluation_duration: int = parameter(
+            20_000, "Length of an evaluation", unit="slots", ge=1, le=10**9
+        )
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = "softmw"
-        self.constants: dict[str, Any] = {}
-        self.signal: Literal["service", "departures"] = "service"
-        self.replicas: int | None = None
-        self.replicas_per_item = 16
-        self.horizon: int | None = None
-        self.slots_per_iteration = 20_000
-        self.evaluation_duration = 20_000
         self.evaluation_duration_unit = "timesteps"
+
+    @classmethod
+    def task_parameters(cls, task: str) -> type[parameters.Parameters]:
+        """Fields of the scenario: load, period, horizon, replicas."""
+        from tenfold.envs.queues.scenarios import fields_of
+
+        fields: dict[str, Any] = {
+            name: (field.annotation, field) for name, field in fields_of(task).model_fields.items()
+        }
+        return create_model(f"fields of {task}", __base__=parameters.Parameters, **fields)
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -47,21 +88,9 @@ class SoftMWConfig(PlanningConfig):
         Raises:
             ValueError: A bad value, with what would be right.
         """
-        from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
+        from tenfold.algorithms.softmw.schedulers import make_scheduler
 
         super().validate()
-        if self.scheduler not in SCHEDULERS:
-            raise ValueError(
-                f"Bad value '{self.scheduler}' for 'scheduler': choose one of "
-                f"{', '.join(SCHEDULERS)}."
-            )
-        if self.signal not in ("service", "departures"):
-            raise ValueError(
-                f"Bad value '{self.signal}' for 'signal': choose service or departures."
-            )
-        self.check_counts("slots_per_iteration", "evaluation_duration", "replicas_per_item")
-        given = (key for key in ("replicas", "horizon") if getattr(self, key) is not None)
-        self.check_counts(*given)
         if self.env is not None:
             make_scheduler(self.scheduler, self.scenario(), replicas=1, **self.constants)
 

@@ -17,9 +17,9 @@ import math
 
 import numpy as np
 from numba import njit
-from pydantic import Field
 
 from tenfold.algorithms.softmw.scheduler import Constants
+from tenfold.platform.parameters import parameter
 
 
 @njit(inline="always")
@@ -60,16 +60,16 @@ def _reweight_all(x, actions, growth, e):
 
 
 class EXP3SPlusConstants(Constants):
-    """Constants of EXP3.S+.
+    """Constants of EXP3.S+."""
 
-    Attributes:
-        c_eta: Factor of the learning rate.
-        variation: V, the expected total variation sum_t ||theta_{t+1} - theta_t||_1 of the
-            comparator; 0 for a fixed best arm.
-    """
-
-    c_eta: float = Field(default=1.0, gt=0)
-    variation: float = Field(default=0.0, ge=0)
+    c_eta: float = parameter(1.0, "Factor of the learning rate", gt=0, le=1e6)
+    variation: float = parameter(
+        0.0,
+        "V, the expected total variation sum_t ||theta_{t+1} - theta_t||_1 of the comparator; 0 "
+        "for a fixed best arm",
+        ge=0,
+        le=1e12,
+    )
 
 
 class EXP3SPlus:
@@ -92,7 +92,7 @@ class EXP3SPlus:
             **constants: See `EXP3SPlusConstants`.
         """
         self.K = K
-        self.constants = EXP3SPlusConstants(**constants)
+        self.constants = EXP3SPlusConstants.checked("EXP3.S+", constants)
         self.x = np.full((replicas, K), 1.0 / K)
         self.t = 1
         self._sum_of_squares = np.zeros(replicas)

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 from numba import njit
-from pydantic import Field
 
 from tenfold.algorithms.softmw.baselines import best_by_bound, discount, serve
 from tenfold.algorithms.softmw.scheduler import Constants
 from tenfold.algorithms.softmw.softmw import HEAD, SoftMW, SoftMWConstants, learn, propose
 from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
+from tenfold.platform.parameters import parameter
 
 # After SoftMW's memory: whether it serves, then counts and sums of the quick rule.
 _SAFE, _COUNTS = HEAD, HEAD + 1
@@ -25,17 +25,15 @@ _B, _GAMMA, _WIDTH, _SIZE = 6, 7, 8, 9
 
 
 class SoftMWFastConstants(SoftMWConstants):
-    """Constants of SoftMW-fast: those of SoftMW, and those of the quick rule.
+    """Constants of SoftMW-fast: those of SoftMW, and those of the quick rule."""
 
-    Attributes:
-        B: Total backlog above which SoftMW serves, in units of K M.
-        gamma: What an observation weighs a slot later, for the quick rule.
-        width: Width c of its confidence bounds.
-    """
-
-    B: float = Field(default=300.0, gt=0)
-    gamma: float = Field(default=0.998, gt=0, lt=1)
-    width: float = Field(default=0.1, ge=0)
+    B: float = parameter(
+        300.0, "Total backlog above which SoftMW serves", unit="K M", gt=0, le=1e12
+    )
+    gamma: float = parameter(
+        0.998, "What an observation weighs a slot later, for the quick rule", gt=0, lt=1
+    )
+    width: float = parameter(0.1, "Width c of the quick rule's confidence bounds", ge=0, le=1e6)
 
 
 @njit(PROBABILITIES, cache=True)

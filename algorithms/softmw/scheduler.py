@@ -12,19 +12,36 @@ A scheduler is used alone in ten lines, without Ray and without the simulator::
         q += arrivals
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numba import njit
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
+from tenfold.platform.parameters import Parameters, complaint
 
 
-class Constants(BaseModel):
+class Constants(Parameters):
     """A scheduler's constants; every default stands in a subclass and nowhere else."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    @classmethod
+    def checked(cls, name: str, values: Mapping[str, Any]) -> Self:
+        """The constants with some values changed.
+
+        Args:
+            name: The scheduler, for messages.
+            values: What differs from the defaults.
+
+        Raises:
+            ValueError: One sentence: there is no such constant, or a bad value.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            said = complaint(error, cls, values, "constants.")
+            raise ValueError(f"Scheduler '{name}': {said[0].lower()}{said[1:]}") from None
 
 
 class CompiledScheduler:
@@ -56,7 +73,7 @@ class CompiledScheduler:
             raise ValueError(f"K and replicas must be above 0, not {K} and {replicas}.")
         self.K = K
         self.bound = bound
-        self.constants = self._checked(constants)
+        self.constants: Any = self.Constants.checked(self.name, constants)
         self.t = 1
         self.params = np.array([*self.parameters(), 0.0])
         self.state = np.tile(np.asarray(self.memory(), dtype=np.float64), (replicas, 1))
@@ -103,22 +120,6 @@ class CompiledScheduler:
         )
         self._q = None
         self.t += 1
-
-    def _checked(self, constants: dict[str, Any]) -> Any:
-        try:
-            return self.Constants(**constants)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(self.Constants.model_fields) or "none"
-                raise ValueError(
-                    f"Scheduler '{self.name}' has no constant '{field}'; it has: {known}."
-                ) from None
-            raise ValueError(
-                f"Bad value {first['input']!r} for constant '{field}' of scheduler "
-                f"'{self.name}': {first['msg'].lower()}."
-            ) from None
 
 
 @njit(cache=True)

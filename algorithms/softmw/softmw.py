@@ -20,11 +20,11 @@ from typing import ClassVar
 
 import numpy as np
 from numba import njit
-from pydantic import Field
 
 from tenfold.algorithms.softmw.exp3splus import explored, reweighted, safe_rate
 from tenfold.algorithms.softmw.scheduler import CompiledScheduler, Constants
 from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
+from tenfold.platform.parameters import parameter
 
 # A replica's memory: weights x (K), then sum of G^2, eta, G, M, max G; then the window's squares.
 SUM, ETA, SIZE, BOUND, LARGEST, HEAD = 0, 1, 2, 3, 4, 5
@@ -113,36 +113,34 @@ def softmw_update(params, state, q, p, action, service, t):
 
 
 class SoftMWConstants(Constants):
-    """Constants of SoftMW.
+    """Constants of SoftMW."""
 
-    Attributes:
-        c_eta: Factor of the learning rate.
-        delta: The reference policy changes by at most C T^(1/2 - delta) in all, in (0, 1/2].
-        M: Largest arrival or service of a slot; the world's own bound when None.
-    """
-
-    c_eta: float = Field(default=1.0, gt=0)
-    delta: float = Field(default=0.1, gt=0, le=0.5)
-    M: float | None = Field(default=None, gt=0)
+    c_eta: float = parameter(1.0, "Factor of the learning rate", gt=0, le=1e6)
+    delta: float = parameter(
+        0.1, "The reference policy changes by at most C T^(1/2 - delta) in all", gt=0, le=0.5
+    )
+    M: float | None = parameter(
+        None, "Largest arrival or service of a slot; the world's bound when null", gt=0, le=1e12
+    )
 
 
 class SSMWConstants(SoftMWConstants):
-    """Constants of SSMW: those of SoftMW, and the window W in slots."""
+    """Constants of SSMW: those of SoftMW, and the window."""
 
-    W: int = Field(default=2_000, ge=2)
+    W: int = parameter(2_000, "Window", unit="slots", ge=2, le=10**6)
 
 
 class PlusConstants(SoftMWConstants):
-    """Constants of SoftMW+: `p` finite moments of S, and c_M, the threshold at t = 1."""
+    """Constants of SoftMW+: those of SoftMW, and how the threshold grows."""
 
-    p: float = Field(default=2.4, gt=2)
-    c_M: float = Field(default=2.0, gt=0)
+    p: float = parameter(2.4, "Finite moments of the service", gt=2, le=100)
+    c_M: float = parameter(2.0, "The threshold M_t at t = 1", gt=0, le=1e12)
 
 
 class SSMWPlusConstants(PlusConstants):
-    """Constants of SSMW+: those of SoftMW+, and the window W in slots."""
+    """Constants of SSMW+: those of SoftMW+, and the window."""
 
-    W: int = Field(default=2_000, ge=2)
+    W: int = parameter(2_000, "Window", unit="slots", ge=2, le=10**6)
 
 
 class SoftMW(CompiledScheduler):

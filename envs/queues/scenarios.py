@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from tenfold.envs.queues.capacity import capacity, find_phases
 from tenfold.envs.queues.processes import (
@@ -27,7 +27,14 @@ from tenfold.envs.queues.processes import (
     Trace,
     Walk,
 )
-from tenfold.envs.queues.scenario import Scenario, explain, read_scenario, traces_of
+from tenfold.envs.queues.scenario import (
+    MOST_REPLICAS,
+    MOST_SLOTS,
+    Scenario,
+    explain,
+    read_scenario,
+    traces_of,
+)
 from tenfold.envs.queues.trace import SUFFIXES, read_trace
 
 SAMPLE_TRACE = Path(__file__).parent / "sample_trace.csv.gz"
@@ -37,20 +44,30 @@ FOUR = (0.9, 0.7, 0.5, 0.3)
 EIGHT = (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 
 
-class Fields(Spec):
-    """What can be changed about a scenario of the table.
-
-    Attributes:
-        load: Fraction of what switching policies can carry; None leaves arrivals as declared.
-        period: Slots between switches, or of a cycle, for scenarios that have one.
-        horizon: Slots of an episode or a run.
-        replicas: Independent copies.
-    """
-
-    load: float | None = Field(default=None, gt=0)
-    period: int | None = Field(default=None, ge=2)
-    horizon: int = Field(default=1_000_000, ge=1)
-    replicas: int = Field(default=64, ge=1)
+_SLOTS = {"unit": "slots"}
+Load = Annotated[
+    float | None,
+    Field(gt=0, le=1_000, description="Fraction of what switching policies can carry"),
+]
+Period = Annotated[
+    int,
+    Field(
+        ge=2,
+        le=MOST_SLOTS,
+        description="Time between switches, or of a cycle",
+        json_schema_extra=_SLOTS,
+    ),
+]
+Horizon = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MOST_SLOTS,
+        description="Length of an episode or a run",
+        json_schema_extra=_SLOTS,
+    ),
+]
+Replicas = Annotated[int, Field(ge=1, le=MOST_REPLICAS, description="Independent copies")]
 
 
 @dataclass(frozen=True)
@@ -224,41 +241,64 @@ def scenario(name: str, **fields: Any) -> Scenario:
     Raises:
         ValueError: One sentence: an unknown name or field, a bad value, or a refused file.
     """
+    row, title, sizes = _row(name)
+    fields_model = _fields_model(row, title, sizes)
+    unknown = [key for key in fields if key not in fields_model.model_fields]
+    if unknown:
+        raise ValueError(
+            f"scenario '{title}' has no field '{unknown[0]}'; it has "
+            f"{', '.join(fields_model.model_fields)}."
+        )
+    try:
+        chosen = fields_model.model_validate(fields).model_dump()
+    except ValidationError as error:
+        raise ValueError(f"scenario '{title}': {explain(error)}") from None
+    return _build(row, title, **chosen)
+
+
+def fields_of(name: str) -> type[Spec]:
+    """What can be changed about a scenario, with its defaults.
+
+    `load` (None leaves the arrivals as declared), `period` if it has one, `horizon`, `replicas`.
+
+    Raises:
+        ValueError: As `scenario`.
+    """
+    return _fields_model(*_row(name))
+
+
+def _row(name: str) -> tuple[Row, str, dict[str, int]]:
+    """The row of a scenario, its title, and the sizes that a file gives."""
     if name.endswith((".yaml", ".yml")):
         declared = read_scenario(name)
         row = Row(declared.about, lambda *_: declared.queues, None)
         sizes = {"horizon": declared.horizon, "replicas": declared.replicas}
-        title = declared.name
-    elif name.endswith(SUFFIXES):
-        row = Row(f"Recorded in {name}.", lambda *_: recorded(name), None)
-        title, sizes = Path(name).name, {}
-    elif name in SCENARIOS:
-        row, sizes, title = SCENARIOS[name], {}, name
-    else:
-        raise ValueError(
-            f"there is no scenario '{name}'; give one of {', '.join(SCENARIOS)}, or a file that "
-            f"ends with .yaml, .yml, {', '.join(SUFFIXES)}."
-        )
-    return _build(row, title, _checked(row, title, {**sizes, **fields}))
+        return row, declared.name, sizes
+    if name.endswith(SUFFIXES):
+        return Row(f"Recorded in {name}.", lambda *_: recorded(name), None), Path(name).name, {}
+    if name in SCENARIOS:
+        return SCENARIOS[name], name, {}
+    raise ValueError(
+        f"there is no scenario '{name}'; give one of {', '.join(SCENARIOS)}, or a file that "
+        f"ends with .yaml, .yml, {', '.join(SUFFIXES)}."
+    )
 
 
-def _checked(row: Row, title: str, given: dict[str, Any]) -> Fields:
-    allowed = [key for key in Fields.model_fields if key != "period" or row.period is not None]
-    unknown = [key for key in given if key not in allowed]
-    if unknown:
-        raise ValueError(
-            f"scenario '{title}' has no field '{unknown[0]}'; it has {', '.join(allowed)}."
-        )
-    try:
-        return Fields.model_validate({"load": row.load, "period": row.period, **given})
-    except ValidationError as error:
-        raise ValueError(f"scenario '{title}': {explain(error)}") from None
+def _fields_model(row: Row, title: str, sizes: dict[str, int]) -> type[Spec]:
+    fields: dict[str, Any] = {"load": (Load, row.load)}
+    if row.period is not None:
+        fields["period"] = (Period, row.period)
+    fields["horizon"] = (Horizon, sizes.get("horizon", 1_000_000))
+    fields["replicas"] = (Replicas, sizes.get("replicas", 64))
+    return create_model(f"fields of {title}", __base__=Spec, **fields)
 
 
-def _build(row: Row, title: str, fields: Fields) -> Scenario:
-    queues = tuple(row.queues(fields.period or 0, fields.horizon))
-    if fields.load is not None:
-        scale = fields.load * _capacity(queues, fields.horizon)
+def _build(
+    row: Row, title: str, load: float | None, horizon: int, replicas: int, period: int = 0
+) -> Scenario:
+    queues = tuple(row.queues(period, horizon))
+    if load is not None:
+        scale = load * _capacity(queues, horizon)
         try:
             queues = tuple(
                 Queue(arrivals=queue.arrivals.scaled(scale), service=queue.service)
@@ -266,15 +306,9 @@ def _build(row: Row, title: str, fields: Fields) -> Scenario:
             )
         except ValidationError as error:
             raise ValueError(
-                f"scenario '{title}' cannot have load {fields.load:g}: {explain(error)}"
+                f"scenario '{title}' cannot have load {load:g}: {explain(error)}"
             ) from None
-    return Scenario(
-        name=title,
-        about=row.about,
-        queues=queues,
-        horizon=fields.horizon,
-        replicas=fields.replicas,
-    )
+    return Scenario(name=title, about=row.about, queues=queues, horizon=horizon, replicas=replicas)
 
 
 @lru_cache(maxsize=64)

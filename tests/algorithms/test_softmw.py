@@ -1,7 +1,8 @@
 """Schedulers against plain readings of their formulas, and what their guarantees rest on."""
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,14 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tenfold.algorithms.softmw import METHOD
+from tenfold.algorithms.softmw.config import SoftMWConfig
 from tenfold.algorithms.softmw.exp3splus import EXP3SPlus
 from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
 from tenfold.envs.queues.names import SCENARIO_NAMES
-from tenfold.envs.queues.scenarios import SCENARIOS, scenario
+from tenfold.envs.queues.scenarios import SAMPLE_TRACE, SCENARIOS, scenario
 from tenfold.envs.queues.simulator import Simulator
+from tenfold.platform.configuration import build_config
+from tenfold.platform.errors import InputError
 
 K = 4
 FAMILY = ("softmw", "ssmw", "ssmw_doubling", "softmw_plus", "ssmw_plus")
+CONSTANTS_OF = {name: list(kind.Constants.model_fields) for name, kind in SCHEDULERS.items()}
 SMALL = {"ssmw": {"W": 7}, "ssmw_doubling": {"W": 7}, "ssmw_plus": {"W": 7}}
 
 
@@ -215,7 +220,7 @@ def test_fast_is_the_quick_rule_below_its_threshold_and_softmw_above() -> None:
 @pytest.mark.parametrize(
     ("name", "constants", "parts"),
     [
-        ("softmw", {"c_eta": -1}, ["c_eta", "softmw", "-1"]),
+        ("softmw", {"c_eta": -1}, ["c_eta", "softmw", "-1", "above 0"]),
         ("softmw", {"c_etta": 1}, ["c_etta", "softmw", "c_eta"]),
         ("softmw", {"delta": 0.9}, ["delta", "0.9"]),
         ("ssmw", {"W": 1}, ["W", "ssmw", "1"]),
@@ -234,6 +239,86 @@ def test_bad_constants_are_refused_by_name(
         assert part in str(refusal.value)
 
 
+CONSTANTS = [(name, constant) for name in sorted(SCHEDULERS) for constant in CONSTANTS_OF[name]]
+
+
+@pytest.mark.parametrize(("name", "constant"), CONSTANTS)
+@pytest.mark.parametrize(
+    "value", ["abc", "0.5", True, [1], math.nan, math.inf, -math.inf, -1, 1e300, 10**400, {}]
+)
+def test_a_constant_of_the_wrong_kind_is_one_sentence(name: str, constant: str, value: Any) -> None:
+    with pytest.raises(
+        ValueError, match=f"'{name}': bad value .* for 'constants.{constant}'"
+    ) as no:
+        SCHEDULERS[name](K, **{constant: value})
+    assert len(str(no.value).splitlines()) == 1
+    assert len(str(no.value)) < 300
+
+
+def test_exp3splus_refuses_bad_constants_in_one_sentence() -> None:
+    with pytest.raises(
+        ValueError, match=r"'EXP3.S\+': bad value nan for 'constants.variation'"
+    ) as no:
+        EXP3SPlus(3, variation=math.nan)
+    assert len(str(no.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ({"scheduler": "sofmw"}, ["'sofmw'", "'scheduler'", "ssmw_doubling"]),
+        ({"scheduler": 3}, ["3", "'scheduler'"]),
+        ({"signal": "rates"}, ["'rates'", "'signal'", "service, departures"]),
+        ({"replicas": 0}, ["0", "'replicas'", "1 or more"]),
+        ({"replicas": "4"}, ["'4'", "'replicas'", "whole number"]),
+        ({"horizon": 10**12}, ["'horizon'", "1000000000"]),
+        ({"horizon": 2.5}, ["2.5", "'horizon'", "whole number"]),
+        ({"evaluation_duration": 0}, ["0", "'evaluation_duration'", "1 or more"]),
+        ({"slots_per_iteration": True}, ["True", "'slots_per_iteration'", "whole number"]),
+        ({"constants.c_eta": "abc"}, ["'abc'", "'constants.c_eta'", "number"]),
+        ({"constants.c_eta": True}, ["True", "'constants.c_eta'", "number"]),
+        ({"constants.c_eta": math.nan}, ["nan", "'constants.c_eta'", "finite"]),
+        ({"constants.c_eta": -1}, ["-1", "'constants.c_eta'", "above 0"]),
+        ({"constants.c_etta": 1}, ["'c_etta'", "'c_eta'"]),
+        ({"scheduler": "ssmw", "constants.W": 2.5}, ["2.5", "'constants.W'", "whole number"]),
+        ({"env_config.load": "high"}, ["'high'", "'env_config.load'", "number"]),
+        ({"env_config.load": 0}, ["0", "'env_config.load'", "above 0"]),
+        ({"env_config.period": 1}, ["1", "'env_config.period'", "2 or more"]),
+        ({"env_config.lod": 1}, ["'lod'", "'load'"]),
+        ({"env_config.replicas": math.inf}, ["inf", "'env_config.replicas'", "whole number"]),
+    ],
+)
+def test_a_bad_value_is_refused_by_key(overrides: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(InputError) as refusal:
+        build_config(METHOD, "switching", "softmw", overrides, 0)
+    assert len(str(refusal.value).splitlines()) == 1
+    for part in parts:
+        assert part in str(refusal.value)
+
+
+def test_what_a_task_may_change_has_the_defaults_of_its_table() -> None:
+    def defaults(task: str) -> dict[str, Any]:
+        fields = SoftMWConfig.task_parameters(task).model_fields
+        return {name: field.default for name, field in fields.items()}
+
+    sizes = {"horizon": 1_000_000, "replicas": 64}
+    assert defaults("switching") == {"load": 0.6, "period": 10_000, **sizes}
+    assert defaults("near_critical") == {"load": 0.98, **sizes}
+    assert defaults("trace") == defaults(str(SAMPLE_TRACE)) == {"load": None, **sizes}
+
+
+def test_a_scenario_file_gives_the_sizes_that_are_changed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    queue = "{arrivals: {kind: poisson, rate: 0.1}, service: {kind: bernoulli, rate: 0.5}}"
+    path.write_text(f"name: mine\nhorizon: 70\nreplicas: 3\nqueues: [{queue}]\n")
+    config = build_config(METHOD, str(path), "uniform", {"env_config.load": 0.5}, 0)
+    world = config.scenario()
+    assert (world.horizon, world.replicas, config.batch_sizes()) == (70, 3, [3])
+    assert world.queues[0].arrivals.largest_rate == pytest.approx(0.25)
+    with pytest.raises(InputError, match=r"'period'.*load, horizon, replicas"):
+        build_config(METHOD, str(path), "uniform", {"env_config.period": 5}, 0)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_softmw_carries_a_load_on_which_fixed_rules_diverge(seed: int) -> None:
     world = scenario("asymmetric", load=0.5, period=1_000)
@@ -249,4 +334,6 @@ def test_softmw_carries_a_load_on_which_fixed_rules_diverge(seed: int) -> None:
 def test_variants_and_tasks_are_the_schedulers_and_scenarios_there_are() -> None:
     named = {variant.get("scheduler", "softmw") for variant in METHOD.variants.values()}
     assert named == set(METHOD.variants) == set(SCHEDULERS)
+    choices = SoftMWConfig.Parameters.model_fields["scheduler"].annotation
+    assert get_args(choices) == tuple(SCHEDULERS) == tuple(METHOD.variants)
     assert METHOD.tasks == SCENARIO_NAMES == tuple(SCENARIOS)
