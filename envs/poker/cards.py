@@ -20,21 +20,27 @@ HANDS: NDArray[np.int64] = np.array([(c1, c2) for c1 in range(CARDS) for c2 in r
 HANDS.setflags(write=False)
 
 
+def one_line(text: str, longest: int = 60) -> str:
+    """A user's text as an error shows it: blanks and line ends as one blank, and not too long."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."
+
+
 def parse_cards(text: str) -> list[int]:
-    """Read cards such as ``"AsKd7h"``; blanks and commas between cards are allowed.
+    """Read cards such as ``"AsKd7h"``; blanks, line ends and commas between cards are allowed.
 
     Raises:
         ValueError: A card does not exist, is cut off, or stands there twice.
     """
-    letters = text.replace(" ", "").replace(",", "")
+    letters, text = "".join(text.split()).replace(",", ""), one_line(text)
     cards: list[int] = []
     for start in range(0, len(letters), 2):
         name = letters[start : start + 2]
         rank, suit = RANKS.find(name[0].upper()), SUITS.find(name[1:].lower())
         if len(name) < 2 or rank < 0 or suit < 0:
             raise ValueError(
-                f"Unknown card '{name}' in '{text}': write a rank of {RANKS} and a suit of "
-                f"{SUITS}, for example AsKd7h."
+                f"Unknown card '{one_line(name)}' in '{text}': write a rank of {RANKS} and a suit "
+                f"of {SUITS}, for example AsKd7h."
             )
         card = 4 * rank + suit
         if card in cards:

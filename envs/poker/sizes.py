@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tenfold.envs.poker.cards import one_line
 from tenfold.envs.poker.rules import BettingState
 
 ALL_IN = "allin"
@@ -55,12 +56,12 @@ def parse_menu(text: str) -> Menu:
             fraction = math.nan
         if not (math.isfinite(fraction) and fraction > 0):
             raise ValueError(
-                f"Unknown bet size '{name}' in '{text}': give fractions of the pot above 0, or "
-                f"'{ALL_IN}', with commas between them."
+                f"Unknown bet size '{one_line(name)}' in '{one_line(text)}': give fractions of the "
+                f"pot above 0, or '{ALL_IN}', with commas between them."
             )
         fractions.append(fraction)
     if len(set(fractions)) < len(fractions) or names.count(ALL_IN) > 1:
-        raise ValueError(f"Bet sizes '{text}' name a size twice: name each once.")
+        raise ValueError(f"Bet sizes '{one_line(text)}' name a size twice: name each once.")
     return Menu(tuple(sorted(fractions)), all_in=ALL_IN in names)
 
 

@@ -50,7 +50,7 @@ def test_the_solution_comes_as_json(
         ({"--ranges": ["AA"]}, "1 ranges given"),
         ({"--ranges": ["AA", "AKx"]}, "Cannot read range 'AKx'"),
         ({"--ranges": ["AA", "22+,KK:0.5"]}, "twice, by '22+' and by 'KK:0.5'"),
-        ({"--ranges": ["AA", "KK:2"]}, "Bad weight '2'"),
+        ({"--ranges": ["AA", "KK:200"]}, "Bad weight '200'"),
         ({"--sizes": ["half"]}, "Unknown bet size 'half'"),
         ({"--iterations": ["0"]}, "0 iterations"),
         ({"--variant": ["fast"]}, "fast"),

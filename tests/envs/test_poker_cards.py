@@ -140,6 +140,10 @@ def test_a_board_without_strengths_is_refused(board: list[int]) -> None:
         ("22+,A2s+,KTo+,QJs:0.5,7h6d", 78 + 48 + 36 + 4 + 1),
         ("random", 1326),
         ("100%", 1326),
+        ("22+,AKs,", 78 + 4),
+        (",22+;AKs ; ,", 78 + 4),
+        ("22+ , A5s - A2s\nKQo\r\n", 78 + 16 + 12),
+        ("[35.5]JJ,TT-99[/35.5],AKs,[4.00]A2o,AhKd[/4.00]", 18 + 4 + 12 + 1),
     ],
 )
 def test_a_range_has_as_many_hands_as_players_count(text: str, count: int) -> None:
@@ -159,7 +163,7 @@ def test_tokens_give_the_hands_and_weights_that_they_name() -> None:
     ("text", "message"),
     [
         ("", "Range '' is empty"),
-        ("22+,,AA", "Cannot read '' in range '22\\+,,AA'"),
+        (" ,\n,", "Range ', ,' is empty"),
         ("AKx", "Cannot read range 'AKx'"),
         ("KAs", "Cannot read range 'KAs'"),
         ("22s", "Cannot read range '22s'"),
@@ -168,7 +172,21 @@ def test_tokens_give_the_hands_and_weights_that_they_name() -> None:
         ("22+3", "Cannot read range"),
         ("AsKx", "Unknown card 'Kx'"),
         ("AsAs", "Card 'As' stands twice"),
-        ("AKs:1.5", "Bad weight '1.5' in 'AKs:1.5'"),
+        ("AKs:150", "Bad weight '150' in 'AKs:150'"),
+        ("AKs:101%", "Bad weight '101%'"),
+        ("JJ:50,TT:0.5", "weighs 'JJ:50' in per cent and 'TT:0.5' in shares or per cent"),
+        ("JJ:50,TT:1", "weighs 'JJ:50' in per cent and 'TT:1' in shares or per cent"),
+        ("[50]JJ", r"'\[50\]' in range '\[50\]JJ' is not closed"),
+        ("[50]JJ[/40]", r"'\[/40\]' in range '\[50\]JJ\[/40\]' opens or closes no group"),
+        ("JJ[/50]", "opens or closes no group"),
+        ("[50][40]JJ[/40][/50]", "opens or closes no group"),
+        ("[50]JJ:0.5[/50]", "'JJ:0.5' in range .* has a weight inside the brackets"),
+        ("[half]JJ[/half]", r"Bad weight 'half%' in '\[half\]'"),
+        ("[50]JJ[/50],JJ", r"names JdJc twice, by '\[50\]JJ' and by 'JJ'"),
+        ("AA\nKx", "Cannot read 'Kx' in range 'AA Kx'"),
+        ("AA\n:2x", "Bad weight '2x' in 'AA:2x'"),
+        ("AsKx\n", "Unknown card 'Kx'"),
+        ("A" * 500, "Cannot read range 'A{57}\\.\\.\\.': write"),
         ("AKs:-0.1", "Bad weight"),
         ("AKs:nan", "Bad weight 'nan'"),
         ("AKs:", "Bad weight ''"),
@@ -178,8 +196,40 @@ def test_tokens_give_the_hands_and_weights_that_they_name() -> None:
     ],
 )
 def test_bad_ranges_are_refused_by_name(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as refused:
         parse_range(text, BOARD)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "QJs:0.4,TT",
+        "QJs@0.4,TT",
+        "QJs: 0.4, TT: 1.0,",  # TexasSolver
+        "QJs:40,TT:100",
+        "QJs@40,TT@100",
+        "QJs:40%,TT",
+        "[40.0]QJs[/40.0],TT",  # GTO+
+        "[40]QcJc,QdJd,QhJh,QsJs[/40],TT",
+        "TT;QJs:0.4\n",
+    ],
+)
+def test_the_notations_of_other_solvers_are_one_range(text: str) -> None:
+    weights = np.zeros(HAND_COUNT)
+    weights[[h for h in range(HAND_COUNT) if set(format_hand(h)[::2]) == {"T"}]] = 1.0
+    weights[[hand_index(*parse_cards(f"Q{suit}J{suit}")) for suit in "cdhs"]] = 0.4
+    np.testing.assert_allclose(parse_range(text), weights, atol=1e-15)
+
+
+def test_piosolvers_numbers_are_weights_in_the_order_of_its_hands() -> None:
+    # Its show_hand_order begins so.
+    order = "2d2c 2h2c 2h2d 2s2c 2s2d 2s2h 3c2c 3c2d 3c2h 3c2s 3d2c 3d2d 3d2h 3d2s 3d3c 3h2c"
+    assert [format_hand(hand) for hand in range(16)] == order.split()
+    weights = np.random.default_rng(0).random(HAND_COUNT).round(3)
+    assert (parse_range("\n".join(map(str, weights))) == weights).all()
+    with pytest.raises(ValueError, match=r"Bad weight '1\.5'"):
+        parse_range(" ".join(["1.5"] * HAND_COUNT))
 
 
 @settings(max_examples=60, deadline=None)
