@@ -35,9 +35,9 @@ from tenfold.platform.runs import load_curve, load_trials
 from tenfold.platform.statistics import (
     Estimate,
     band,
-    estimate,
-    iqm,
-    mean,
+    difference_interval,
+    iqm_interval,
+    mean_interval,
     probability_of_improvement,
 )
 
@@ -55,6 +55,8 @@ class Row:
         mean: Mean over seeds.
         iqm: Interquartile mean.
         median: Median over seeds.
+        difference: Mean less the baseline's; None for the baseline itself.
+        paired: The difference is of equal seeds; else its interval is Welch's.
         better: Probability that a run beats one of the baseline; None for the baseline itself.
     """
 
@@ -64,20 +66,22 @@ class Row:
     mean: Estimate
     iqm: Estimate
     median: float
+    difference: Estimate | None
+    paired: bool
     better: Estimate | None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean learning curve of a group on a task, with its 95 % band over seeds."""
+    """Mean learning curve of a group on a task, with its 95 % band over seeds; one has none."""
 
     task: str
     group: str
     seeds: int
     steps: list[float]
     mean: list[float]
-    low: list[float]
-    high: list[float]
+    low: list[float] | None
+    high: list[float] | None
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,22 @@ class Comparison:
     def notes(self) -> list[str]:
         """What a reader must know beside the numbers."""
         better = "less is better" if self.mode == "min" else "more is better"
-        said = [f"{self.metric}: {better}; intervals: 95 %, stratified bootstrap over seeds."]
+        said = [f"{self.metric}: {better}; intervals: 95 %, Student's t over seeds."]
         if self.baseline is not None:
             said.append(f"P(better): probability that a run beats one of {self.baseline}.")
+            others = [row for row in self.rows if row.difference is not None]
+            if any(row.paired for row in others):
+                said.append("Differences from the baseline are paired by seed.")
+            unpaired = [row.group for row in others if not row.paired]
+            if unpaired:
+                said.append(
+                    f"Differences of {', '.join(dict.fromkeys(unpaired))} are not paired (Welch): "
+                    "the baseline has other seeds."
+                )
         if any(row.mean.low is None for row in self.rows):
-            said.append("A group with one seed has no interval: run it with more seeds.")
+            said.append(
+                "A group with one seed has too few seeds for an interval: run it with more seeds."
+            )
         if self.pooled:
             said.append(
                 f"Groups hold trials of one seed that differ in {', '.join(self.pooled)}; "
@@ -177,7 +192,6 @@ def compare(
     tasks: Sequence[str] | None = None,
     mode: str | None = None,
     against: str | None = None,
-    seed: int = 0,
 ) -> Comparison:
     """Compare finished trials, write table, figures and report, and log them to MLflow.
 
@@ -191,7 +205,6 @@ def compare(
         tasks: Only these tasks.
         mode: ``min`` or ``max``; the direction of the method's own metric when None.
         against: A logged metric that rises (FLOPs, bytes), for the curves' axis instead of steps.
-        seed: Of the bootstrap.
 
     Raises:
         InputError: A name, metric, group or key that is not there; nothing finished.
@@ -217,7 +230,7 @@ def compare(
         mode=mode,
         step_unit=against or str(table["step_unit"].iloc[0]),
         baseline=baseline,
-        rows=_rows(table, metric, mode, groups, baseline, seed),
+        rows=_rows(table, metric, mode, groups, baseline),
         curves=_curves(client, table, metric, groups, against),
         superseded=trials.superseded,
         failed=trials.failed,
@@ -292,33 +305,30 @@ def _rows(
     mode: str,
     groups: list[str],
     baseline: str | None,
-    seed: int,
 ) -> list[Row]:
     tasks = sorted(table["task"].unique())
     scores = {
-        (str(task), str(group)): part[f"metric.{metric}"].to_numpy(dtype=np.float64)
+        (str(task), str(group)): part.set_index("seed")[f"metric.{metric}"].astype(float)
         for (task, group), part in table.groupby(["task", "group"])
     }
     rows = []
     for task in tasks:
         for group in groups:
             if (task, group) in scores:
-                strata = [scores[task, group]]
                 against = None if baseline in (None, group) else scores.get((task, str(baseline)))
                 other = None if against is None else [against]
-                rows.append(_row(task, group, strata, other, mode, seed))
+                rows.append(_row(task, group, [scores[task, group]], other, mode))
     if baseline is None or len(tasks) < 2:
         return rows
-    return rows + _aggregates(scores, tasks, groups, baseline, mode, seed)
+    return rows + _aggregates(scores, tasks, groups, baseline, mode)
 
 
 def _aggregates(
-    scores: dict[tuple[str, str], np.ndarray],
+    scores: dict[tuple[str, str], pd.Series],
     tasks: list[str],
     groups: list[str],
     baseline: str,
     mode: str,
-    seed: int,
 ) -> list[Row]:
     """Rows over all tasks of the groups that ran on every one of them."""
     scales = {task: scores[task, baseline].mean() for task in tasks if (task, baseline) in scores}
@@ -327,37 +337,38 @@ def _aggregates(
     whole = [group for group in groups if all((task, group) in scores for task in tasks)]
     scaled = {group: [scores[task, group] / abs(scales[task]) for task in tasks] for group in whole}
     return [
-        _row(
-            ALL_TASKS,
-            group,
-            scaled[group],
-            None if group == baseline else scaled[baseline],
-            mode,
-            seed,
-        )
+        _row(ALL_TASKS, group, scaled[group], None if group == baseline else scaled[baseline], mode)
         for group in whole
     ]
 
 
 def _row(
-    task: str,
-    group: str,
-    strata: list[np.ndarray],
-    baseline: list[np.ndarray] | None,
-    mode: str,
-    seed: int,
+    task: str, group: str, scores: list[pd.Series], baseline: list[pd.Series] | None, mode: str
 ) -> Row:
+    """Scores of each task by seed."""
+    difference, paired = (None, False) if baseline is None else _difference(scores, baseline)
     return Row(
         task=task,
         group=group,
-        seeds=sum(len(stratum) for stratum in strata),
-        mean=estimate(strata, mean, seed),
-        iqm=estimate(strata, iqm, seed),
-        median=float(np.median(np.concatenate(strata))),
-        better=None
-        if baseline is None
-        else probability_of_improvement(strata, baseline, mode, seed),
+        seeds=sum(map(len, scores)),
+        mean=mean_interval(*scores),
+        iqm=iqm_interval(*scores),
+        median=float(np.median(np.concatenate(scores))),
+        difference=difference,
+        paired=paired,
+        better=None if baseline is None else probability_of_improvement(scores, baseline, mode),
     )
+
+
+def _difference(ours: list[pd.Series], theirs: list[pd.Series]) -> tuple[Estimate, bool]:
+    """Paired where both have each seed once and no other."""
+    both = list(zip(ours, theirs, strict=True))
+    paired = all(
+        x.index.is_unique and y.index.is_unique and set(x.index) == set(y.index) for x, y in both
+    )
+    if paired:
+        both = [(x, y[x.index]) for x, y in both]
+    return difference_interval(*both, paired=paired), paired
 
 
 def _curves(
@@ -380,9 +391,8 @@ def _curves(
         if len(grid) < 2:
             continue
         stacked = np.array([np.interp(grid, steps, values) for steps, values in single])
-        centre, low, high = band(stacked)
-        lists = [array.astype(float).tolist() for array in (grid, centre, low, high)]
-        curves.append(Curve(task, group, len(single), *lists))
+        lists = [None if each is None else each.tolist() for each in band(stacked)]
+        curves.append(Curve(task, group, len(single), grid.astype(float).tolist(), *lists))
     return curves
 
 
@@ -404,7 +414,7 @@ def _write(comparison: Comparison, out: Path) -> None:
 
 def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {"task": row.task, "group": row.group, "seeds": row.seeds}
-    for name in ("mean", "iqm", "better"):
+    for name in ("mean", "iqm", "difference", "better"):
         value: Estimate | None = getattr(row, name)
         flat[name] = None if value is None else value.value
         flat[f"{name}_low"] = None if value is None else value.low

@@ -97,7 +97,10 @@ def draw_curves(comparison: "Comparison", path: Path) -> Path:
         for curve in curves:
             colour, dash = style[curve.group]
             (handles[curve.group],) = axes.plot(curve.steps, curve.mean, dash, color=colour, lw=1.8)
-            axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
+            if curve.low is not None and curve.high is not None:
+                axes.fill_between(
+                    curve.steps, curve.low, curve.high, color=colour, alpha=0.18, lw=0
+                )
         axes.set_title(_short(task, 60), fontsize=11, loc="left")
         axes.set_xlabel(comparison.step_unit)
         axes.set_ylabel(comparison.metric)
