@@ -36,8 +36,13 @@ class Commands(TyperGroup):
         entry = command_entries().get(cmd_name)
         if entry is None:
             return None
+        loaded = entry.load()
+        if isinstance(loaded, typer.Typer):
+            group = typer.main.get_group(loaded)
+            group.name = cmd_name
+            return group
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(cmd_name)(entry.load())
+        single.command(cmd_name)(loaded)
         return typer.main.get_command(single)
 
 
