@@ -12,10 +12,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tenfold.platform.configuration import build_config, flatten, trial_point
-from tenfold.platform.errors import InputError, unknown
-from tenfold.platform.experiment import load_experiment
-from tenfold.platform.launch import EXPERIMENT_FILE, start_ray
+from tenfold.platform.errors import InputError
+from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
+from tenfold.platform.ray_session import start_ray
 from tenfold.platform.registry import get_method
+from tenfold.platform.store import open_store, runs_folder, sqlite_path
+from tenfold.platform.tasks import labels, resolve
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,25 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     Args:
         run_id: MLflow id of a trial.
         uri: The store that has it.
-        task: Another task of the method; the trial's own when None.
+        task: Another task of the method (a name, a file, a folder); the trial's own when None.
 
     Raises:
         InputError: No such run, not a trial, no checkpoint on this machine, an unknown task, or
             one that the checkpoint does not fit.
     """
-    client = MlflowClient(tracking_uri=uri)
+    client = open_store(uri)
     run = _trial_run(client, run_id)
     tags = run.data.tags
     method = get_method(tags["method"])
-    if task is not None and task not in method.tasks:
-        raise unknown(f"task of {method.name}", task, method.tasks)
-    trial_dir = Path(tags["trial_dir"])
+    chosen = None if task is None else resolve(method, task)
+    run_dir = _present(Path(tags["run_dir"]), uri)
+    trial_dir = run_dir / Path(tags["trial_dir"]).relative_to(tags["run_dir"])
     checkpoint = _newest_checkpoint(trial_dir)
-    experiment = load_experiment(Path(tags["run_dir"]) / EXPERIMENT_FILE)
+    experiment = read_record(run_dir / EXPERIMENT_FILE)
     point = trial_point(experiment, json.loads((trial_dir / "params.json").read_text()))
-    config = build_config(method, task or point.task, point.variant, point.overrides, point.seed)
+    on = chosen or point.task
+    config = build_config(method, on, point.variant, point.overrides, point.seed)
+    label = next(iter(labels([on])))
     start_ray(experiment, None)
     algorithm = method.load_trainable()(config)
     algorithm.load_checkpoint(str(checkpoint))
@@ -74,7 +78,8 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
         tags={
             **{key: value for key, value in tags.items() if not key.startswith("mlflow.")},
             "kind": "evaluation",
-            "task": task or point.task,
+            "task": label,
+            "task_path": on,
             "checkpoint": str(checkpoint),
             MLFLOW_PARENT_RUN_ID: run_id,
         },
@@ -86,7 +91,7 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
             for path in algorithm.draw_evaluation(Path(folder)):
                 client.log_artifact(judged.info.run_id, str(path))
     client.set_terminated(judged.info.run_id)
-    return Evaluation(judged.info.run_id, checkpoint.name, task or point.task, metrics)
+    return Evaluation(judged.info.run_id, checkpoint.name, label, metrics)
 
 
 def _trial_run(client: MlflowClient, run_id: str) -> Run:
@@ -102,12 +107,30 @@ def _trial_run(client: MlflowClient, run_id: str) -> Run:
     return run
 
 
+def _present(recorded: Path, uri: str) -> Path:
+    """The folder of a run, also where all runs have moved together.
+
+    Raises:
+        InputError: It is nowhere.
+    """
+    store = sqlite_path(uri)
+    roots = [recorded.parent, runs_folder() / "tune", *([store.parent / "tune"] if store else [])]
+    for root in roots:
+        if (root / recorded.name / EXPERIMENT_FILE).is_file():
+            return root / recorded.name
+    raise InputError(
+        f"The folder of this run, '{recorded}', is not on this machine, nor is '{recorded.name}' "
+        f"in {' or '.join(str(root) for root in roots[1:])}: set TENFOLD_RUNS to the folder of "
+        "runs, or evaluate on the machine that ran the trial."
+    )
+
+
 def _newest_checkpoint(trial_dir: Path) -> Path:
     numbered = re.compile(r"checkpoint_(\d+)$")
     found = sorted(path for path in trial_dir.glob("checkpoint_*") if numbered.match(path.name))
     if not found:
         raise InputError(
-            f"No checkpoint in '{trial_dir}': evaluate on the machine that ran the trial, "
-            "or run it again."
+            f"There is no checkpoint in '{trial_dir}': the trial ended before its first one, or it "
+            "was deleted; run it again."
         )
     return found[-1]

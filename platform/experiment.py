@@ -26,6 +26,8 @@ from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.registry import Method, Space, get_method
 from tenfold.platform.tasks import resolve, resolve_config
 
+EXPERIMENT_FILE = "experiment.yaml"  # in the folder of a run, and of a job
+
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
@@ -123,6 +125,16 @@ class Experiment(_Strict):
         space = self.search_space()
         return (self.search or space.search) if space else None
 
+    def scheduler_kind(self) -> str | None:
+        """What ends or changes trials on the way: as the user says, else as the space says."""
+        space = self.search_space()
+        return (self.scheduler or space.scheduler) if space else None
+
+    def stopping_rule(self) -> Mapping[str, float]:
+        """Result key -> value at which a trial ends; empty where the method ends by itself."""
+        space = self.search_space()
+        return self.stop or (space.stop if space else {}) or get_method(self.method).stop
+
 
 def make_experiment(fields: Mapping[str, Any]) -> Experiment:
     """Validate fields against `Experiment` and the method's declaration, without importing Ray.
@@ -160,6 +172,18 @@ def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> E
     if overrides and "config" in overrides and isinstance(fields.get("config"), dict):
         merged["config"] = {**fields["config"], **overrides["config"]}
     return make_experiment(merged)
+
+
+def read_record(path: Path) -> Experiment:
+    """An experiment as a run's folder holds it; its files may lie elsewhere by now.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    try:
+        return Experiment.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise InputError(f"'{path}' is no record of a run: {_one_sentence(error)}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -247,6 +271,11 @@ def _check_names(experiment: Experiment, method: Method) -> None:
                     f"one of {', '.join(method.load_spaces())}."
                 )
     cells = max(len(experiment.tasks), 1) * max(len(experiment.variants), 1)
+    if experiment.search_kind() == "optuna" and experiment.scheduler_kind() == "pbt":
+        raise InputError(
+            "'search: optuna' and 'scheduler: pbt' both choose the values of the swept keys: use "
+            "random or grid search with pbt."
+        )
     if experiment.search == "optuna" and cells > 1:
         raise InputError(
             "'search: optuna' optimises one task and one variant: name one of each "

@@ -1,7 +1,7 @@
 """Experiments as jobs on a Ray cluster: `tenfold submit` and `tenfold jobs`.
 
-What travels is a folder with the submitter's own Tenfold (`wheel.lay_out`), the experiment and the
-task files that it names. Ray unpacks it on every node and puts it first on the Python path of the
+What travels is a folder with the submitter's own Tenfold (`wheel.lay_out`), the experiment and what
+it reads (`tasks.pack`). Ray unpacks it on every node and puts it first on the Python path of the
 job's processes, so this version runs even where another is installed. Its dependencies must be
 there: the cluster's image holds them.
 """
@@ -9,7 +9,6 @@ there: the cluster's image holds them.
 import asyncio
 import os
 import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,17 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+import yaml
+
 from tenfold.platform.errors import InputError, unknown
-from tenfold.platform.experiment import Experiment, load_experiment
+from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, load_experiment
 from tenfold.platform.head import connect
 from tenfold.platform.registry import get_method
 from tenfold.platform.store import tracking_uri
+from tenfold.platform.tasks import pack
 from tenfold.platform.wheel import commit, lay_out
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-EXPERIMENT_FILE = "experiment.yaml"
 # The folder that a job runs in goes when the job ends, so runs live elsewhere on the head.
 HEAD_RUNS = "${TENFOLD_RUNS:-$HOME/tenfold-runs}"
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
@@ -97,7 +98,7 @@ def submit(
     """
     experiment = load_experiment(experiment_file)
     env, store = _store_of_job(experiment, address)
-    files = _task_files(experiment)
+    method = get_method(experiment.method)
     client = connect(address, token_file)
     from tenfold.platform.configuration import check_configs  # imports RLlib
 
@@ -105,10 +106,10 @@ def submit(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         version = lay_out(folder)
-        shutil.copy(experiment_file, folder / EXPERIMENT_FILE)
-        for file in files:
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, folder / file)
+        tasks, config = pack(method, experiment.tasks, experiment.config, folder)
+        sent = experiment.model_copy(update={"tasks": tasks, "config": config})
+        fields = sent.model_dump(mode="json", exclude_defaults=True)
+        (folder / EXPERIMENT_FILE).write_text(yaml.safe_dump(fields, sort_keys=False))
         command = [python, "-m", "tenfold.platform.cli", "run", EXPERIMENT_FILE, *extra_args]
         job_id = client.submit_job(
             entrypoint=f'TENFOLD_RUNS="{HEAD_RUNS}" {shlex.join(command)}',
@@ -235,19 +236,6 @@ def _store_of_job(experiment: Experiment, address: str) -> tuple[dict[str, str],
         )
     credentials = {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
     return {"MLFLOW_TRACKING_URI": uri, **credentials}, uri
-
-
-def _task_files(experiment: Experiment) -> list[Path]:
-    """The files that stand as tasks, relative to here as they will be to the job's folder."""
-    suffixes = get_method(experiment.method).task_files
-    files = [Path(task) for task in experiment.tasks if Path(task).suffix in suffixes]
-    for file in files:
-        if file.is_absolute() or ".." in file.parts:
-            raise InputError(
-                f"Task file '{file}' cannot travel with a job: name it relative to this folder, "
-                "without '..'."
-            )
-    return files
 
 
 async def _print_log(client: "JobSubmissionClient", job_id: str) -> None:

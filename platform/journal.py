@@ -6,8 +6,9 @@ and an offline run are one case: lines that wait, which the next delivery sends 
 """
 
 import json
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from tenfold.platform.store import artifact_location
+from tenfold.platform.store import artifact_location, open_store
 
 SWEEP = "sweep"
 _JOURNAL_TAG = "journal"
+_END = "end"
 _BATCH = 900  # MLflow takes at most 1,000 metrics a request
 
 
@@ -54,6 +56,13 @@ class Journal:
             parent=parent,
         )
 
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Parameters that are known only later than the start."""
+        self._append(op="params", values={key: str(value) for key, value in values.items()})
+
+    def tag(self, key: str, value: str) -> None:
+        self._append(op="tag", key=key, value=value)
+
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._append(op="metrics", step=step, values=dict(values))
 
@@ -69,9 +78,14 @@ class Journal:
         steps = [record["step"] for record in self._records() if record["op"] == "metrics"]
         return max(steps, default=-1)
 
+    def last_tag(self, key: str) -> str:
+        """A tag that was set after the start, empty if it was not."""
+        values = [r["value"] for r in self._records() if r["op"] == "tag" and r["key"] == key]
+        return values[-1] if values else ""
+
     def waiting(self) -> int:
         """How many records the store does not have."""
-        return len(self._records()) - self._cursor()["sent"]
+        return sum(1 for _ in self._records(self._cursor()["offset"]))
 
     def run_id(self) -> str | None:
         """The MLflow run's id, once the store has given one."""
@@ -85,9 +99,9 @@ class Journal:
             MlflowException: The store refused or could not be reached; what was sent is noted.
         """
         cursor = self._cursor()
-        records = self._records()
+        records = list(self._records(cursor["offset"]))
         batch: list[Metric] = []
-        for number, record in enumerate(records[cursor["sent"] :], start=cursor["sent"] + 1):
+        for number, record in enumerate(records, start=1):
             if record["op"] == "start":
                 cursor["run_id"] = self._start_run(client, uri, record)
             elif record["op"] == "metrics":
@@ -101,16 +115,9 @@ class Journal:
                 for begin in range(0, len(batch), _BATCH):
                     client.log_batch(cursor["run_id"], metrics=batch[begin : begin + _BATCH])
                 batch = []
-            elif record["op"] == "artifact":
-                if Path(record["path"]).exists():
-                    client.log_artifact(cursor["run_id"], record["path"])
-            elif record["status"] == "RUNNING":
-                client.update_run(cursor["run_id"], status="RUNNING")
             else:
-                client.set_terminated(
-                    cursor["run_id"], status=record["status"], end_time=record["time"]
-                )
-            cursor["sent"] = number
+                _send(client, cursor["run_id"], record)
+            cursor["offset"] = record[_END]
             self._cursor_path.write_text(json.dumps(cursor))
 
     def _start_run(self, client: MlflowClient, uri: str, record: Mapping[str, Any]) -> str:
@@ -128,27 +135,60 @@ class Journal:
                     tags[MLFLOW_PARENT_RUN_ID] = parent
             run = client.create_run(experiment_id, record["time"], tags, record["run_name"])
             run_id = str(run.info.run_id)
-        params = [Param(key, value) for key, value in record["params"].items()]
-        for begin in range(0, len(params), 100):
-            client.log_batch(run_id, params=params[begin : begin + 100])
+        _send_params(client, run_id, record["params"])
         return run_id
 
     def _append(self, **record: Any) -> None:
-        line = json.dumps({**record, "time": int(time.time() * 1000)})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        line = json.dumps({**record, "time": int(time.time() * 1000)}).encode() + b"\n"
+        with self.path.open("a+b") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a crash tore the last line: it stays by itself
+                    line = b"\n" + line
+            file.write(line)
 
-    def _records(self) -> list[dict[str, Any]]:
+    def _records(self, offset: int = 0) -> Iterator[dict[str, Any]]:
+        """The records from a place in the file on; each says where it ends (`_END`)."""
         if not self.path.exists():
-            return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]  # a last line without its end is torn
+            return
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # it is being written, or torn
+                offset += len(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:  # torn by a crash, and gone on after it
+                    continue
+                yield {**record, _END: offset}
 
     def _cursor(self) -> dict[str, Any]:
         if not self._cursor_path.exists():
-            return {"run_id": None, "sent": 0}
+            return {"run_id": None, "offset": 0}
         cursor: dict[str, Any] = json.loads(self._cursor_path.read_text())
         return cursor
+
+
+def _send(client: MlflowClient, run_id: str, record: Mapping[str, Any]) -> None:
+    """Deliver a record that is neither a start nor metrics."""
+    if record["op"] == "artifact":
+        if Path(record["path"]).exists():
+            client.log_artifact(run_id, record["path"])
+    elif record["op"] == "tag":
+        client.set_tag(run_id, record["key"], record["value"])
+    elif record["op"] == "params":
+        _send_params(client, run_id, record["values"])
+    elif record["status"] == "RUNNING":
+        client.update_run(run_id, status="RUNNING")
+    else:
+        client.set_terminated(run_id, status=record["status"], end_time=record["time"])
+
+
+def _send_params(client: MlflowClient, run_id: str, values: Mapping[str, str]) -> None:
+    params = [Param(key, value) for key, value in values.items()]
+    for begin in range(0, len(params), 100):
+        client.log_batch(run_id, params=params[begin : begin + 100])
 
 
 def journals(folder: Path) -> list[Journal]:
@@ -163,7 +203,7 @@ def deliver_all(found: Iterable[Journal], uri: str) -> int:
     Raises:
         MlflowException: The store refused or could not be reached.
     """
-    client = MlflowClient(tracking_uri=uri)
+    client = open_store(uri)
     sent = 0
     for journal in found:
         waiting = journal.waiting()

@@ -7,12 +7,14 @@ folder alone.
 """
 
 import errno
-import logging
+import json
 import os
-import random
 import re
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,29 +22,39 @@ from typing import Any
 import ray
 import yaml
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback
-from ray.tune.schedulers import (
-    ASHAScheduler,
-    MedianStoppingRule,
-    PopulationBasedTraining,
-    TrialScheduler,
-)
-from ray.tune.search import BasicVariantGenerator, Repeater, SearchAlgorithm, Searcher
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.result import TRAINING_ITERATION
+from ray.tune.result_grid import ResultGrid
+from ray.tune.search import BasicVariantGenerator
 
-from tenfold.platform.checkpoints import still_there
-from tenfold.platform.configuration import SEED_INDEX, build_config, trial_point
+from tenfold.platform.configuration import SEED_INDEX, build_config, requested
 from tenfold.platform.errors import InputError
-from tenfold.platform.experiment import Experiment, load_experiment
+from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, read_record
 from tenfold.platform.journal import journals
 from tenfold.platform.progress import Progress
+from tenfold.platform.ray_session import check_room, local_resources, start_ray
 from tenfold.platform.registry import Method, get_method
+from tenfold.platform.schedulers import check_population, make_scheduler
+from tenfold.platform.search import (
+    Point,
+    all_points,
+    domains,
+    missing_points,
+    optuna,
+    sampled_values,
+    samples,
+)
 from tenfold.platform.store import check_folder, runs_folder
+from tenfold.platform.tasks import fingerprint, labels
 from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
 from tenfold.platform.training import TrainingConfig
+from tenfold.platform.trial import SCORE, trial_class
 
-EXPERIMENT_FILE = "experiment.yaml"
+INPUTS_FILE = "inputs.json"
 _MAX_FAILURES = 3
+# What a resumed run may not change; of the other fields `_check_extension` says how they may grow.
+_FIXED = ("method", "config", "space", "search", "scheduler")
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Outcome:
         run_dir: The run's folder.
         trials: Number of trials.
         failed: Trials that ended in an error.
-        unfinished: Trials that did not run to their end.
+        unfinished: Trials that did not run to their end: the run was interrupted.
         undelivered: Some records still wait for `tenfold sync`.
     """
 
@@ -71,54 +83,46 @@ def launch(
     address: str | None = None,
     resume: bool = False,
 ) -> Outcome:
-    """Run an experiment to its end, or pick up its last interrupted run.
+    """Run an experiment to its end, or pick up its last run where it was left or fell short.
 
     Args:
         experiment: What to run, checked by `configuration.check_configs`.
         uri: MLflow store that takes the results.
         offline: Keep the results in journals only.
         address: A running Ray cluster; a local Ray is started when None.
-        resume: Continue the newest interrupted run of an experiment with this name.
+        resume: Continue the newest run of an experiment with this name: what was interrupted, and
+            what the experiment asks for beyond it (seeds, samples, tasks, variants, a later stop).
 
     Raises:
-        InputError: Nothing to resume, or the run folder cannot be written.
+        InputError: Nothing to resume, a trial that asks for more than Ray has, or the run folder
+            cannot be written.
         RuntimeError: The disk filled up in mid-run.
     """
     storage = runs_folder() / "tune"
     check_folder(storage)
-    interrupted = interrupted_run(storage, experiment) if resume else None
     method = get_method(experiment.method)
+    check_population(experiment, method, domains(experiment))
+    length = _length(experiment, method)
+    earlier = resumable_run(storage, experiment) if resume else None
+    needed = _needed(experiment, method)
+    if address is None and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
+        cpus = {"CPU": needed.get("CPU", 0.0)}
+        check_room(cpus, local_resources(experiment))
     start_ray(experiment, address)
-    run_dir = interrupted or _new_run_dir(storage, experiment)
-    tracker = Tracker(experiment, method, run_dir, uri, offline)
-    progress = Progress(experiment, method)
-    tuner = _make_tuner(experiment, method, run_dir, [JsonLoggerCallback(), tracker, progress])
-    try:
-        results = tuner.fit()
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RuntimeError(
-                f"The disk of '{run_dir}' is full: free some space, then continue with "
-                f"'tenfold run {run_dir / EXPERIMENT_FILE} --resume'."
-            ) from None
-        raise
-    finally:
-        progress.close()
-    trials = results._experiment_analysis.trials
-    return Outcome(
-        run_dir=run_dir,
-        trials=len(trials),
-        failed=results.num_errors,
-        unfinished=sum(not trial.is_finished() for trial in trials),
-        undelivered=tracker.undelivered and any(_waiting(run_dir)),
+    check_room(needed, ray.cluster_resources())
+    run_dir = earlier or _new_run_dir(storage, experiment)
+    run = _Run(
+        experiment, method, run_dir, Tracker(experiment, method, run_dir, uri, offline), length
     )
+    with _termination_as_interruption():
+        return run.to_its_end()
 
 
-def interrupted_run(storage: Path, experiment: Experiment) -> Path:
-    """The newest run folder of this experiment, refusing one of another content.
+def resumable_run(storage: Path, experiment: Experiment) -> Path:
+    """The newest run folder of this experiment, refusing one that this does not continue.
 
     Raises:
-        InputError: There is none, or its experiment differs from this one.
+        InputError: There is none, or its experiment is another.
     """
     pattern = re.compile(re.escape(experiment.name) + r"-\d{8}-\d{6}(-\d+)?$")
     found = sorted(
@@ -129,161 +133,270 @@ def interrupted_run(storage: Path, experiment: Experiment) -> Path:
             f"Nothing to resume: no run of '{experiment.name}' in '{storage}'; "
             "start it without --resume."
         )
-    recorded = load_experiment(found[-1] / EXPERIMENT_FILE)
-    for field in Experiment.model_fields:
-        if field not in ("tracking_uri", "resources") and (
-            getattr(recorded, field) != getattr(experiment, field)
-        ):
-            raise InputError(
-                f"Cannot resume '{found[-1].name}': its {field} is {getattr(recorded, field)!r}, "
-                f"now it is {getattr(experiment, field)!r}; use "
-                f"'tenfold run {found[-1] / EXPERIMENT_FILE} --resume'."
-            )
+    _check_extension(found[-1], experiment)
     return found[-1]
 
 
-def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
-    """The method's trainable, taking a point of the experiment."""
-    base: type[tune.Trainable] = method.load_trainable()
+def _check_extension(run_dir: Path, experiment: Experiment) -> None:
+    """An experiment continues a run if it is the run's own, or asks for more of the same."""
+    recorded = read_record(run_dir / EXPERIMENT_FILE)
+    inputs = _inputs(run_dir)
+    longer = _is_longer(recorded, experiment)
+    grown = {
+        "tasks": set(labels(recorded.tasks)) <= set(labels(experiment.tasks)),
+        "variants": set(recorded.variants) <= set(experiment.variants),
+        "seeds": experiment.seeds[: len(recorded.seeds)] == recorded.seeds,
+        "samples": samples(experiment) >= samples(recorded),
+        "stop": longer is not None,
+        **{field: getattr(recorded, field) == getattr(experiment, field) for field in _FIXED},
+    }
+    for field, fits in grown.items():
+        if not fits:
+            raise InputError(
+                f"Cannot resume '{run_dir.name}': its {field} is {getattr(recorded, field)!r}, "
+                f"now it is {getattr(experiment, field)!r}; use "
+                f"'tenfold run {run_dir / EXPERIMENT_FILE} --resume', or start a new run."
+            )
+    for label, task in labels(experiment.tasks).items():
+        if label in inputs and inputs[label] != fingerprint(task):
+            raise InputError(
+                f"Cannot resume '{run_dir.name}': '{label}' has changed since; start a new run."
+            )
+    if experiment.scheduler_kind() is not None and (
+        longer or (experiment.scheduler_kind() == "pbt" and samples(experiment) > samples(recorded))
+    ):
+        raise InputError(
+            f"Cannot resume '{run_dir.name}' with more: scheduler '{experiment.scheduler_kind()}' "
+            "has compared its trials as they were; start a new run."
+        )
 
-    def config_of(point: Mapping[str, Any]) -> Any:
-        at = trial_point(experiment, point)
-        return build_config(method, at.task, at.variant, at.overrides, at.seed)
 
-    class Trial(base):
-        def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
-            super().__init__(config_of(config), **kwargs)
-
-        @classmethod
-        def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
-            return base.default_resource_request(config_of(config).to_dict())
-
-        def reset_config(self, new_config: Mapping[str, Any]) -> bool:
-            """Become another trial in the same process, whose imports cost seconds."""
-            self.cleanup()
-            Trial.__init__(self, new_config, storage=self._storage)
-            return True
-
-        def restore(self, checkpoint_path: Any) -> None:
-            saved = experiment.checkpoint
-            super().restore(still_there(checkpoint_path, saved.every, saved.keep))
-
-    Trial.__name__ = Trial.__qualname__ = method.name
-    return Trial
+def _is_longer(recorded: Experiment, experiment: Experiment) -> bool | None:
+    """Whether the stopping rule lets trials run on; None if it is another rule."""
+    before, now = recorded.stopping_rule(), experiment.stopping_rule()
+    if before.keys() != now.keys() or any(now[key] < value for key, value in before.items()):
+        return None
+    return before != now
 
 
-def _make_tuner(
-    experiment: Experiment, method: Method, run_dir: Path, callbacks: list[Any]
-) -> tune.Tuner:
-    trainable = trial_class(experiment, method)
-    points = _points(experiment)
-    run_config = tune.RunConfig(
-        name=run_dir.name,
-        storage_path=str(run_dir.parent),
-        stop=dict(_stopping_rule(experiment, method)),
-        callbacks=callbacks,
-        verbose=0,
-        checkpoint_config=tune.CheckpointConfig(
-            checkpoint_frequency=experiment.checkpoint.every,
-            num_to_keep=experiment.checkpoint.keep,
-            checkpoint_at_end=True,
-        ),
-        failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
-    )
-    if tune.Tuner.can_restore(str(run_dir)):
+@dataclass
+class _Run:
+    """A run in its folder.
+
+    The first trials are a Tune experiment in the folder itself, those that were asked for later in
+    ``more-1``, ``more-2``, ... below it.
+    """
+
+    experiment: Experiment
+    method: Method
+    run_dir: Path
+    tracker: Tracker
+    length: tuple[str, float] | None
+
+    def to_its_end(self) -> Outcome:
+        """Run all that is missing."""
+        recorded = read_record(self.run_dir / EXPERIMENT_FILE)
+        longer = bool(_is_longer(recorded, self.experiment))
+        _record(self.run_dir, self.experiment)
+        trials: list[Trial] = []
+        self.tracker.open()
+        parts = [self.run_dir, *sorted(self.run_dir.glob("more-*"), key=_number)]
+        for part in parts:
+            if tune.Tuner.can_restore(str(part)):
+                trials += self._fit(self._restored(part, longer))
+        if _all_ended(trials):
+            for points in self._missing(trials):
+                part = self.run_dir if not trials else self.run_dir / f"more-{len(parts)}"
+                trials += self._fit(self._new(part, points, trials))
+                parts.append(part)
+                if not _all_ended(trials):
+                    break
+        failed = sum(trial.status == Trial.ERROR for trial in trials)
+        unfinished = sum(not trial.is_finished() for trial in trials)
+        self.tracker.close(failed, unfinished, trials)
+        return Outcome(
+            run_dir=self.run_dir,
+            trials=len(trials),
+            failed=failed,
+            unfinished=unfinished,
+            undelivered=self.tracker.undelivered and any(_waiting(self.run_dir)),
+        )
+
+    def _missing(self, trials: Sequence[Trial]) -> Iterator[list[Point] | int]:
+        """Points that have no trial yet; for Optuna the number of proposals that it still owes."""
+        configs = [trial.config for trial in trials]
+        if self.experiment.search_kind() == "optuna":
+            known = {repr(sampled_values(config)): sampled_values(config) for config in configs}
+            base = {"task": next(iter(labels(self.experiment.tasks)))}
+            base["variant"] = self.experiment.variants[0]
+            wanted: list[Point] = [
+                {**base, SEED_INDEX: index, **values}
+                for values in known.values()
+                for index in range(len(self.experiment.seeds))
+            ]
+            points = missing_points(wanted, configs)
+            owed = samples(self.experiment) - len(known)
+            if points:
+                yield points
+            if owed > 0:
+                yield owed
+            return
+        wanted = all_points(self.experiment)
+        if self.experiment.scheduler_kind() == "pbt":  # it has changed the swept values
+            cells = {_cell(config) for config in configs}
+            points = [point for point in wanted if _cell(point) not in cells]
+        else:
+            points = missing_points(wanted, configs)
+        if points:
+            yield points
+
+    def _fit(self, tuner: tune.Tuner) -> list[Trial]:
+        """Run a Tuner; returns its trials, those of a restored one that had ended among them."""
+        try:
+            results: ResultGrid = tuner.fit()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise RuntimeError(
+                    f"The disk of '{self.run_dir}' is full: free some space, then continue with "
+                    f"'tenfold run {self.run_dir / EXPERIMENT_FILE} --resume'."
+                ) from None
+            raise
+        finally:
+            self.progress.close()
+        trials: list[Trial] = results._experiment_analysis.trials
+        return trials
+
+    def _restored(self, part: Path, longer: bool) -> tune.Tuner:
+        kinds = tune.ResumeConfig.ResumeType
         tuner = tune.Tuner.restore(
-            str(run_dir), trainable=trainable, param_space=points, resume_errored=True
+            str(part),
+            trainable=trial_class(self.experiment, self.method),
+            _resume_config=tune.ResumeConfig(
+                finished=kinds.RESUME if longer else kinds.SKIP,
+                unfinished=kinds.RESUME,
+                errored=kinds.RESUME,
+            ),
         )
         # A restored Tuner unpickles the callbacks it was saved with; ours are made anew.
-        tuner._local_tuner._run_config.callbacks = callbacks
+        tuner._local_tuner._run_config.callbacks = self._callbacks()
         return tuner
-    return tune.Tuner(
-        trainable,
-        param_space=points,
-        run_config=run_config,
-        tune_config=_tune_config(experiment, method),
-    )
 
+    def _new(self, part: Path, points: list[Point] | int, trials: Sequence[Trial]) -> tune.Tuner:
+        concurrent = self.experiment.resources.concurrent or self._trials_at_once()
+        tuning: dict[str, Any] = {
+            "metric": SCORE,
+            "mode": self.method.mode,
+            "trial_name_creator": _trial_name,
+            "trial_dirname_creator": _trial_name,
+            "reuse_actors": True,
+        }
+        if isinstance(points, int):
+            known = _mean_scores(trials)
+            swept = domains(self.experiment)
+            task, variant = next(iter(labels(self.experiment.tasks))), self.experiment.variants[0]
+            param_space: dict[str, Any] = {"task": task, "variant": variant, **swept}
+            tuning |= {
+                "search_alg": optuna(self.experiment, self.method, known),
+                "num_samples": points * len(self.experiment.seeds),
+                "max_concurrent_trials": concurrent,
+            }
+        else:
+            param_space = tune.grid_search(points)
+            tuning["search_alg"] = BasicVariantGenerator(max_concurrent=concurrent or 0)
+        if self.length is not None:
+            tuning["scheduler"] = make_scheduler(
+                self.experiment, self.method, domains(self.experiment), self.length
+            )
+        return tune.Tuner(
+            trial_class(self.experiment, self.method),
+            param_space=param_space,
+            run_config=self._run_config(part),
+            tune_config=tune.TuneConfig(**tuning),
+        )
 
-def _points(experiment: Experiment) -> dict[str, Any]:
-    space = experiment.search_space()
-    domains = dict(space.define(tune)) if space else {}
-    if space and experiment.search_kind() == "grid":
-        domains = {key: tune.grid_search(list(domains[key].categories)) for key in domains}
-    if space and experiment.search_kind() == "optuna":
-        return {"task": experiment.tasks[0], "variant": experiment.variants[0], **domains}
-    return {
-        "task": tune.grid_search(experiment.tasks),
-        "variant": tune.grid_search(experiment.variants),
-        "seed": tune.grid_search(experiment.seeds),
-        **domains,
-    }
+    def _run_config(self, part: Path) -> tune.RunConfig:
+        saved = self.experiment.checkpoint
+        return tune.RunConfig(
+            name=part.name,
+            storage_path=str(part.parent),
+            callbacks=self._callbacks(),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(
+                checkpoint_frequency=saved.every,
+                num_to_keep=saved.keep,
+                checkpoint_at_end=True,
+            ),
+            failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+        )
 
+    def _callbacks(self) -> list[Any]:
+        self.progress = Progress(self.experiment, self.method)
+        return [JsonLoggerCallback(), self.tracker, self.progress]
 
-def _stopping_rule(experiment: Experiment, method: Method) -> Mapping[str, float]:
-    space = experiment.search_space()
-    return experiment.stop or (space.stop if space else {}) or method.stop
-
-
-def _tune_config(experiment: Experiment, method: Method) -> tune.TuneConfig:
-    space = experiment.search_space()
-    samples = 1
-    concurrent = experiment.resources.concurrent or _trials_at_once(experiment, method)
-    search: Searcher | SearchAlgorithm = BasicVariantGenerator(
-        constant_grid_search=True,
-        random_state=experiment.seeds[0],
-        max_concurrent=concurrent or 0,
-    )
-    if space is not None:
-        kind = experiment.search_kind()
-        samples = 1 if kind == "grid" else experiment.samples or space.samples
-        if kind == "optuna":
-            optuna = OptunaSearch(metric=method.metric, mode=method.mode, seed=experiment.seeds[0])
-            search = Repeater(optuna, repeat=len(experiment.seeds))
-            samples *= len(experiment.seeds)
-    return tune.TuneConfig(
-        metric=method.metric,
-        mode=method.mode,
-        num_samples=samples,
-        search_alg=search,
-        scheduler=_scheduler(experiment),
-        max_concurrent_trials=concurrent if isinstance(search, Searcher) else None,
-        trial_name_creator=_trial_name,
-        trial_dirname_creator=_trial_name,
-        reuse_actors=True,
-    )
-
-
-def _trials_at_once(experiment: Experiment, method: Method) -> int | None:
-    """Trials that fit when Ray Train's workers, which Tune does not see, take the resources."""
-    variant = experiment.variants[0]
-    config = build_config(method, experiment.tasks[0], variant, experiment.config, seed=0)
-    if not isinstance(config, TrainingConfig):
-        return None
-    try:
+    def _trials_at_once(self) -> int | None:
+        """Trials that fit when Ray Train's workers, which Tune does not see, take the resources."""
+        config = _first_config(self.experiment, self.method, self.experiment.variants[0])
+        if not isinstance(config, TrainingConfig):
+            return None
         return config.trials_at_once(ray.cluster_resources())
-    except ValueError as error:
-        raise InputError(str(error)) from None
 
 
-def _scheduler(experiment: Experiment) -> TrialScheduler | None:
-    space = experiment.search_space()
-    name = experiment.scheduler or (space.scheduler if space else None)
-    makers: dict[str | None, Callable[[], TrialScheduler | None]] = {
-        None: lambda: None,
-        "asha": ASHAScheduler,
-        "median": MedianStoppingRule,
-        "pbt": lambda: PopulationBasedTraining(
-            perturbation_interval=experiment.checkpoint.every,
-            hyperparam_mutations=dict(space.define(tune)) if space else {},
-        ),
-    }
-    if name == "pbt":  # it draws from the global generator
-        random.seed(experiment.seeds[0])
-    return makers[name]()
+def _first_config(experiment: Experiment, method: Method, variant: str) -> Any:
+    task, seed = experiment.tasks[0], experiment.seeds[0]
+    return build_config(method, task, variant, experiment.config, seed)
 
 
-def _trial_name(trial: Any) -> str:
+def _needed(experiment: Experiment, method: Method) -> dict[str, float]:
+    """The most that a trial of any variant asks for."""
+    needed: dict[str, float] = {}
+    for variant in experiment.variants:
+        for name, count in requested(method, _first_config(experiment, method, variant)).items():
+            needed[name] = max(count, needed.get(name, 0.0))
+    return needed
+
+
+def _length(experiment: Experiment, method: Method) -> tuple[str, float] | None:
+    """A result key that grows, and its value at a trial's end; None where no scheduler asks.
+
+    Raises:
+        InputError: A scheduler asks, and neither the stopping rule nor the method says.
+    """
+    if experiment.scheduler_kind() is None:
+        return None
+    rule = experiment.stopping_rule()
+    for axis in (method.step_metric, TRAINING_ITERATION, *rule):
+        if axis in rule:
+            return axis, rule[axis]
+    config = _first_config(experiment, method, experiment.variants[0])
+    if not hasattr(config, "total_steps"):
+        raise InputError(
+            f"'scheduler: {experiment.scheduler_kind()}' must know how long a trial of "
+            f"{method.name} runs: give --stop {method.step_metric}=NUMBER."
+        )
+    return method.step_metric, float(config.total_steps())
+
+
+def _mean_scores(trials: Sequence[Trial]) -> list[tuple[Point, float]]:
+    """Sampled values of earlier trials and the mean of their last scores."""
+    scores: dict[str, list[float]] = {}
+    values: dict[str, Point] = {}
+    for trial in trials:
+        point = sampled_values(trial.config)
+        if SCORE in (trial.last_result or {}):
+            values[repr(point)] = point
+            scores.setdefault(repr(point), []).append(trial.last_result[SCORE])
+    return [(values[key], sum(each) / len(each)) for key, each in scores.items()]
+
+
+def _cell(point: Mapping[str, Any]) -> tuple[Any, ...]:
+    return point["task"], point["variant"], point["seed"]
+
+
+def _all_ended(trials: Sequence[Trial]) -> bool:
+    return all(trial.is_finished() for trial in trials)
+
+
+def _trial_name(trial: Trial) -> str:
     point = trial.config
     seed = point.get("seed", point.get(SEED_INDEX))
     task = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(point["task"]))
@@ -301,48 +414,49 @@ def _new_run_dir(storage: Path, experiment: Experiment) -> Path:
         except FileExistsError:
             number += 1
             run_dir = storage / f"{name}-{number}"
-    fields = experiment.model_dump(mode="json", exclude_defaults=True)
-    (run_dir / EXPERIMENT_FILE).write_text(yaml.safe_dump(fields, sort_keys=False))
+    _record(run_dir, experiment)
     return run_dir
 
 
-def start_ray(experiment: Experiment, address: str | None) -> None:
-    """Connect to a Ray cluster, or start a local Ray unless this process has one.
+def _record(run_dir: Path, experiment: Experiment) -> None:
+    """Write down what is asked for, and what tells its files from changed ones."""
+    fields = experiment.model_dump(mode="json", exclude_defaults=True)
+    _write(run_dir / EXPERIMENT_FILE, yaml.safe_dump(fields, sort_keys=False))
+    marks = {label: fingerprint(task) for label, task in labels(experiment.tasks).items()}
+    known = {**_inputs(run_dir), **{label: mark for label, mark in marks.items() if mark}}
+    _write(run_dir / INPUTS_FILE, json.dumps(known, indent=2))
 
-    Raises:
-        InputError: No cluster answers at the address.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # An iteration in which no episode ends has no return yet; that is no reason to fail a trial.
-    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-    # A store that is down must not hold the run up: the journal keeps what it does not take.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    # Progress and error files are ours to show: Tune's own output would say it all twice.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    for noisy in ("ray.tune", "ray.train", "ray.rllib", "mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    # Tune's own record of the sweep is what --resume starts from: keep it at most a second old.
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")
-    if ray.is_initialized():
-        return
-    address = address or os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        cpus = experiment.resources.cpus
-        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
-    else:
-        options |= {"address": address}
-    try:
-        ray.init(**options)
-    except (ConnectionError, TimeoutError) as error:
-        raise InputError(
-            f"No Ray cluster answers at '{address}' ({error}): give the address that "
-            "'ray start --head' printed, or leave it out to run locally."
-        ) from None
+
+def _inputs(run_dir: Path) -> dict[str, str]:
+    """Fingerprints of the files and folders that stand as tasks, by label."""
+    file = run_dir / INPUTS_FILE
+    found: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file as a whole: a reader never sees half of it."""
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(file)
+
+
+def _number(part: Path) -> int:
+    return int(part.name.rpartition("-")[2])
 
 
 def _waiting(run_dir: Path) -> list[str]:
     return [j.key for j in journals(run_dir / TRACKING_FOLDER) if j.waiting()]
+
+
+@contextmanager
+def _termination_as_interruption() -> Iterator[None]:
+    """While a run goes on, SIGTERM (of a stopped job) is like Ctrl-C: it is written down."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from tenfold.platform.errors import InputError, unknown
 
@@ -79,7 +79,13 @@ class Method:
         gymnasium_tasks: Any Gymnasium id may stand as a task, a registered one ("Taxi-v3") or one
             that a module registers ("my_package:MyEnv-v0").
         path_keys: Config keys whose values are paths of files or folders.
+        adjustable: Config keys that may change in mid-run: a checkpoint of one value goes on under
+            another. Population-based training changes these of a space and no others.
         optional_metrics: Those of `metrics` that only some tasks have.
+        score: What of the metric's history is a run's score: its ``"last"`` value; for a metric
+            that is noisy from one iteration to the next, ``"tail_mean"``, the mean over the last
+            tenth of the steps; for one that is an evaluation of the policy kept,
+            ``"best_evaluation"``, its best value, which is too good by the noise of the evaluation.
     """
 
     name: str
@@ -102,7 +108,9 @@ class Method:
     task_companions: str | None = None
     gymnasium_tasks: bool = False
     path_keys: tuple[str, ...] = ()
+    adjustable: tuple[str, ...] = ()
     optional_metrics: frozenset[str] = frozenset()
+    score: Literal["last", "tail_mean", "best_evaluation"] = "last"
 
     def load_trainable(self) -> type:
         """The method's trainable class (imports Ray, and whatever the method needs)."""

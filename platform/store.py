@@ -6,9 +6,15 @@ import sqlite3
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
+from filelock import FileLock
+
 from tenfold.platform.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 MINIMUM_FREE_BYTES = 100 * 2**20
 
@@ -77,6 +83,27 @@ def check_store(uri: str) -> None:
                 f"The MLflow server at '{uri}' does not answer ({error}): start it, correct the "
                 "address, or use --offline and send the runs later with 'tenfold sync'."
             ) from None
+
+
+def open_store(uri: str) -> "MlflowClient":
+    """A client of a store whose tables are there.
+
+    MLflow makes the tables of a new database at its first use, and two processes that do so at once
+    disturb each other: one after the other they do not.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    path = sqlite_path(uri)
+    if path is not None and str(path) not in _READY:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            client.search_experiments(max_results=1)
+        _READY.add(str(path))
+    return client
+
+
+_READY: set[str] = set()
 
 
 def check_folder(folder: Path) -> None:

@@ -2,9 +2,15 @@
 
 Tags: method, variant, task, seed, experiment, paper, commit, ray_version, step_unit, metric, mode,
 run_dir, trial_dir. Parameters: what differs from the method's defaults. Artifacts: the whole config
-as YAML and Tune's ``result.json``. Metrics: those that the method declares, over its true step.
+as YAML and Tune's ``result.json``. Metrics: those that the method declares, over its true step,
+also where they are not finite; the tag `DIVERGED` then holds the step since which they are not.
+
+Population-based training changes the config of a trial on the way, and MLflow's parameters cannot
+change. There the parameters are written at a trial's end, as they were last, each swept number is a
+metric ``config/<key>`` over the steps, and ``perturbations.json`` tells every change.
 """
 
+import json
 import math
 import shutil
 import time
@@ -14,12 +20,12 @@ from typing import Any
 
 import ray
 import yaml
-from mlflow.exceptions import MlflowException
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import EXPR_RESULT_FILE
 
 from tenfold.platform.configuration import (
+    Point,
     build_config,
     changed_from_default,
     flatten,
@@ -28,9 +34,11 @@ from tenfold.platform.configuration import (
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.journal import SWEEP, Journal, deliver_all
 from tenfold.platform.registry import Method
+from tenfold.platform.trial import is_empty_mean
 from tenfold.platform.wheel import commit
 
 TRACKING_FOLDER = "tracking"
+DIVERGED = "diverged"
 _RETRY_SECONDS = 20.0
 
 
@@ -54,38 +62,43 @@ class Tracker(LoggerCallback):
         self.run_dir = run_dir
         self.uri = uri
         self.offline = offline
+        self._population = experiment.scheduler_kind() == "pbt"
         self._last_steps: dict[str, int] = {}
+        self._points: dict[str, dict[str, Any]] = {}
+        self._diverged: dict[str, str] = {}
         self._quiet_until = 0.0
         self.undelivered = False
 
-    def setup(self, *args: Any, **info: Any) -> None:
+    def open(self) -> None:
+        """Begin the parent run, or go on with it."""
         journal = self._journal(SWEEP)
         if journal.exists:
             journal.status("RUNNING")
         else:
             journal.start(self.experiment.name, self.run_dir.name, self._tags("sweep"))
-            journal.artifact(self.run_dir / "experiment.yaml")
+        journal.artifact(self.run_dir / "experiment.yaml")
         self._deliver(journal)
 
     def log_trial_start(self, trial: Trial) -> None:
         journal = self._journal(trial.trial_id)
         self._last_steps[trial.trial_id] = journal.last_step()
+        self._diverged[trial.trial_id] = journal.last_tag(DIVERGED)
+        self._points.setdefault(trial.trial_id, dict(trial.config))
         if journal.exists:
             journal.status("RUNNING")
             return
-        at = trial_point(self.experiment, trial.config)
-        config = build_config(self.method, at.task, at.variant, at.overrides, at.seed)
-        config_file = self._artifact_folder(trial) / "config.yaml"
-        config_file.write_text(yaml.safe_dump(_plain(config.to_dict()), sort_keys=True))
+        at, config = self._config(trial)
+        config_file = self._write_config(trial, config)
         tags = {
             **self._tags("trial"),
-            "task": at.task,
+            "task": at.label,
+            "task_path": at.task,
             "variant": at.variant,
             "seed": str(at.seed),
             "trial_dir": str(trial.path),
         }
-        params = changed_from_default(self.method, at.task, config)
-        name = f"{at.task}/{at.variant}/seed={at.seed}"
+        params = {} if self._population else changed_from_default(self.method, at.task, config)
+        name = f"{at.label}/{at.variant}/seed={at.seed}"
         journal.start(self.experiment.name, name, tags, params, parent=SWEEP)
         journal.artifact(config_file)
         self._deliver(self._journal(SWEEP), journal)
@@ -93,39 +106,92 @@ class Tracker(LoggerCallback):
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         flat = flatten(result, separator="/")
         step = int(flat.get(self.method.step_metric, iteration))
-        if step <= self._last_steps[trial.trial_id]:
-            return  # iterations since the last checkpoint that a resumed trial repeats
-        self._last_steps[trial.trial_id] = step
-        values = {
-            key: float(flat[key])
-            for key in self.method.metrics
-            if key in flat and not math.isnan(float(flat[key]))
-        }
         journal = self._journal(trial.trial_id)
-        journal.metrics(step, values)
+        # What a resumed trial repeats since its checkpoint is known already, as is what a member of
+        # a population repeats that took the place of a slower one.
+        if step > self._last_steps[trial.trial_id]:
+            self._last_steps[trial.trial_id] = step
+            values = {
+                key: float(flat[key])
+                for key in self.method.metrics
+                if key in flat and not is_empty_mean(flat, key)
+            }
+            journal.metrics(step, {**values, **self._swept_numbers(trial)})
+            self._note_divergence(journal, step, values)
+        # The scheduler has seen the result before this is called: a changed config is that of
+        # the steps to come.
+        if trial.config != self._points[trial.trial_id]:
+            self._note_perturbation(trial, step)
         self._deliver(journal)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         journal = self._journal(trial.trial_id)
         if not journal.exists:  # it failed before its actor was up
             self.log_trial_start(trial)
+        if self._population:
+            at, config = self._config(trial)
+            journal.artifact(self._write_config(trial, config))
+            journal.params(changed_from_default(self.method, at.task, config))
         results = Path(trial.local_path) / EXPR_RESULT_FILE
         if results.exists():
             journal.artifact(Path(shutil.copy(results, self._artifact_folder(trial))))
         journal.status("FAILED" if failed else "FINISHED")
         self._deliver(journal)
 
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        failed = any(trial.status == Trial.ERROR for trial in trials)
-        done = all(trial.is_finished() for trial in trials)
-        self.close("KILLED" if not done else "FAILED" if failed else "FINISHED", trials)
+    def close(self, failed: int, unfinished: int, trials: list[Trial]) -> None:
+        """End the parent run and try once more to deliver all that waits.
 
-    def close(self, status: str, trials: list[Trial]) -> None:
-        """End the parent run and try once more to deliver all that waits."""
+        Args:
+            failed: Trials that ended in an error.
+            unfinished: Trials that were interrupted; their runs are marked so.
+            trials: All of them.
+        """
+        found = [self._journal(trial.trial_id) for trial in trials]
+        for trial, journal in zip(trials, found, strict=True):
+            if not trial.is_finished() and journal.exists:
+                journal.status("KILLED")
         parent = self._journal(SWEEP)
-        parent.status(status)
+        parent.status("KILLED" if unfinished else "FAILED" if failed else "FINISHED")
         self._quiet_until = 0.0
-        self._deliver(parent, *(self._journal(trial.trial_id) for trial in trials))
+        self._deliver(parent, *(journal for journal in found if journal.exists))
+
+    def _config(self, trial: Trial) -> tuple[Point, Any]:
+        at = trial_point(self.experiment, trial.config)
+        return at, build_config(self.method, at.task, at.variant, at.overrides, at.seed)
+
+    def _write_config(self, trial: Trial, config: Any) -> Path:
+        file = self._artifact_folder(trial) / "config.yaml"
+        file.write_text(yaml.safe_dump(_plain(config.to_dict()), sort_keys=True))
+        return file
+
+    def _swept_numbers(self, trial: Trial) -> dict[str, float]:
+        """What population-based training may have changed, as metrics over the steps."""
+        if not self._population:
+            return {}
+        point = self._points[trial.trial_id]
+        return {
+            f"config/{key}": float(value)
+            for key, value in point.items()
+            if key in self.method.adjustable and isinstance(value, int | float)
+        }
+
+    def _note_perturbation(self, trial: Trial, step: int) -> None:
+        before, now = self._points[trial.trial_id], dict(trial.config)
+        self._points[trial.trial_id] = now
+        file = self._artifact_folder(trial) / "perturbations.json"
+        told = json.loads(file.read_text()) if file.exists() else []
+        changes = {key: [before.get(key), now[key]] for key in now if before.get(key) != now[key]}
+        told.append({"after_step": step, "changes": changes})
+        file.write_text(json.dumps(told, indent=2))
+        self._journal(trial.trial_id).artifact(file)
+
+    def _note_divergence(self, journal: Journal, step: int, values: Mapping[str, float]) -> None:
+        """Keep the tag `DIVERGED` true: since when a metric is not finite, empty if all are."""
+        broken = any(not math.isfinite(value) for value in values.values())
+        since = self._diverged.get(journal.key, "")
+        if broken != bool(since):
+            self._diverged[journal.key] = str(step) if broken else ""
+            journal.tag(DIVERGED, self._diverged[journal.key])
 
     def _journal(self, key: str) -> Journal:
         return Journal(self.run_dir / TRACKING_FOLDER, key)
@@ -141,9 +207,9 @@ class Tracker(LoggerCallback):
             return
         try:
             deliver_all(found, self.uri)
-        except (MlflowException, OSError) as error:
+        except Exception as error:  # whatever a store, its driver or a proxy raises: we go on
             if not self.undelivered:
-                reason = " ".join(str(error).split())[:200]
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 print(
                     f"The MLflow store does not take records now ({reason}). The run goes on and "
                     "keeps them; if it is still down at the end, send them with 'tenfold sync'."

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from tenfold.platform.configuration import build_config, flatten
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.launch import trial_class
+from tenfold.platform.trial import trial_class
 from tenfold.platform.registry import Method, Space, methods
 from tenfold.platform.training import TrainingTrial
 

@@ -9,7 +9,7 @@ from ray.tune.result import TRAINING_ITERATION
 
 from tenfold.platform.checkpoints import still_there
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.launch import trial_class
+from tenfold.platform.trial import trial_class
 from tenfold.platform.registry import get_method
 
 

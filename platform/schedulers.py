@@ -1,0 +1,169 @@
+"""Trial schedulers, each cell by itself.
+
+Trials compete within a cell only: one task, one variant, one seed. Across tasks the metric does not
+mean the same, and a population that took another task's config would become that task. ASHA and the
+median rule count time in the method's own steps, up to the length of a trial.
+"""
+
+import random
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import (
+    ASHAScheduler,
+    FIFOScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+from ray.tune.search.sample import Categorical, Domain
+
+from tenfold.platform.errors import InputError
+from tenfold.platform.experiment import Experiment
+from tenfold.platform.registry import Method
+
+# ASHA's first rung and the median rule's first judgement stand at this share of a trial's length.
+_FIRST_JUDGEMENT = 1 / 16
+
+
+class PerCell(FIFOScheduler):
+    """A scheduler of its own for the trials of each cell.
+
+    Args:
+        make: Makes the scheduler of a cell.
+        cell: The cell of a trial.
+    """
+
+    def __init__(
+        self, make: Callable[[], TrialScheduler], cell: Callable[[Trial], Hashable]
+    ) -> None:
+        super().__init__()
+        self._make = make
+        self._cell = cell
+        self._cells: dict[Hashable, TrialScheduler] = {}
+        self._own: dict[str, TrialScheduler] = {}
+        self._properties: dict[str, Any] = {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        self._properties = {"metric": metric, "mode": mode, **spec}
+        self._metric = metric
+        return True
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        cell = self._cell(trial)
+        if cell not in self._cells:
+            self._cells[cell] = self._make()
+            self._cells[cell].set_search_properties(**self._properties)
+        # A population changes configs, so the cell is asked for once.
+        self._own[trial.trial_id] = self._cells[cell]
+        self._cells[cell].on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        decision: str = self._own[trial.trial_id].on_trial_result(tune_controller, trial, result)
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        self._own[trial.trial_id].on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        self._own[trial.trial_id].on_trial_error(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        self._own[trial.trial_id].on_trial_remove(tune_controller, trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The trial that has come least far, so that populations advance together."""
+        waiting = [
+            trial
+            for trial in tune_controller.get_trials()
+            if trial.status in (Trial.PENDING, Trial.PAUSED)
+        ]
+        return min(waiting, key=_iterations, default=None)
+
+    def debug_string(self) -> str:
+        return f"{len(self._cells)} cells"
+
+
+def make_scheduler(
+    experiment: Experiment, method: Method, domains: Mapping[str, Domain], length: tuple[str, float]
+) -> TrialScheduler | None:
+    """The scheduler that an experiment names, or that its space brings; None runs all to the end.
+
+    Args:
+        experiment: What is run.
+        method: Its method.
+        domains: The swept keys.
+        length: A result key that grows, and its value at a trial's end.
+    """
+    name = experiment.scheduler_kind()
+    if name is None:
+        return None
+    axis, last = length
+    first = max(1.0, last * _FIRST_JUDGEMENT)
+    if name == "asha":
+        return PerCell(
+            lambda: ASHAScheduler(
+                time_attr=axis, max_t=last, grace_period=first, stop_last_trials=False
+            ),
+            _cell,
+        )
+    if name == "median":
+        return PerCell(lambda: MedianStoppingRule(time_attr=axis, grace_period=first), _cell)
+    # Tune's explorer draws from the global generators.
+    random.seed(experiment.seeds[0])
+    np.random.seed(experiment.seeds[0])
+    mutated = {key: domain for key, domain in domains.items() if key in method.adjustable}
+    kept = [key for key in domains if key not in mutated]
+    return PerCell(
+        lambda: _population(experiment, mutated),
+        lambda trial: (_cell(trial), *(repr(trial.config[key]) for key in kept)),
+    )
+
+
+def check_population(experiment: Experiment, method: Method, domains: Mapping[str, Domain]) -> None:
+    """Refuse population-based training of a space in which nothing may change in mid-run.
+
+    Raises:
+        InputError: None of the swept keys is among `Method.adjustable`.
+    """
+    if experiment.scheduler_kind() == "pbt" and not set(domains) & set(method.adjustable):
+        may = ", ".join(method.adjustable)
+        raise InputError(
+            f"'scheduler: pbt' changes keys in mid-run, and space '{experiment.space}' sweeps "
+            f"{', '.join(domains)}: {f'only {may}' if may else 'no key'} of {method.name} may "
+            "change there; use asha or median."
+        )
+
+
+def _population(experiment: Experiment, mutated: Mapping[str, Domain]) -> PopulationBasedTraining:
+    """Population-based training that stays within the domains."""
+
+    def within(config: dict[str, Any]) -> dict[str, Any]:
+        for key, domain in mutated.items():
+            if not isinstance(domain, Categorical):
+                config[key] = min(max(config[key], domain.lower), domain.upper)
+        return config
+
+    return PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=experiment.checkpoint.every,
+        # Of a list it takes members; a categorical domain it would multiply like a number.
+        hyperparam_mutations={
+            key: list(domain.categories) if isinstance(domain, Categorical) else domain
+            for key, domain in mutated.items()
+        },
+        custom_explore_fn=within,
+        require_attrs=False,
+    )
+
+
+def _cell(trial: Trial) -> Hashable:
+    config = trial.config
+    return config["task"], config["variant"], config.get("seed", config.get("__trial_index__"))
+
+
+def _iterations(trial: Trial) -> int:
+    done: int = (trial.last_result or {}).get("training_iteration", 0)
+    return done

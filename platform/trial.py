@@ -1,0 +1,88 @@
+"""A trial: the method's trainable, built from a point of an experiment.
+
+Beside the method's own result a trial reports `SCORE`, what searches and schedulers compare: the
+method's metric, or the worst there is while the metric is not finite. It ends by the experiment's
+stopping rule, which is asked here and not by Tune, so that a resumed trial follows the present rule
+and not the one it was started with.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ray import tune
+from ray.tune.result import DONE, RESULT_DUPLICATE
+
+from tenfold.platform.checkpoints import still_there
+from tenfold.platform.configuration import build_config, flatten, trial_point
+from tenfold.platform.experiment import Experiment
+from tenfold.platform.registry import Method
+
+SCORE = "score"
+# Larger than any metric, and small enough for sums and interpolations over many trials.
+_WORST = 1e100
+
+
+def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
+    """The method's trainable, taking a point of the experiment."""
+    base: type[tune.Trainable] = method.load_trainable()
+    stop = experiment.stopping_rule()
+
+    def config_of(point: Mapping[str, Any]) -> Any:
+        at = trial_point(experiment, point)
+        return build_config(method, at.task, at.variant, at.overrides, at.seed)
+
+    class Trial(base):
+        def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
+            self._score: float | None = None
+            super().__init__(config_of(config), **kwargs)
+
+        @classmethod
+        def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
+            return base.default_resource_request(config_of(config).to_dict())
+
+        def train(self) -> dict[str, Any]:
+            """One iteration; none if a longer stopping rule woke up what has ended by itself."""
+            if getattr(self, "finished", None) is not None and self.finished():
+                return {RESULT_DUPLICATE: True, DONE: True}
+            result: dict[str, Any] = super().train()
+            flat = flatten(result, separator="/")
+            reached = any(flat.get(key, -math.inf) >= value for key, value in stop.items())
+            result[DONE] = bool(result.get(DONE)) or reached
+            if method.metric in flat and not is_empty_mean(flat, method.metric):
+                self._score = score(method, flat)
+            if self._score is not None:  # an iteration without an episode keeps the last one
+                result[SCORE] = self._score
+            return result
+
+        def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+            """Become another trial in the same process, whose imports cost seconds."""
+            self.cleanup()
+            Trial.__init__(self, new_config, storage=self._storage)
+            return True
+
+        def restore(self, checkpoint_path: Any) -> None:
+            saved = experiment.checkpoint
+            super().restore(still_there(checkpoint_path, saved.every, saved.keep))
+
+    Trial.__name__ = Trial.__qualname__ = method.name
+    return Trial
+
+
+def score(method: Method, flat: Mapping[str, Any]) -> float:
+    """What a search compares: the metric, or the worst there is if that is not finite.
+
+    Args:
+        method: Whose metric and mode count.
+        flat: A result, nested keys joined with ``/``.
+    """
+    value = float(flat[method.metric])
+    if math.isfinite(value):
+        return value
+    return _WORST if method.mode == "min" else -_WORST
+
+
+def is_empty_mean(flat: Mapping[str, Any], key: str) -> bool:
+    """Whether a metric is RLlib's NaN for a mean over the episodes of which none has ended."""
+    no_episode = not flat.get("env_runners/num_episodes")
+    return key.startswith("env_runners/") and no_episode and math.isnan(flat[key])
