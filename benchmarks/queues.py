@@ -9,10 +9,10 @@ customer classes at the same load, which is what one unit of time of ours is.
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
-import ciw
 import gymnasium as gym
 from rich.console import Console
 from rich.table import Table
@@ -55,6 +55,8 @@ def gymnasium_loop(slots: int = 5_000) -> Callable[[], int]:
 
 def ciw_network(slots: float = 2_000.0) -> Callable[[], int]:
     """Ciw: one server, K customer classes, exponential arrivals and services at load 0.8."""
+    import ciw
+
     rate = 0.8 * 0.65 / K  # drift's mean service is 0.65
     network = ciw.create_network(
         arrival_distributions={f"Class {i}": [ciw.dists.Exponential(rate)] for i in range(K)},
@@ -82,6 +84,16 @@ def rate(run: Callable[[], int]) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
+    try:
+        import ciw  # noqa: F401
+    except ImportError:
+        print(
+            "Error: Ciw, the peer of this benchmark, is not installed: install it with "
+            "'.venv/bin/pip install --constraint constraints.txt --editable \".[dev]\"', or run "
+            "'make bench'.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     rows = {
         "compiled kernel, uniform": kernel("uniform"),
         "compiled kernel, SoftMW": kernel("softmw"),

@@ -38,8 +38,13 @@ METHOD = Method(
         "drift",
         *(f"service_share_{queue}" for queue in range(8)),
     ),
+    # Of a slope's interval a record has none, of delays a world in which no work has left yet.
     optional_metrics=frozenset(
-        {"recovery_mean", *(f"service_share_{queue}" for queue in range(8))}
+        {
+            *("slope", "slope_low", "slope_high", "recovery_mean"),
+            *("delay_mean", "delay_p99", "delay_little"),
+            *(f"service_share_{queue}" for queue in range(8)),
+        }
     ),
     step_metric="slots",
     step_unit="slots",

@@ -14,7 +14,7 @@ import numpy as np
 from tenfold.algorithms.planning import PlanningAlgorithm, PlanningRunner
 from tenfold.algorithms.softmw.config import SoftMWConfig
 from tenfold.algorithms.softmw.schedulers import make_scheduler
-from tenfold.envs.queues.metrics import Metrics, running_mean_slope
+from tenfold.envs.queues.metrics import Metrics, running_mean_slope, running_mean_slopes
 from tenfold.envs.queues.simulator import Simulator
 
 # Evaluation meets worlds that training never saw, whatever the training seeds are.
@@ -81,6 +81,7 @@ class SoftMW(PlanningAlgorithm):
 
     def initialise(self) -> None:
         sizes = self.config.batch_sizes()
+        self.random = self.config.scenario().random
         self.slots = 0
         self.worlds: list[Any] = [None] * len(sizes)
         self.memories: list[Any] = [None] * len(sizes)
@@ -91,7 +92,7 @@ class SoftMW(PlanningAlgorithm):
         self.slots += slots
         self.worlds = [result["world"] for result in results]
         self.memories = [result["memory"] for result in results]
-        self.report(**summary(joined([result["metrics"] for result in results])))
+        self.report(**summary(joined([result["metrics"] for result in results]), self.random))
 
     def finished(self) -> bool:
         return self.slots >= self.config.horizon_slots()
@@ -101,7 +102,7 @@ class SoftMW(PlanningAlgorithm):
         fresh = [None] * len(self.memories)
         seed = self.config.seed + EVALUATION_SEED
         results = self._run(self.config.evaluation_duration, seed, fresh)
-        return summary(joined([result["metrics"] for result in results]))
+        return summary(joined([result["metrics"] for result in results]), self.random)
 
     def _run(self, slots: int, seed: int, worlds: list[Any]) -> list[dict[str, Any]]:
         items, first = [], 0
@@ -142,24 +143,35 @@ def joined(parts: list[Metrics]) -> Metrics:
     return Metrics(**values)
 
 
-def summary(metrics: Metrics) -> dict[str, float]:
-    """What is logged: means over replicas, under the names that the method's README explains."""
+def summary(metrics: Metrics, random: bool) -> dict[str, float]:
+    """What is logged: means over replicas, under the names that the method's README explains.
+
+    Every value is finite; what does not exist is left out: a delay where no work has left, a
+    recovery without switches, an interval over fewer than two worlds.
+
+    Args:
+        metrics: Of all replicas.
+        random: Whether the replicas are different worlds.
+    """
     logged = {
         "slots": float(metrics.slots),
         "backlog_mean": float(metrics.backlog_mean.mean()),
         "backlog_now": float(metrics.backlog_final.mean()),
         "backlog_max": float(metrics.backlog_max.max()),
-        "delay_mean": float(np.nanmean(metrics.delay_mean)),
-        "delay_p99": float(np.nanmean(metrics.delay_p99)),
-        "delay_little": float(np.nanmean(metrics.delay_little)),
         "wasted": float(metrics.wasted.mean()),
         "drift": float(metrics.drift.mean()),
     }
+    for name in ("delay_mean", "delay_p99", "delay_little"):
+        delays = getattr(metrics, name)
+        if not np.isnan(delays).all():
+            logged[name] = float(np.nanmean(delays))
     for queue, share in enumerate(metrics.service_share.mean(axis=0)):
         logged[f"service_share_{queue}"] = float(share)
     if metrics.switches.min() > 1:
         logged["recovery_mean"] = float(np.nanmean(metrics.recovery_mean))
-    if len(metrics.backlog_mean) > 1 and metrics.slots >= 8:
-        slope = running_mean_slope(metrics)
-        logged |= {"slope": slope.mean, "slope_low": slope.low, "slope_high": slope.high}
+    if metrics.slots >= 8:
+        logged["slope"] = float(running_mean_slopes(metrics).mean())
+        if random and len(metrics.backlog_mean) > 1:
+            slope = running_mean_slope(metrics)
+            logged |= {"slope_low": slope.low, "slope_high": slope.high}
     return logged

@@ -25,7 +25,8 @@ class Metrics:
         service_share: Fraction of the slots in which each queue was served (R, K).
         wasted: Offered service of chosen queues that found no work, a slot (R,).
         drift: Mean Lyapunov drift, (L(T+1) - L(1)) / T with L = sum_i Q_i^2 / 2, (R,).
-        delay_mean: Mean delay of the work that left, by FIFO timestamps (R,).
+        delay_mean: Mean delay of the work that left, by FIFO timestamps (R,); this and the next
+            two are NaN where none left.
         delay_p99: Its 99th percentile (R,), exact below 128 slots, else within 1.6 %.
         delay_little: Mean delay by Little's law: time-average backlog / throughput (R,).
         fifo_resolution: Slots that shared a FIFO timestamp at most; 1: delays are exact (R,).
@@ -62,7 +63,7 @@ class Metrics:
     def from_sums(cls, sums: Sums, state: State, slots: int, curve_shift: int) -> "Metrics":
         """Metrics of `slots` slots; a bin of the curve has 2 ** curve_shift of them."""
         T = max(slots, 1)
-        departed = sums.departed.sum(axis=1)
+        departed = np.where(sums.departed.any(axis=1), sums.departed.sum(axis=1), np.nan)
         bins = -(-slots >> curve_shift)
         starts = np.arange(bins) << curve_shift
         ends = np.minimum(starts + (1 << curve_shift), slots)
@@ -126,29 +127,38 @@ class Slope:
     high: float
 
 
-def running_mean_slope(metrics: Metrics, warmup: int = 0) -> Slope:
-    """Least-squares slope of the running mean backlog over the last half of the slots.
+def running_mean_slopes(metrics: Metrics, warmup: int = 0) -> np.ndarray:
+    """Least-squares slope of each replica's running mean backlog over the last half, (R,).
 
-    One slope a replica; the interval is Student's t on them. A bounded time average has a slope
-    that goes to 0; linear growth of the backlog at rate g gives g / 2. A queue that starts empty
-    has a positive slope that fades as 1 / T; deleting a warm-up (Welch's method) takes it away.
+    A bounded time average has a slope that goes to 0; linear growth of the backlog at rate g gives
+    g / 2. A queue that starts empty has a positive slope that fades as 1 / T; deleting a warm-up
+    (Welch's method) takes it away.
 
     Args:
         metrics: What to judge.
         warmup: Slots at the start that the running mean leaves out.
 
     Raises:
-        ValueError: There are fewer than two replicas or four points of the curve.
+        ValueError: There are fewer than four points of the curve.
     """
     slots, means = metrics.running_mean(warmup)
     late = slots > metrics.slots / 2
-    R = len(means)
-    if R < 2 or late.sum() < 2:
-        raise ValueError(
-            "a slope with an interval needs at least 2 replicas and 4 slots, not "
-            f"{R} and {metrics.slots}."
-        )
+    if late.sum() < 2:
+        raise ValueError(f"a slope needs at least 4 slots, not {metrics.slots}.")
     x = slots[late] - slots[late].mean()
-    slopes = means[:, late] @ x / (x @ x)
+    slopes: np.ndarray = means[:, late] @ x / (x @ x)
+    return slopes
+
+
+def running_mean_slope(metrics: Metrics, warmup: int = 0) -> Slope:
+    """The mean of `running_mean_slopes`; the interval is Student's t on them.
+
+    Raises:
+        ValueError: There are fewer than two replicas, or as `running_mean_slopes`.
+    """
+    slopes = running_mean_slopes(metrics, warmup)
+    R = len(slopes)
+    if R < 2:
+        raise ValueError(f"an interval of a slope needs at least 2 replicas, not {R}.")
     half = student_t.ppf(0.975, R - 1) * slopes.std(ddof=1) / np.sqrt(R)
     return Slope(float(slopes.mean()), float(slopes.mean() - half), float(slopes.mean() + half))

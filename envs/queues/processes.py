@@ -202,6 +202,11 @@ class Modulated(Spec):
         return tuple(factor for factor in self.rate if not isinstance(factor, float))
 
     @property
+    def random(self) -> bool:
+        """Whether replicas differ in it; a record and a fluid are the same for all."""
+        return True
+
+    @property
     def largest_rate(self) -> float:
         product = self.base
         for modulator in self.modulators:
@@ -258,6 +263,10 @@ class Deterministic(Modulated):
     kind: Literal["deterministic"] = "deterministic"
 
     @property
+    def random(self) -> bool:
+        return any(isinstance(modulator, OnOff | Walk) for modulator in self.modulators)
+
+    @property
     def bound(self) -> float:
         return self.largest_rate
 
@@ -300,6 +309,10 @@ class Trace(Spec):
     path: str
     queue: int = Field(ge=0)
     scale: float = Field(default=1.0, ge=0)
+
+    @property
+    def random(self) -> bool:
+        return False
 
     def scaled(self, factor: float) -> "Trace":
         """The same process with `factor` times the mean."""

@@ -46,6 +46,12 @@ class Scenario(Spec):
         """M, the most that can arrive or be served in a slot; infinite without a bound."""
         return max(max(queue.arrivals.bound, queue.service.bound) for queue in self.queues)
 
+    @property
+    def random(self) -> bool:
+        """Whether its replicas are different worlds; else they are one, an interval over which
+        says nothing but how much the scheduler's own draws matter."""
+        return any(queue.arrivals.random or queue.service.random for queue in self.queues)
+
 
 def declare(declaration: Mapping[str, Any], where: str = "scenario") -> Scenario:
     """The scenario that a mapping declares, as a YAML file holds it.

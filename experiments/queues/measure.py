@@ -4,11 +4,14 @@
     python experiments/queues/measure.py all --replicas 64 --horizon 1000000
 
 All schedulers of a measurement meet the same arrivals and services (common random numbers). Numbers
-are means over replicas with 95 % Student-t intervals.
+are means over replicas with 95 % Student-t intervals. A record is one world however many replicas
+replay it, and has no interval.
 """
 
+import math
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +28,7 @@ from scipy.stats import t as student_t
 
 from tenfold.algorithms.softmw.exp3splus import EXP3SPlus
 from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
-from tenfold.envs.queues.metrics import Metrics, running_mean_slope
+from tenfold.envs.queues.metrics import Metrics, running_mean_slopes
 from tenfold.envs.queues.names import SCENARIO_NAMES
 from tenfold.envs.queues.scenarios import scenario
 from tenfold.envs.queues.simulator import Simulator
@@ -38,26 +41,41 @@ Replicas = Annotated[int, typer.Option(help="Replicas of each world.")]
 Horizon = Annotated[int, typer.Option(help="Slots T.")]
 
 
-def simulate(
-    world: str, scheduler: str, replicas: int, horizon: int, **fields: Any
-) -> tuple[Metrics, float]:
-    """Metrics of a scheduler on a scenario, and the seconds that it took."""
+@dataclass(frozen=True)
+class Run:
+    """A scheduler on a scenario: what was measured, the seconds that it took, whether the replicas
+    are different worlds."""
+
+    metrics: Metrics
+    seconds: float
+    random: bool
+
+    def interval(self, values: np.ndarray) -> tuple[float, float]:
+        """Mean over the replicas and half width of its 95 % interval, NaN without one."""
+        return interval(values) if self.random else (float(values.mean()), math.nan)
+
+
+def simulate(world: str, scheduler: str, replicas: int, horizon: int, **fields: Any) -> Run:
+    """Run a scheduler on a scenario."""
     constants = fields.pop("constants", {})
     spec = scenario(world, **fields)
     simulator = Simulator(spec, replicas, seed=1)
     chosen = make_scheduler(scheduler, spec, replicas, **constants)
     start = time.perf_counter()
     simulator.run(chosen, horizon)
-    return simulator.metrics(), time.perf_counter() - start
+    return Run(simulator.metrics(), time.perf_counter() - start, spec.random)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval."""
-    half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    """Mean and half width of its 95 % interval, NaN for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return float(values.mean()), math.nan
+    half = student_t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
     return float(values.mean()), float(half)
 
 
-def row(metrics: Metrics, seconds: float, **labels: Any) -> dict[str, Any]:
+def row(run: Run, **labels: Any) -> dict[str, Any]:
     """One line of a table; slopes are times T, so in work units over the whole run.
 
     The running mean's slope is positive for every stable queue that starts empty (the start fades
@@ -65,28 +83,29 @@ def row(metrics: Metrics, seconds: float, **labels: Any) -> dict[str, Any]:
     first quarter of the slots left out as warm-up, beside the growth of the backlog itself over
     the last half; `trend` says what is sure of that.
     """
-    backlog, half = interval(metrics.backlog_mean)
-    delay, delay_half = interval(metrics.delay_p99)
-    slope = running_mean_slope(metrics)
-    settled = running_mean_slope(metrics, warmup=metrics.slots // 4)
-    late, late_half = interval(late_growth(metrics))
+    metrics, T = run.metrics, run.metrics.slots
+    backlog, half = run.interval(metrics.backlog_mean)
+    delay, delay_half = run.interval(metrics.delay_p99)
+    slope, slope_half = run.interval(running_mean_slopes(metrics) * T)
+    settled, settled_half = run.interval(running_mean_slopes(metrics, warmup=T // 4) * T)
+    late, late_half = run.interval(late_growth(metrics))
     return {
         **labels,
         "backlog": backlog,
         "backlog ±": half,
         "final": float(metrics.backlog_final.mean()),
-        "mean's slope x T": slope.mean * metrics.slots,
-        "low": slope.low * metrics.slots,
-        "high": slope.high * metrics.slots,
-        "after warm-up": settled.mean * metrics.slots,
-        "its low": settled.low * metrics.slots,
-        "its high": settled.high * metrics.slots,
+        "mean's slope x T": slope,
+        "low": slope - slope_half,
+        "high": slope + slope_half,
+        "after warm-up": settled,
+        "its low": settled - settled_half,
+        "its high": settled + settled_half,
         "late growth": late,
         "late ±": late_half,
-        "trend": trend(backlog, late - late_half),
+        "trend": trend(backlog, late - (late_half if run.random else 0.0)),
         "p99 delay": delay,
         "p99 ±": delay_half,
-        "seconds": seconds,
+        "seconds": run.seconds,
     }
 
 
@@ -113,12 +132,18 @@ def save(name: str, rows: Iterable[Mapping[str, Any]], about: str) -> pd.DataFra
     columns = [column for column in table if column != "seconds"]
     lines = [f"{about}\n", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for _, values in table[columns].iterrows():
-        cells = [f"{v:,.4g}" if isinstance(v, float) else str(v) for v in values]
+        cells = [_cell(value) for value in values]
         lines.append("| " + " | ".join(cells) + " |")
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
     with pd.option_context("display.width", 200, "display.max_columns", 30):
         Console(width=200).print(table.round(2).to_string(index=False))
     return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:,.4g}"
+    return str(value)
 
 
 @app.command()
@@ -134,7 +159,7 @@ def headline(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     for title, fields in (("headline", {}), ("headline_quick", {"load": 0.5, "period": 1_000})):
         rows = [
             row(
-                *simulate("asymmetric", name, replicas, horizon, constants=constants, **fields),
+                simulate("asymmetric", name, replicas, horizon, constants=constants, **fields),
                 scheduler=label,
             )
             for label, name, constants in track(chosen, title)
@@ -147,7 +172,7 @@ def headline(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
 def stationary(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """Every scheduler on the stationary load."""
     rows = [
-        row(*simulate("stationary", name, replicas, horizon), scheduler=name)
+        row(simulate("stationary", name, replicas, horizon), scheduler=name)
         for name in track(SCHEDULERS, "stationary")
     ]
     save("stationary", rows, f"`stationary`, {replicas} replicas, T = {horizon:,}.")
@@ -158,7 +183,7 @@ def heavy_tails(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """Do the '+' versions separate from the base under Pareto arrivals and services?"""
     names = ("softmw", "softmw_plus", "ssmw", "ssmw_plus", "softmw_fast", "uniform", "oracle")
     rows = [
-        row(*simulate("heavy_tail", name, replicas, horizon), scheduler=name)
+        row(simulate("heavy_tail", name, replicas, horizon), scheduler=name)
         for name in track(names, "heavy tails")
     ]
     save("heavy_tails", rows, f"`heavy_tail`, {replicas} replicas, T = {horizon:,}.")
@@ -168,7 +193,7 @@ def heavy_tails(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
 def loads(replicas: Replicas = 64, horizon: Horizon = 200_000) -> None:
     """Backlog against load, stationary."""
     rows = [
-        row(*simulate("stationary", name, replicas, horizon, load=load), load=load, scheduler=name)
+        row(simulate("stationary", name, replicas, horizon, load=load), load=load, scheduler=name)
         for load in track((0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98), "loads")
         for name in ("softmw", "ssmw", "softmw_fast", "uniform", "oracle")
     ]
@@ -180,7 +205,7 @@ def episodes(replicas: Replicas = 64, horizon: Horizon = 1_000) -> None:
     """Schedulers on the episodes that PPO learns from (learned.yaml), from empty queues."""
     names = ("softmw", "ssmw", "softmw_fast", "oracle", "uniform", "longest_queue")
     rows = [
-        row(*simulate(world, name, replicas, horizon), world=world, scheduler=name)
+        row(simulate(world, name, replicas, horizon), world=world, scheduler=name)
         for world in ("stationary", "asymmetric")
         for name in names
     ]
@@ -189,31 +214,61 @@ def episodes(replicas: Replicas = 64, horizon: Horizon = 1_000) -> None:
 
 @app.command()
 def fast(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
-    """SoftMW-fast against SoftMW on every feasible scenario, replica by replica."""
+    """SoftMW-fast against SoftMW and discounted UCB on every feasible scenario, by replica."""
     rows = []
     for world in track(FEASIBLE, "fast"):
-        found = {
-            name: simulate(world, name, replicas, horizon)[0].backlog_mean
-            for name in ("softmw", "softmw_fast", "uniform", "oracle")
+        runs = {
+            name: simulate(world, name, replicas, horizon)
+            for name in ("softmw", "softmw_fast", "discounted_ucb", "uniform", "oracle")
         }
-        ratio, half = interval(found["softmw_fast"] / found["softmw"])
+        found = {name: run.metrics.backlog_mean for name, run in runs.items()}
+        ratio, half = runs["softmw"].interval(found["softmw_fast"] / found["softmw"])
+        same = (found["softmw_fast"] == found["discounted_ucb"]).mean()
         rows.append(
             {
                 "scenario": world,
                 **{name: float(values.mean()) for name, values in found.items()},
                 "fast / softmw": ratio,
                 "±": half,
-                "halved": "yes" if ratio + half <= 0.5 else "no",
+                "equal to discounted_ucb": f"{100 * same:.0f} %",
             }
         )
     save("fast", rows, f"Time-average backlogs, {replicas} replicas, T = {horizon:,}.")
 
 
 @app.command()
+def adversarial(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
+    """Every scheduler against the adversary; replicas lie far apart, so medians beside means."""
+    rows = []
+    for name in track(SCHEDULERS, "adversarial"):
+        run = simulate("adversarial", name, replicas, horizon)
+        backlog, growth = run.metrics.backlog_mean, late_growth(run.metrics)
+        mean, half = run.interval(backlog)
+        quarter, median, three_quarters = np.quantile(backlog, [0.25, 0.5, 0.75])
+        grown, grown_half = run.interval(growth)
+        rows.append(
+            {
+                "scheduler": name,
+                "backlog": mean,
+                "±": half,
+                "median": float(median),
+                "quartile": float(quarter),
+                "upper quartile": float(three_quarters),
+                "largest": float(backlog.max()),
+                "late growth": grown,
+                "late ±": grown_half,
+                "trend": trend(mean, grown - grown_half),
+                "replicas that grow": f"{100 * (growth > backlog).mean():.0f} %",
+            }
+        )
+    save("adversarial", rows, f"`adversarial`, {replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
 def table(replicas: Replicas = 64, horizon: Horizon = 50_000) -> None:
     """All schedulers on all scenarios."""
     rows = [
-        row(*simulate(world, name, replicas, horizon), scenario=world, scheduler=name)
+        row(simulate(world, name, replicas, horizon), scenario=world, scheduler=name)
         for world in track(SCENARIO_NAMES, "table")
         for name in SCHEDULERS
     ]
@@ -227,7 +282,7 @@ def region(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
     names = ("softmw", "ssmw", "softmw_fast", "uniform")
     rows = [
         row(
-            *simulate("switching", name, replicas, horizon, load=load, period=period),
+            simulate("switching", name, replicas, horizon, load=load, period=period),
             scheduler=name,
             load=load,
             period=period,
@@ -307,6 +362,7 @@ def regret(replicas: Replicas = 64) -> None:
 def everything(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """Every measurement."""
     headline(replicas, horizon)
+    adversarial(replicas, horizon)
     fast(replicas, horizon)
     stationary(replicas, horizon)
     heavy_tails(replicas, horizon)

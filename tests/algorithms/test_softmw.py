@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tenfold.algorithms.softmw import METHOD
+from tenfold.algorithms.softmw.algorithm import joined, summary
 from tenfold.algorithms.softmw.config import SoftMWConfig
 from tenfold.algorithms.softmw.exp3splus import EXP3SPlus
 from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
+from tenfold.envs.queues.metrics import Metrics
 from tenfold.envs.queues.names import SCENARIO_NAMES
+from tenfold.envs.queues.scenario import Scenario, declare
 from tenfold.envs.queues.scenarios import SAMPLE_TRACE, SCENARIOS, scenario
 from tenfold.envs.queues.simulator import Simulator
 from tenfold.platform.configuration import build_config
@@ -317,6 +320,75 @@ def test_a_scenario_file_gives_the_sizes_that_are_changed(tmp_path: Path) -> Non
     assert world.queues[0].arrivals.largest_rate == pytest.approx(0.25)
     with pytest.raises(InputError, match=r"'period'.*load, horizon, replicas"):
         build_config(METHOD, str(path), "uniform", {"env_config.period": 5}, 0)
+
+
+def metrics_on(world: Scenario, replicas: int, slots: int) -> Metrics:
+    simulator = Simulator(world, replicas, seed=1)
+    simulator.run(make_scheduler("softmw", world, replicas), slots)
+    return simulator.metrics()
+
+
+def fluid(arrivals: float, service: Any, replicas: int = 4) -> Scenario:
+    """Two queues without a random number."""
+    each = {
+        "arrivals": {"kind": "deterministic", "rate": arrivals},
+        "service": {"kind": "deterministic", "rate": service},
+    }
+    return declare({"name": "fluid", "queues": [each, each], "replicas": replicas})
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("slots", [1, 7, 8, 300])
+@pytest.mark.parametrize("replicas", [1, 4])
+def test_every_logged_value_is_finite_even_where_nothing_leaves(slots: int, replicas: int) -> None:
+    logged = summary(metrics_on(fluid(0.5, 0.0), replicas, slots), random=False)
+    assert all(math.isfinite(value) for value in logged.values())
+    assert not {"delay_mean", "delay_p99", "delay_little"} & logged.keys()
+    assert logged["backlog_now"] == pytest.approx(slots)
+    if slots == 300:  # the running mean of 1, 2, 3, ... is half of a line
+        assert logged["slope"] == pytest.approx(0.5)
+    served = summary(metrics_on(fluid(0.1, 1.0), replicas, slots), random=False)
+    assert all(math.isfinite(value) for value in served.values())
+    assert ("delay_mean" in served) == (slots > 1)
+    assert set(METHOD.metrics) - set(logged) <= METHOD.optional_metrics
+
+
+def test_delays_are_means_over_the_replicas_in_which_work_left() -> None:
+    busy, idle = metrics_on(fluid(0.1, 1.0), 3, 50), metrics_on(fluid(0.1, 0.0), 2, 50)
+    both = summary(joined([busy, idle]), random=True)
+    assert both["delay_mean"] == pytest.approx(busy.delay_mean.mean())
+    assert both["delay_little"] == pytest.approx(busy.delay_little.mean())
+
+
+@pytest.mark.parametrize(
+    ("world", "random"),
+    [
+        *((scenario(name), name != "trace") for name in SCENARIO_NAMES),
+        (scenario(str(SAMPLE_TRACE)), False),
+        (fluid(0.1, 1.0), False),
+        (fluid(0.1, [1.0, {"kind": "periodic", "period": 9, "amplitude": 0.5}]), False),
+        (fluid(0.1, [1.0, {"kind": "on_off", "mean_on": 9, "mean_off": 9}]), True),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_replicas_differ_where_the_scenario_says_so(world: Scenario, random: bool) -> None:
+    """Under a schedule without draws, so that only the world can make them differ."""
+    simulator = Simulator(world, 3, seed=2)
+    simulator.run(make_scheduler("round_robin", world, 3), 400)
+    assert world.random == random
+    assert (len(np.unique(simulator.metrics().backlog_mean)) > 1) == random
+
+
+def test_a_slope_has_an_interval_over_different_worlds_only() -> None:
+    random, record = scenario("stationary"), scenario("trace")
+    several = summary(metrics_on(random, 4, 200), random.random)
+    assert several["slope_low"] < several["slope"] < several["slope_high"]
+    for logged in (
+        summary(metrics_on(random, 1, 200), random.random),
+        summary(metrics_on(record, 4, 200), record.random),
+    ):
+        assert "slope" in logged
+        assert not {"slope_low", "slope_high"} & logged.keys()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -2,12 +2,14 @@
 
 import gzip
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import typer
 
@@ -92,6 +94,38 @@ def test_the_commands_of_the_method_are_valid_up_to_their_start(
     monkeypatch.setattr(launch, "launch", start)
     assert tenfold(monkeypatch, command) == 0
     assert started[0].method == "softmw"
+
+
+@pytest.mark.parametrize("command", ["adversarial", "fast", "table"])
+def test_the_measurements_give_a_record_no_interval(command: str, tmp_path: Path) -> None:
+    """A short run of the commands that the tables of SoftMW's README name."""
+    assert f"`{command}`" in METHOD
+    names = runpy.run_path(str(ROOT / "experiments" / "queues" / "measure.py"))
+    names["save"].__globals__["RESULTS"] = tmp_path
+    names[command](replicas=3, horizon=200)
+    found = pd.read_csv(tmp_path / f"{command}.csv")
+    halves = [column for column in found if column.endswith("±")]
+    assert halves
+    record = found.get("scenario", pd.Series("", found.index)) == "trace"
+    assert found.loc[record, halves].isna().all(axis=None)
+    assert found.loc[~record, halves].notna().all(axis=None)
+    assert "nan" not in (tmp_path / f"{command}.md").read_text()
+    if command == "fast":  # below its threshold SoftMW-fast is discounted UCB
+        assert (found["softmw_fast"] == found["discounted_ucb"]).all()
+
+
+def test_the_benchmark_says_how_to_install_its_peer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "python benchmarks/queues.py" in WORLDS
+    monkeypatch.setitem(sys.modules, "ciw", None)  # as if it were not installed
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(ROOT / "benchmarks" / "queues.py"), run_name="__main__")
+    assert left.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert len(said.splitlines()) == 1
+    assert "Ciw" in said
+    assert "make bench" in said
 
 
 def test_a_scheduler_serves_alone_in_the_lines_of_its_docstring() -> None:
