@@ -55,6 +55,8 @@ METHOD = Method(
         "ssmw_doubling": {"scheduler": "ssmw_doubling"},
         "softmw_plus": {"scheduler": "softmw_plus"},
         "ssmw_plus": {"scheduler": "ssmw_plus"},
+        "softmw_unclipped": {"scheduler": "softmw_unclipped"},
+        "ssmw_unclipped": {"scheduler": "ssmw_unclipped"},
         "softmw_fast": {"scheduler": "softmw_fast"},
         "oracle": {"scheduler": "oracle"},
         "maxweight_empirical": {"scheduler": "maxweight_empirical"},

@@ -28,6 +28,8 @@ class SoftMWConfig(PlanningConfig):
             "ssmw_doubling",
             "softmw_plus",
             "ssmw_plus",
+            "softmw_unclipped",
+            "ssmw_unclipped",
             "softmw_fast",
             "oracle",
             "maxweight_empirical",

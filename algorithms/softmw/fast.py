@@ -20,8 +20,8 @@ from tenfold.platform.parameters import parameter
 
 # After SoftMW's memory: whether it serves, then counts and sums of the quick rule.
 _SAFE, _COUNTS = HEAD, HEAD + 1
-# After SoftMW's six params: B, discount, width, the size M of the quick rule.
-_B, _GAMMA, _WIDTH, _SIZE = 6, 7, 8, 9
+# After SoftMW's seven params: B, discount, width, the size M of the quick rule.
+_B, _GAMMA, _WIDTH, _SIZE = 7, 8, 9, 10
 
 
 class SoftMWFastConstants(SoftMWConstants):

@@ -16,7 +16,15 @@ from tenfold.algorithms.softmw.baselines import (
 )
 from tenfold.algorithms.softmw.fast import SoftMWFast
 from tenfold.algorithms.softmw.scheduler import CompiledScheduler
-from tenfold.algorithms.softmw.softmw import SSMW, DoublingSSMW, SoftMW, SoftMWPlus, SSMWPlus
+from tenfold.algorithms.softmw.softmw import (
+    SSMW,
+    DoublingSSMW,
+    SoftMW,
+    SoftMWPlus,
+    SSMWPlus,
+    UnclippedSoftMW,
+    UnclippedSSMW,
+)
 from tenfold.envs.queues.scenario import Scenario
 
 _ALL: tuple[type[CompiledScheduler], ...] = (
@@ -25,6 +33,8 @@ _ALL: tuple[type[CompiledScheduler], ...] = (
     DoublingSSMW,
     SoftMWPlus,
     SSMWPlus,
+    UnclippedSoftMW,
+    UnclippedSSMW,
     SoftMWFast,
     Oracle,
     Empirical,

@@ -29,8 +29,12 @@ from tenfold.platform.parameters import parameter
 # A replica's memory: weights x (K), then sum of G^2, eta, G, M, max G; then the window's squares.
 SUM, ETA, SIZE, BOUND, LARGEST, HEAD = 0, 1, 2, 3, 4, 5
 
-# params of all four: M (or c_M), growth of M_t, c_eta, exponent of t, window W (0: none)
-_M, _GROWTH, _C_ETA, _EXPONENT, _WINDOW, _DOUBLING = range(6)
+# params of all: M (or c_M), growth of M_t, c_eta, exponent of t, window W (0: none), whether it
+# doubles, and the most of a service that is learnt in units of M_t (1: clipped)
+_M, _GROWTH, _C_ETA, _EXPONENT, _WINDOW, _DOUBLING, _CLIP = range(7)
+
+# exp overflows at 709; with clipping the exponent is at most 1.
+_LARGEST_EXPONENT = 700.0
 
 
 @njit(inline="always")
@@ -60,7 +64,7 @@ def propose(params, state, q, t, p):
     eta = safe_rate(eta, K, max(G, state[K + LARGEST]) if W == 0 else G)
     state[K + ETA] = eta
     state[K + SIZE] = G
-    state[K + BOUND] = M
+    state[K + BOUND] = M * params[_CLIP]
     explored(state, eta * K * G, p)
 
 
@@ -89,7 +93,8 @@ def learn(params, state, q, p, action, service, t):
             state[K + SUM] = exact
         e = 1.0 / W
     gain = q[action] * min(service, state[K + BOUND])
-    reweighted(state, K, action, math.exp(state[K + ETA] * gain / p[action]), e)
+    exponent = min(state[K + ETA] * gain / p[action], _LARGEST_EXPONENT)
+    reweighted(state, K, action, math.exp(exponent), e)
 
 
 @njit(inline="always")
@@ -154,7 +159,7 @@ class SoftMW(CompiledScheduler):
     def parameters(self) -> list[float]:
         c = self.constants
         window = getattr(c, "W", 0)
-        return [self._largest(), self._growth(), c.c_eta, 0.25 - c.delta / 2, window, 0.0]
+        return [self._largest(), self._growth(), c.c_eta, 0.25 - c.delta / 2, window, 0.0, 1.0]
 
     def memory(self) -> np.ndarray:
         window = getattr(self.constants, "W", 0)
@@ -177,6 +182,29 @@ class SSMW(SoftMW):
     Constants = SSMWConstants
 
 
+class UnclippedSoftMW(SoftMW):
+    """SoftMW that learns Q S as it is, above G_t too: outside of its theory, see THEORY.md."""
+
+    name = "softmw_unclipped"
+
+    def parameters(self) -> list[float]:
+        return _unclipped(super().parameters())
+
+
+class UnclippedSSMW(SSMW):
+    """SSMW that learns Q S as it is, above G_t too: outside of its theory, see THEORY.md."""
+
+    name = "ssmw_unclipped"
+
+    def parameters(self) -> list[float]:
+        return _unclipped(super().parameters())
+
+
+def _unclipped(parameters: list[float]) -> list[float]:
+    parameters[_CLIP] = 1e100
+    return parameters
+
+
 class DoublingSSMW(SoftMW):
     """SSMW without a given W: the window doubles, and each window starts its sum anew."""
 
@@ -184,7 +212,9 @@ class DoublingSSMW(SoftMW):
     Constants = SSMWConstants
 
     def parameters(self) -> list[float]:
-        return [*super().parameters()[:-1], 1.0]
+        parameters = super().parameters()
+        parameters[_DOUBLING] = 1.0
+        return parameters
 
     def memory(self) -> np.ndarray:
         return np.concatenate([np.full(self.K, 1.0 / self.K), np.zeros(HEAD)])

@@ -30,6 +30,7 @@ from tenfold.algorithms.softmw.exp3splus import EXP3SPlus
 from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
 from tenfold.envs.queues.metrics import Metrics, running_mean_slopes
 from tenfold.envs.queues.names import SCENARIO_NAMES
+from tenfold.envs.queues.scenario import Scenario, declare
 from tenfold.envs.queues.scenarios import scenario
 from tenfold.envs.queues.simulator import Simulator
 
@@ -55,10 +56,12 @@ class Run:
         return interval(values) if self.random else (float(values.mean()), math.nan)
 
 
-def simulate(world: str, scheduler: str, replicas: int, horizon: int, **fields: Any) -> Run:
+def simulate(
+    world: str | Scenario, scheduler: str, replicas: int, horizon: int, **fields: Any
+) -> Run:
     """Run a scheduler on a scenario."""
     constants = fields.pop("constants", {})
-    spec = scenario(world, **fields)
+    spec = scenario(world, **fields) if isinstance(world, str) else world
     simulator = Simulator(spec, replicas, seed=1)
     chosen = make_scheduler(scheduler, spec, replicas, **constants)
     start = time.perf_counter()
@@ -180,13 +183,23 @@ def stationary(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
 
 @app.command()
 def heavy_tails(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
-    """Do the '+' versions separate from the base under Pareto arrivals and services?"""
-    names = ("softmw", "softmw_plus", "ssmw", "ssmw_plus", "softmw_fast", "uniform", "oracle")
+    """Clipped at M = 1, at the growing threshold of the '+' versions, and not at all."""
+    kinds = ("softmw", "softmw_plus", "softmw_unclipped", "ssmw", "ssmw_plus", "ssmw_unclipped")
+    others = ("softmw_fast", "discounted_ucb", "uniform", "oracle")
     rows = [
-        row(simulate("heavy_tail", name, replicas, horizon), scheduler=name)
-        for name in track(names, "heavy tails")
+        row(simulate(pareto(shape), name, replicas, horizon), shape=shape, scheduler=name)
+        for shape in (2.5, 2.1)
+        for name in track((*kinds, *others), f"heavy tails, shape {shape}")
     ]
     save("heavy_tails", rows, f"`heavy_tail`, {replicas} replicas, T = {horizon:,}.")
+
+
+def pareto(shape: float) -> Scenario:
+    """`heavy_tail` with another shape; the means, and so the load, stay."""
+    world = scenario("heavy_tail").model_dump()
+    for queue in world["queues"]:
+        queue["arrivals"]["shape"] = queue["service"]["shape"] = shape
+    return declare(world)
 
 
 @app.command()

@@ -24,20 +24,29 @@ from tenfold.platform.configuration import build_config
 from tenfold.platform.errors import InputError
 
 K = 4
-FAMILY = ("softmw", "ssmw", "ssmw_doubling", "softmw_plus", "ssmw_plus")
+UNCLIPPED = ("softmw_unclipped", "ssmw_unclipped")
+FAMILY = ("softmw", "ssmw", "ssmw_doubling", "softmw_plus", "ssmw_plus", *UNCLIPPED)
 CONSTANTS_OF = {name: list(kind.Constants.model_fields) for name, kind in SCHEDULERS.items()}
-SMALL = {"ssmw": {"W": 7}, "ssmw_doubling": {"W": 7}, "ssmw_plus": {"W": 7}}
+SMALL = {
+    "ssmw": {"W": 7},
+    "ssmw_unclipped": {"W": 7},
+    "ssmw_doubling": {"W": 7},
+    "ssmw_plus": {"W": 7},
+}
 
 
 def serve(scheduler: Any, slots: int, seed: int = 0) -> list[tuple[np.ndarray, ...]]:
-    """Drive one replica by hand; returns (q, p, action, service) of each slot."""
+    """Drive one replica by hand; returns (q, p, action, service) of each slot.
+
+    Services go up to 3: half of them are above the bound of 1.5 that the schedulers are told.
+    """
     rng = np.random.default_rng(seed)
     q = np.zeros(scheduler.K)
     history = []
     for _ in range(slots):
         p = scheduler.probabilities(q)
         action = rng.choice(scheduler.K, p=p)
-        services = rng.random(scheduler.K) * 1.5
+        services = rng.random(scheduler.K) * 3.0
         scheduler.update(action, services[action])
         history.append((q.copy(), p, action, services[action]))
         q[action] = max(q[action] - services[action], 0.0)
@@ -73,7 +82,7 @@ def expected_laws(name: str, history: list[Any], constants: dict[str, Any]) -> l
         gamma = eta * K * G
         law = np.array([(1 - gamma) * weight + gamma / K for weight in x])
         laws.append(law)
-        gain = q[action] * min(service, M)
+        gain = q[action] * (service if name in UNCLIPPED else min(service, M))
         x[action] *= math.exp(eta * gain / law[action])
         x = [(1 - e) * weight / sum(x) + e / K for weight in x]
     return laws
@@ -87,6 +96,19 @@ def test_laws_are_those_of_the_formulas(name: str) -> None:
     expected = expected_laws(name, history, constants)
     for (_, p, _, _), law in zip(history, expected, strict=True):
         np.testing.assert_allclose(p, law, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", UNCLIPPED)
+def test_without_clipping_one_large_service_takes_all_the_weight(name: str) -> None:
+    """exp(eta Q S / p) would overflow: the law stays a law, and mixing brings the others back."""
+    free, clipped = SCHEDULERS[name](K), SCHEDULERS[name.removesuffix("_unclipped")](K)
+    for scheduler in (free, clipped):
+        scheduler.probabilities(np.array([5.0, 4.0, 3.0, 2.0]))
+        scheduler.update(3, 1e12)
+    assert free.state[0, 3] > clipped.state[0, 3]
+    assert free.state[0, :K].sum() == pytest.approx(1.0)
+    e = 1 / 2 if name.startswith("softmw") else 1 / free.constants.W
+    np.testing.assert_allclose(free.state[0, :K], [e / K] * 3 + [1 - e + e / K], rtol=1e-12)
 
 
 def test_exp3splus_is_its_equations_whatever_the_sizes() -> None:
