@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs when it runs, so that help is instant.
 
-Exit codes: 0 fine, 1 a run failed, 2 a mistake in what was asked for (one sentence on stderr).
+Exit codes: 0 fine, 1 a run failed, 2 a mistake in what was asked for (one sentence on stderr), 130
+interrupted.
 """
 
 import gc
@@ -16,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from tenfold.platform.errors import InputError, unknown
+from tenfold.platform.errors import INTERRUPTED, InputError, unknown
 from tenfold.platform.registry import command_entries
 
 
@@ -146,7 +147,9 @@ def run(
 @app.command()
 def sweep(
     target: Target,
-    space: Annotated[str, typer.Option(help="A search space of the method.")] = "default",
+    space: Annotated[
+        str | None, typer.Option(help="A search space; the file's, else 'default'.")
+    ] = None,
     samples: Annotated[int | None, typer.Option(help="Points to draw.")] = None,
     search: Annotated[str | None, typer.Option(help="random, grid or optuna.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="asha, pbt or median.")] = None,
@@ -170,46 +173,73 @@ def sweep(
     flags = _flags(task, variant, settings, seeds, stop, name, cpus, concurrent, store)
     given = {"space": space, "samples": samples, "search": search, "scheduler": scheduler}
     flags |= {key: value for key, value in given.items() if value is not None}
-    _launch(target, flags, address, offline, resume)
+    _launch(target, flags, address, offline, resume, default_space="default")
 
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Methods or experiments.")],
-    by: Annotated[str, typer.Option(help="A tag or a sampled parameter.")] = "variant",
-    metric: Annotated[str | None, typer.Option(help="The method's own by default.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="Group to compare with.")] = None,
+    names: Annotated[
+        list[str], typer.Argument(help="Methods, experiments, runs' folders, or MLflow ids.")
+    ],
+    by: Annotated[
+        list[str] | None, typer.Option(help="Tag or parameter that groups; may be repeated.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", "-w", help="Only key=value; may be repeated.")
+    ] = None,
+    variant: Variants = None,
     task: Tasks = None,
+    last: Annotated[bool, typer.Option("--last", help="Only the newest run of these.")] = False,
+    baseline: Annotated[str | None, typer.Option(help="Group to compare with.")] = None,
+    at: Annotated[
+        str, typer.Option(help="Steps that count: common to all, completed runs', each run's end.")
+    ] = "common",
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Compare runs that differ in other parameters too.")
+    ] = False,
+    metric: Annotated[str | None, typer.Option(help="The method's own by default.")] = None,
     mode: Annotated[str | None, typer.Option(help="min or max; the method's own.")] = None,
     against: Annotated[str | None, typer.Option(help="Metric for the curves' axis.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    figure_format: Annotated[
+        str, typer.Option("--format", help="Of the figures: png, svg or pdf.")
+    ] = "png",
     store: Store = None,
     as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
 ) -> None:
     """Compare runs: table with 95 % intervals, curves, CSV, JSON and an HTML report.
 
-    Example: tenfold compare softmw --by variant --baseline uniform
+    Example: tenfold compare softmw --last --by variant --baseline uniform
     """
     from tenfold.platform.compare import compare as compare_runs
+    from tenfold.platform.report import print_comparison, tables
+    from tenfold.platform.runs import Selection
     from tenfold.platform.store import check_store, runs_folder, tracking_uri
+    from tenfold.platform.tables import latex, markdown
 
     uri = tracking_uri(store)
     check_store(uri)
     comparison = compare_runs(
-        names,
-        by=by,
-        metric=metric,
-        baseline=baseline,
-        tasks=task,
-        mode=mode,
-        against=against,
+        Selection(names, task or (), variant or (), where or (), last),
         tracking_uri=uri,
         out=out or runs_folder() / "compare" / "-".join(names),
+        figure_format=figure_format,
+        by=by or (),
+        metric=metric,
+        baseline=baseline,
+        at=at,
+        mix=mix,
+        mode=mode,
+        against=against,
     )
     if as_json:
         print(comparison.to_json())
+    elif as_markdown or as_latex:
+        print("\n".join(map(latex if as_latex else markdown, tables(comparison))))
     else:
-        comparison.print(Console())
+        print_comparison(comparison, Console())
 
 
 @app.command()
@@ -280,8 +310,14 @@ def submit(
     """
     from tenfold.platform import jobs
 
+    fields, options = _options_of_run([str(file), *(extra or ())])
     sent = jobs.submit(
-        file, address=address, token_file=token_file, extra_args=extra or (), python=python
+        file,
+        address=address,
+        token_file=token_file,
+        overrides=fields,
+        options=options,
+        python=python,
     )
     print(f"{sent.job_id} records in {sent.store}.")
     if follow:
@@ -364,6 +400,17 @@ def ui(
     serve(tracking_uri(store), port)
 
 
+def _options_of_run(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """What arguments of `tenfold run` say: fields of the experiment, and options of the command."""
+    command: Any = typer.main.get_command(app)
+    given = command.get_command(None, "run").make_context("run", arguments).params
+    names = ("task", "variant", "settings", "seeds", "stop", "name", "cpus", "concurrent", "store")
+    options = [f"--{flag}" for flag in ("resume", "offline") if given[flag]]
+    if given["address"] is not None:
+        options += ["--address", given["address"]]
+    return _flags(**{name: given[name] for name in names}), options
+
+
 def _show_jobs(found: list[Any], as_json: bool) -> None:
     """A table of `jobs.Job` rows, or their JSON."""
     rows = [vars(job) for job in found]
@@ -378,16 +425,32 @@ def _show_jobs(found: list[Any], as_json: bool) -> None:
 
 
 def _launch(
-    target: str, flags: dict[str, Any], address: str | None, offline: bool, resume: bool
+    target: str,
+    flags: dict[str, Any],
+    address: str | None,
+    offline: bool,
+    resume: bool,
+    default_space: str | None = None,
 ) -> None:
+    """Check what is asked for, run it, and say where it went.
+
+    Args:
+        target: A method, or a YAML file.
+        flags: Fields of the experiment, which win over the file's.
+        address: A running Ray cluster.
+        offline: Keep results in journals.
+        resume: Go on with the newest run.
+        default_space: The space where neither the file nor a flag names one.
+    """
     from tenfold.platform.experiment import load_experiment, make_experiment
     from tenfold.platform.store import check_store, tracking_uri
 
     is_file = target.endswith((".yaml", ".yml"))
+    default = {} if default_space is None else {"space": default_space}
     if is_file:
-        experiment = load_experiment(Path(target), flags)
+        experiment = load_experiment(Path(target), flags, default)
     else:
-        experiment = make_experiment({"method": target, **flags})
+        experiment = make_experiment({"method": target, **default, **flags})
     uri = tracking_uri(experiment.tracking_uri)
     if not offline:
         check_store(uri)
@@ -405,7 +468,7 @@ def _launch(
         print(f"MLflow store {uri}; look at it with 'tenfold ui'.")
     if outcome.failed or outcome.unfinished:
         print(f"Continue with '{again}'.")
-        raise typer.Exit(1)
+        raise typer.Exit(INTERRUPTED if outcome.unfinished else 1)
     print(f"Compare with 'tenfold compare {experiment.name}'.")
 
 
@@ -466,6 +529,8 @@ def main() -> None:
         code = 2
     except typer.Abort:
         code = 1
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except Exception as error:
         code = _usage_mistake(error)
         if code is None:

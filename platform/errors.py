@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+INTERRUPTED = 130  # exit code of a command that Ctrl-C or SIGTERM ended
+
 
 class InputError(ValueError):
     """A mistake in what the user asked for.

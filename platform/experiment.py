@@ -160,18 +160,35 @@ def make_experiment(fields: Mapping[str, Any]) -> Experiment:
     return experiment.model_copy(update=filled)
 
 
-def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """Read an experiment from a YAML file; `overrides` replace whole fields of it, but
-    `config` is merged key by key.
+def load_experiment(
+    path: Path,
+    overrides: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Read an experiment from a YAML file.
+
+    Args:
+        path: The file.
+        overrides: Fields that win over the file's; `config`, `resources` and `checkpoint` are
+            merged key by key.
+        defaults: Fields that the file wins over.
 
     Raises:
         InputError: The file is missing, unreadable, not YAML, or not an experiment.
     """
     fields = read_yaml(path)
-    merged = {**fields, **(overrides or {})}
-    if overrides and "config" in overrides and isinstance(fields.get("config"), dict):
-        merged["config"] = {**fields["config"], **overrides["config"]}
+    merged = {**(defaults or {}), **fields, **(overrides or {})}
+    for one, other in _SYNONYMS:
+        if one in fields and other in (overrides or {}):
+            del merged[one]
+    for field in ("config", "resources", "checkpoint"):
+        if overrides and field in overrides and isinstance(fields.get(field), dict):
+            merged[field] = {**fields[field], **overrides[field]}
     return make_experiment(merged)
+
+
+# A file says `task`, a flag `tasks`: the flag's wins.
+_SYNONYMS = (("task", "tasks"), ("variant", "variants"))
 
 
 def read_record(path: Path) -> Experiment:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from tenfold.platform.errors import InputError, unknown
+from tenfold.platform.errors import INTERRUPTED, InputError, unknown
 from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, load_experiment
 from tenfold.platform.head import connect
 from tenfold.platform.registry import get_method
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 # The folder that a job runs in goes when the job ends, so runs live elsewhere on the head.
 HEAD_RUNS = "${TENFOLD_RUNS:-$HOME/tenfold-runs}"
-INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 
 _CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME",
@@ -81,7 +80,8 @@ def submit(
     *,
     address: str,
     token_file: Path | None = None,
-    extra_args: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    options: Sequence[str] = (),
     python: str = "python",
 ) -> Submission:
     """Run an experiment on a cluster, with the Tenfold that runs here.
@@ -90,13 +90,14 @@ def submit(
         experiment_file: YAML file as `tenfold run` takes it.
         address: The head's dashboard, ``http(s)://host:port``.
         token_file: File with the cluster's token, see `head.find_token`.
-        extra_args: Further arguments of `tenfold run` on the cluster, for example ``--resume``.
+        overrides: Fields of the experiment that win over the file's, see `load_experiment`.
+        options: Options of `tenfold run` on the cluster that are no fields, such as ``--resume``.
         python: The interpreter on the head that has Tenfold's dependencies.
 
     Raises:
         InputError: A mistake in the experiment, the address, the token or the store.
     """
-    experiment = load_experiment(experiment_file)
+    experiment = load_experiment(experiment_file, overrides)
     env, store = _store_of_job(experiment, address)
     method = get_method(experiment.method)
     client = connect(address, token_file)
@@ -110,7 +111,7 @@ def submit(
         sent = experiment.model_copy(update={"tasks": tasks, "config": config})
         fields = sent.model_dump(mode="json", exclude_defaults=True)
         (folder / EXPERIMENT_FILE).write_text(yaml.safe_dump(fields, sort_keys=False))
-        command = [python, "-m", "tenfold.platform.cli", "run", EXPERIMENT_FILE, *extra_args]
+        command = [python, "-m", "tenfold.platform.cli", "run", EXPERIMENT_FILE, *options]
         job_id = client.submit_job(
             entrypoint=f'TENFOLD_RUNS="{HEAD_RUNS}" {shlex.join(command)}',
             runtime_env={"working_dir": name, "env_vars": {"TENFOLD_COMMIT": commit(), **env}},
