@@ -249,32 +249,73 @@ def fast(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     save("fast", rows, f"Time-average backlogs, {replicas} replicas, T = {horizon:,}.")
 
 
+def spread(run: Run, **labels: Any) -> dict[str, Any]:
+    """A line for replicas that lie far apart: median, quartiles and largest beside the mean."""
+    backlog, growth = run.metrics.backlog_mean, late_growth(run.metrics)
+    mean, half = run.interval(backlog)
+    quarter, median, three_quarters = np.quantile(backlog, [0.25, 0.5, 0.75])
+    grown, grown_half = run.interval(growth)
+    return {
+        **labels,
+        "backlog": mean,
+        "±": half,
+        "median": float(median),
+        "quartile": float(quarter),
+        "upper quartile": float(three_quarters),
+        "largest": float(backlog.max()),
+        "late growth": grown,
+        "late ±": grown_half,
+        "trend": trend(mean, grown - grown_half),
+        "replicas that grow": f"{100 * (growth > backlog).mean():.0f} %",
+    }
+
+
 @app.command()
 def adversarial(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
-    """Every scheduler against the adversary; replicas lie far apart, so medians beside means."""
-    rows = []
-    for name in track(SCHEDULERS, "adversarial"):
-        run = simulate("adversarial", name, replicas, horizon)
-        backlog, growth = run.metrics.backlog_mean, late_growth(run.metrics)
-        mean, half = run.interval(backlog)
-        quarter, median, three_quarters = np.quantile(backlog, [0.25, 0.5, 0.75])
-        grown, grown_half = run.interval(growth)
-        rows.append(
-            {
-                "scheduler": name,
-                "backlog": mean,
-                "±": half,
-                "median": float(median),
-                "quartile": float(quarter),
-                "upper quartile": float(three_quarters),
-                "largest": float(backlog.max()),
-                "late growth": grown,
-                "late ±": grown_half,
-                "trend": trend(mean, grown - grown_half),
-                "replicas that grow": f"{100 * (growth > backlog).mean():.0f} %",
-            }
-        )
+    """Every scheduler against the adversary, as declared."""
+    rows = [
+        spread(simulate("adversarial", name, replicas, horizon), scheduler=name)
+        for name in track(SCHEDULERS, "adversarial")
+    ]
     save("adversarial", rows, f"`adversarial`, {replicas} replicas, T = {horizon:,}.")
+
+
+LEARNERS = ("softmw", "ssmw", "softmw_fast", "discounted_ucb", "window_ucb", "thompson")
+
+
+@app.command()
+def windows(replicas: Replicas = 32, horizon: Horizon = 400_000) -> None:
+    """The adversary at other loads and with other windows: who is better, it or we, and where."""
+    rows = [
+        spread(
+            simulate("adversarial", name, replicas, horizon, load=load, period=period),
+            load=load,
+            window=period,
+            scheduler=name,
+        )
+        for name in track((*LEARNERS, "uniform", "oracle"), "windows")
+        for load in (0.5, 0.7, 0.8)
+        for period in (100, 500, 2_000)
+    ]
+    rows.sort(key=lambda each: (each["load"], each["window"]))
+    save("windows", rows, f"`adversarial` elsewhere, {replicas} replicas, T = {horizon:,}.")
+
+
+@app.command()
+def flicker(replicas: Replicas = 64, horizon: Horizon = 200_000) -> None:
+    """`asymmetric` with phases too short to follow, at loads that a fixed law carries (< 0.58)."""
+    rows = [
+        row(
+            simulate("asymmetric", name, replicas, horizon, load=load, period=period),
+            load=load,
+            period=period,
+            scheduler=name,
+        )
+        for load in (0.45, 0.54)
+        for period in track((20, 100, 500), f"flicker, load {load}")
+        for name in (*LEARNERS, "uniform", "oracle")
+    ]
+    save("flicker", rows, f"`asymmetric`, short phases, {replicas} replicas, T = {horizon:,}.")
 
 
 @app.command()
@@ -376,6 +417,8 @@ def everything(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """Every measurement."""
     headline(replicas, horizon)
     adversarial(replicas, horizon)
+    windows(min(replicas, 32), min(horizon, 400_000))
+    flicker(replicas, min(horizon, 200_000))
     fast(replicas, horizon)
     stationary(replicas, horizon)
     heavy_tails(replicas, horizon)
