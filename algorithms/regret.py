@@ -55,22 +55,15 @@ class RegretConfig(PlanningConfig):
         """What every such learner is told; a method adds `learner` and its own."""
 
         bonus_scale: float = parameter(
-            1.0, "Factor of the theory's bonus or radius; 0 is greedy", ge=0
+            1.0, "Factor of the theory's bonus or radius; 0 is greedy", ge=0, le=1e6
         )
         delta: float = parameter(
-            0.05, "Probability with which a confidence set may miss the truth", gt=0, lt=1
+            0.05, "Probability with which a confidence set may miss the truth", ge=1e-12, lt=1
         )
         episodes: int = parameter(
             2_000, "Episodes K of a run; the theory's constants depend on it", ge=1, le=10**9
         )
         episodes_per_iteration: int = parameter(100, "Episodes between two results", ge=1, le=10**9)
-
-    def check_shares(self, *keys: str) -> None:
-        """Raises ValueError unless the keys are strictly between 0 and 1."""
-        for key in keys:
-            value = getattr(self, key)
-            if not 0.0 < value < 1.0:
-                raise ValueError(f"Bad value {value} for '{key}': give a number between 0 and 1.")
 
     @abstractmethod
     def world(self) -> World:

@@ -1,13 +1,15 @@
 """Config of iterated CVaR RL."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from tenfold.algorithms.icvar.general import known_weights
+from tenfold.algorithms.icvar.operators import theory_epsilon, uniform_grid
 from tenfold.algorithms.regret import RegretConfig
+from tenfold.envs.risk.benchmarks import BUILDERS, make_task
+from tenfold.envs.risk.fields import check_size
+from tenfold.envs.risk.mdp import TabularMDP
+from tenfold.envs.risk.mixture import Mixture
 from tenfold.platform.parameters import parameter, parameters_of
-
-if TYPE_CHECKING:
-    from tenfold.envs.risk.mdp import TabularMDP
-    from tenfold.envs.risk.mixture import Mixture
 
 
 class ICVaRConfig(RegretConfig):
@@ -20,12 +22,14 @@ class ICVaRConfig(RegretConfig):
             "icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"
         ] = parameter("icvar_l", "The method or a baseline")
         alpha: float = parameter(
-            0.25, "Risk level: CVaR_alpha is the mean of the worst share alpha", gt=0, le=1
+            0.25, "Risk level: CVaR_alpha is the mean of the worst share alpha", ge=1e-6, le=1
         )
         planning_alpha: float | None = parameter(
-            None, "Risk level of the learner's plans, alpha when null; 1 is UCRL-VTR", gt=0, le=1
+            None, "Risk level of the learner's plans, alpha when null; 1 is UCRL-VTR", ge=1e-6, le=1
         )
-        lambda_: float | None = parameter(None, "Ridge lambda; H^2 when null", gt=0, alias="lambda")
+        lambda_: float | None = parameter(
+            None, "Ridge lambda; H^2 when null", ge=1e-6, le=1e12, alias="lambda"
+        )
         grid: Literal["exact", "uniform"] = parameter(
             "exact", "x in max_x { x - E[(x - V)^+] / alpha }: the values of V, or steps of epsilon"
         )
@@ -42,7 +46,7 @@ class ICVaRConfig(RegretConfig):
         gradient_steps: int = parameter(
             10, "Steps of Adam after each episode, for the ensemble", ge=1, le=10**6
         )
-        lr: float = parameter(1e-2, "Their learning rate", gt=0)
+        lr: float = parameter(1e-2, "Their learning rate", gt=0, le=100)
         exploration: float = parameter(
             0.05, "Probability of a random action, of epsilon_greedy", gt=0, lt=1
         )
@@ -50,9 +54,7 @@ class ICVaRConfig(RegretConfig):
     @classmethod
     def task_parameters(cls, task: str) -> type[Parameters] | None:
         """Arguments of the task's builder."""
-        from tenfold.envs.risk.benchmarks import BUILDERS
-
-        return parameters_of(BUILDERS[task], leave_out=["alpha"])
+        return parameters_of(BUILDERS[task], leave_out=["alpha"]) if task in BUILDERS else None
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -60,8 +62,6 @@ class ICVaRConfig(RegretConfig):
         Raises:
             ValueError: A bad value, with what would be right.
         """
-        from tenfold.algorithms.icvar.learners import make_learner
-
         super().validate()
         if self.epsilon is not None and self.grid == "exact":
             raise ValueError(
@@ -69,19 +69,55 @@ class ICVaRConfig(RegretConfig):
                 "or leave 'epsilon' out."
             )
         if self.env is not None:
-            make_learner(self, self.task())
+            self.check_fit(self.task())
 
-    def world(self) -> "TabularMDP":
+    def check_fit(self, task: Mixture) -> None:
+        """Refuse values that do not fit a task.
+
+        Raises:
+            ValueError: A grid too coarse or too fine, a finite class too small, or arrays that
+                would not fit into memory.
+        """
+        if self.learner not in ("icvar_l", "icvar_g"):
+            return
+        H, S, A, epsilon = task.mdp.H, task.mdp.S, task.mdp.A, self.grid_step(task)
+        grid: dict[str, float] = {} if epsilon is None else {"epsilon": epsilon}
+        points = S if epsilon is None else len(uniform_grid(H, epsilon))
+        check_size(points * S * max(A * task.d, H), H=H, S=S, A=A, d=task.d, **grid)
+        if self.learner == "icvar_l" or self.model_class == "linear":
+            return
+        M = self.class_size
+        if self.model_class == "neural":
+            check_size(
+                M * H * S * A * max(S, points, self.hidden), class_size=M, hidden=self.hidden
+            )
+            check_size(self.episodes * max(H * S, M), class_size=M, episodes=self.episodes)
+            return
+        known = len(known_weights(task))
+        if known >= M:
+            raise ValueError(
+                f"Bad value {M} for 'class_size': this task has {known} true and base kernels, so "
+                "give more."
+            )
+        check_size(M * max(S * A * points, H * M, H * points), class_size=M, **grid)
+
+    def grid_step(self, task: Mixture) -> float | None:
+        """The step of the uniform grid on a task; None for the exact one."""
+        if self.grid == "exact":
+            return None
+        if self.epsilon is not None:
+            return self.epsilon
+        return theory_epsilon(task.d, task.mdp.H, self.risk_level(), self.episodes)
+
+    def world(self) -> TabularMDP:
         return self.task().mdp
 
-    def task(self) -> "Mixture":
+    def task(self) -> Mixture:
         """The task of `env`: the true model and the models that it is a mixture of.
 
         Raises:
             ValueError: No such task or field, or values that make no MDP.
         """
-        from tenfold.envs.risk.benchmarks import make_task
-
         return make_task(self.env, self.alpha, **self.env_config)
 
     def risk_level(self) -> float:

@@ -119,6 +119,11 @@ class FiniteClass:
         self.distances = state["distances"].copy()
 
 
+def known_weights(task: Mixture) -> np.ndarray:
+    """The weights of a task's true and base kernels, each once, (n, d)."""
+    return np.unique(np.concatenate([task.theta, np.eye(task.d)]), axis=0)
+
+
 def mixtures(task: Mixture, size: int, seed: int) -> np.ndarray:
     """A finite class around a task: true and base kernels and random mixtures, in random order.
 
@@ -129,16 +134,8 @@ def mixtures(task: Mixture, size: int, seed: int) -> np.ndarray:
 
     Returns:
         (M, S, A, S) float64.
-
-    Raises:
-        ValueError: The size leaves no room for the true kernels.
     """
-    known = np.unique(np.concatenate([task.theta, np.eye(task.d)]), axis=0)
-    if size <= len(known):
-        raise ValueError(
-            f"Bad value {size} for 'class_size': this task has {len(known)} true and base kernels, "
-            "so give more."
-        )
+    known = known_weights(task)
     rng = np.random.default_rng(seed)
     weights = np.concatenate([known, rng.dirichlet(np.ones(task.d), size - len(known))])
     models: np.ndarray = np.einsum("mi,isat->msat", rng.permutation(weights), task.kernels)

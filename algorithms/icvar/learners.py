@@ -16,7 +16,6 @@ from tenfold.algorithms.icvar.general import (
     mixtures,
 )
 from tenfold.algorithms.icvar.linear import ICVaRL
-from tenfold.algorithms.icvar.operators import theory_epsilon
 from tenfold.algorithms.icvar.planner import Solution
 from tenfold.envs.risk.mdp import Episode
 from tenfold.envs.risk.mixture import Mixture
@@ -39,15 +38,10 @@ class Learner(Protocol):
 
 
 def make_learner(config: ICVaRConfig, task: Mixture) -> Learner:
-    """The learner that a config names, before its first episode.
-
-    Raises:
-        ValueError: A value that does not fit the task: a grid too coarse or too fine, a finite
-            class too small.
-    """
+    """The learner that a config names, before its first episode."""
     mdp, alpha, K = task.mdp, config.risk_level(), config.episodes
     scale, delta = config.bonus_scale, config.delta
-    epsilon = grid_step(config, task)
+    epsilon = config.grid_step(task)
     if config.learner == "icvar_l":
         return ICVaRL(task, alpha, K, scale, delta, config.lambda_, epsilon)
     if config.learner == "icvar_g":
@@ -59,15 +53,6 @@ def make_learner(config: ICVaRConfig, task: Mixture) -> Learner:
     if config.learner == "oracle":
         return Oracle(mdp, alpha)
     return Uniform(mdp)
-
-
-def grid_step(config: ICVaRConfig, task: Mixture) -> float | None:
-    """The step of the uniform grid; None for the exact one."""
-    if config.grid == "exact":
-        return None
-    if config.epsilon is not None:
-        return config.epsilon
-    return theory_epsilon(task.d, task.mdp.H, config.risk_level(), config.episodes)
 
 
 def _model_class(config: ICVaRConfig, task: Mixture) -> ModelClass:

@@ -38,8 +38,9 @@ def check_gamma(gamma: float, H: int, name: str = "gamma") -> None:
     most = MOST_EXPONENT / H
     if not LEAST_GAMMA <= abs(gamma) <= most:
         raise ValueError(
-            f"Bad value {gamma} for '{name}': give a number from -{most:g} to {most:g} other than "
-            f"0 and not nearer to it than {LEAST_GAMMA:g} (1e-6 stands for risk-neutral)."
+            f"Bad value {gamma} for '{name}': with H = {H} give a number from -{most:g} to "
+            f"{most:g} other than 0 and not nearer to it than {LEAST_GAMMA:g} (1e-6 stands for "
+            "risk-neutral)."
         )
 
 

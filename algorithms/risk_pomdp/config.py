@@ -1,12 +1,12 @@
 """Config of risk-sensitive learning with hindsight observation."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tenfold.algorithms.regret import RegretConfig
+from tenfold.algorithms.risk_pomdp.beta import check_gamma
+from tenfold.envs.risk.pomdp import TabularPOMDP
+from tenfold.envs.risk.pomdp_benchmarks import BUILDERS, make_pomdp
 from tenfold.platform.parameters import parameter, parameters_of
-
-if TYPE_CHECKING:
-    from tenfold.envs.risk.pomdp import TabularPOMDP
 
 
 class RiskPOMDPConfig(RegretConfig):
@@ -41,8 +41,6 @@ class RiskPOMDPConfig(RegretConfig):
     @classmethod
     def task_parameters(cls, task: str) -> type[Parameters] | None:
         """Arguments of the POMDP's builder."""
-        from tenfold.envs.risk.pomdp_benchmarks import BUILDERS
-
         return parameters_of(BUILDERS[task]) if task in BUILDERS else None
 
     def validate(self) -> None:
@@ -51,8 +49,6 @@ class RiskPOMDPConfig(RegretConfig):
         Raises:
             ValueError: A bad value, with what would be right.
         """
-        from tenfold.algorithms.risk_pomdp.beta import check_gamma
-
         super().validate()
         if self.env is not None:
             world = self.world()
@@ -62,9 +58,7 @@ class RiskPOMDPConfig(RegretConfig):
             check_gamma(self.gamma_risk, H, "gamma_risk")
             check_gamma(self.risk(), H, "planning_gamma")
 
-    def world(self) -> "TabularPOMDP":
-        from tenfold.envs.risk.pomdp_benchmarks import make_pomdp
-
+    def world(self) -> TabularPOMDP:
         return make_pomdp(self.env, **self.env_config)
 
     def risk(self) -> float:

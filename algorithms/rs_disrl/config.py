@@ -1,13 +1,15 @@
 """Config of risk-sensitive distributional RL."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tenfold.algorithms.regret import RegretConfig
+from tenfold.algorithms.rs_disrl.linear import hats
+from tenfold.envs.risk.fields import check_size
+from tenfold.envs.risk.measures import RiskMeasure
+from tenfold.envs.risk.returns import GridMDP
+from tenfold.envs.risk.static_benchmarks import BUILDERS, make_static_task
+from tenfold.envs.risk.static_measures import make_measure
 from tenfold.platform.parameters import parameter, parameters_of
-
-if TYPE_CHECKING:
-    from tenfold.envs.risk.measures import RiskMeasure
-    from tenfold.envs.risk.returns import GridMDP
 
 
 class RSDisRLConfig(RegretConfig):
@@ -39,17 +41,15 @@ class RSDisRLConfig(RegretConfig):
             5, "Features of the linear class for each state and action", ge=2, le=2_000
         )
         replan_share: float = parameter(
-            0.02, "Growth of the episodes after which a plan is made anew; 0 plans each time", ge=0
+            0.02, "Growth of the episodes until a plan is made anew; 0: each time", ge=0, le=1e3
         )
         judged_episodes: int = parameter(
-            1_000, "Episodes that an evaluation estimates rho from", ge=2, le=10**7
+            1_000, "Episodes that an evaluation estimates rho from", ge=2, le=100_000
         )
 
     @classmethod
     def task_parameters(cls, task: str) -> type[Parameters] | None:
         """Arguments of the task's builder."""
-        from tenfold.envs.risk.static_benchmarks import BUILDERS
-
         return parameters_of(BUILDERS[task]) if task in BUILDERS else None
 
     def validate(self) -> None:
@@ -66,23 +66,22 @@ class RSDisRLConfig(RegretConfig):
             )
         self.measure()
         if self.env is not None:
-            points = self.world().Y
+            mdp = self.world()
+            _, S, A, O = mdp.probabilities.shape  # noqa: E741
+            sizes = {"H": mdp.H, "S": S, "A": A, "Y": mdp.Y}
+            check_size(2 * mdp.Y * S * O * max(mdp.H, A), **sizes)
+            if self.learner in ("rs_disrl", "risk_neutral") and self.family != "model":
+                check_size(mdp.Y * mdp.Y * (S + 1) * A * (O + 1), **sizes)
             if self.family == "linear":
-                from tenfold.algorithms.rs_disrl.linear import hats
+                hats(mdp.Y, self.value_knots)
 
-                hats(points, self.value_knots)
-
-    def measure(self) -> "RiskMeasure":
+    def measure(self) -> RiskMeasure:
         """The risk measure.
 
         Raises:
             ValueError: No such measure, or parameters that it does not take.
         """
-        from tenfold.envs.risk.static_measures import make_measure
-
         return make_measure(self.rho, self.rho_parameters)
 
-    def world(self) -> "GridMDP":
-        from tenfold.envs.risk.static_benchmarks import make_static_task
-
+    def world(self) -> GridMDP:
         return make_static_task(self.env, **self.env_config)

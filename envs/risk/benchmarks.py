@@ -5,19 +5,26 @@ so every learner (linear, finite class, tabular) can meet every task. The specif
 risky shortcut and the random mixture; the lower-bound instance is our reading of its one line.
 """
 
-import inspect
 from collections.abc import Callable
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from tenfold.envs.risk.measures import check_alpha
-from tenfold.envs.risk.mixture import Mixture, check_steps, mixture
+from tenfold.envs.risk.fields import Count, Instance, Share, Steps, check_size
+from tenfold.envs.risk.mixture import Mixture, mixture
 from tenfold.envs.risk.names import TASK_NAMES
 from tenfold.envs.risk.worlds import frozen_lake, queue_backlog, windy_cliff
 
 
 def risky_shortcut(
-    alpha: float, H: int = 5, p: float = 0.05, safe: float = 0.4, risky: float = 0.6
+    alpha: float,
+    H: Steps = 5,
+    p: Annotated[
+        Share, Field(description="Probability that the risky action ends in a fall")
+    ] = 0.05,
+    safe: Annotated[Share, Field(description="Reward of the safe action")] = 0.4,
+    risky: Annotated[Share, Field(description="Reward of the risky action")] = 0.6,
 ) -> Mixture:
     """A safe action, and one that pays more but falls with probability p to reward 0 for ever.
 
@@ -29,7 +36,7 @@ def risky_shortcut(
     kernels[0, 0, 1, 0] = 1.0
     kernels[1, 0, 1, 1] = 1.0
     kernels[:, 1, :, 1] = 1.0
-    rewards = np.zeros((check_steps(H), 2, 2))
+    rewards = np.zeros((H, 2, 2))
     rewards[:, 0] = safe, risky
     return mixture(kernels, np.array([1.0 - p, p]), rewards)
 
@@ -50,7 +57,15 @@ def switching_alpha(p: float, steps_left: int, safe: float = 0.4, risky: float =
 
 
 def lower_bound(
-    alpha: float, H: int = 4, A: int = 3, gap: float = 0.5, rarity: float | None = None
+    alpha: float,
+    H: Annotated[Steps, Field(ge=2)] = 4,
+    A: Annotated[Count, Field(description="Actions")] = 3,
+    gap: Annotated[
+        Share, Field(description="Share of the bad outcome that the better action avoids")
+    ] = 0.5,
+    rarity: Annotated[
+        float | None, Field(ge=0, le=1, description="Chance to go on; the run's alpha when null")
+    ] = None,
 ) -> Mixture:
     """A chain whose end is rarely seen and yet is all that counts under CVaR.
 
@@ -59,17 +74,12 @@ def lower_bound(
     state, whatever the action. At the chain's end (seen with probability rarity^(H - 2)) the last
     action leads to the bad state with probability rarity (1 - gap), the others with `rarity`, and
     else to the good state. With alpha <= rarity the value of the first state is that of the end of
-    the chain: all regret is there. d = A: kernel i makes action i the better one.
-
-    Args:
-        alpha: Risk level of the run; `rarity` is equal to it when None.
-        H: Steps, at least 2.
-        A: Actions.
-        gap: Share of the bad outcome that the better action avoids.
-        rarity: See above.
+    the chain: all regret is there. d = A: kernel i makes action i the better one. `alpha` is the
+    risk level of the run.
     """
     rarity = alpha if rarity is None else rarity
-    n = check_steps(H, least=2) - 1
+    n = H - 1
+    check_size(H * A * (n + 3) * A * (n + 3), H=H, A=A)
     lucky, good, bad = n, n + 1, n + 2
     kernels = np.zeros((A, n + 3, A, n + 3))
     for s in range(n - 1):
@@ -89,23 +99,25 @@ def lower_bound(
 
 def random_mixture(
     alpha: float,
-    S: int = 8,
-    A: int = 3,
-    H: int = 3,
-    d: int = 3,
-    instance: int = 0,
-    concentration: float = 1.0,
+    S: Annotated[Count, Field(description="States")] = 8,
+    A: Annotated[Count, Field(description="Actions")] = 3,
+    H: Steps = 3,
+    d: Annotated[Count, Field(description="Base kernels")] = 3,
+    instance: Instance = 0,
+    concentration: Annotated[
+        float,
+        Field(
+            ge=1e-3,
+            le=1e6,
+            description="Of the rows' Dirichlet law; small is nearly deterministic",
+        ),
+    ] = 1.0,
 ) -> Mixture:
-    """Base kernels with Dirichlet rows, weights uniform on the simplex, rewards uniform on [0, 1].
-
-    `instance` seeds the world, whatever the seed of the run is; `concentration` is the parameter
-    of the rows' Dirichlet law (small: nearly deterministic).
-    """
-    if not concentration > 0.0:
-        raise ValueError(f"Bad value {concentration} for 'concentration': give a number above 0.")
+    """Base kernels with Dirichlet rows, weights uniform on the simplex, rewards in [0, 1]."""
+    check_size(H * d * S * A * S, S=S, A=A, H=H, d=d)
     rng = np.random.default_rng([instance, S, A, H, d])
     kernels = rng.dirichlet(np.full(S, concentration), size=(d, S, A))
-    theta = rng.dirichlet(np.ones(d), size=check_steps(H))
+    theta = rng.dirichlet(np.ones(d), size=H)
     return mixture(kernels, theta, rng.random((H, S, A)))
 
 
@@ -118,29 +130,18 @@ BUILDERS: dict[str, Callable[..., Mixture]] = dict(
 )
 
 
-def make_task(name: str, alpha: float, **fields: float) -> Mixture:
+def make_task(name: str, alpha: float, **fields: Any) -> Mixture:
     """A task by its name.
 
     Args:
         name: One of `TASK_NAMES`.
         alpha: Risk level of the run, which `lower_bound` is built for.
-        **fields: Arguments of the task's builder that differ from its defaults.
+        **fields: Arguments of the task's builder that differ from its defaults, of the types and
+            within the bounds that its signature says.
 
     Raises:
-        ValueError: No such task or field, a field that makes no probability law, or `alpha`
-            outside (0, 1].
+        ValueError: No such task, or fields that together make no world.
     """
-    check_alpha(alpha)
     if name not in BUILDERS:
         raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")
-    parameters = inspect.signature(BUILDERS[name]).parameters
-    known = [key for key in parameters if key != "alpha"]
-    for field, value in fields.items():
-        if field not in known:
-            raise ValueError(f"Task '{name}' has no field '{field}'; it has: {', '.join(known)}.")
-        if parameters[field].annotation is int and (not isinstance(value, int) or value < 0):
-            raise ValueError(
-                f"Bad value {value!r} for field '{field}' of task '{name}': give a whole number of "
-                "at least 0."
-            )
     return BUILDERS[name](alpha, **fields)

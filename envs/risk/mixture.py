@@ -51,14 +51,3 @@ def mixture(
     first[initial] = 1.0
     transitions = np.einsum("hi,isat->hsat", theta, kernels)
     return Mixture(kernels, theta, TabularMDP(transitions, rewards, first))
-
-
-def check_steps(H: int, least: int = 1) -> int:
-    """H, if it is at least `least`.
-
-    Raises:
-        ValueError: It is less.
-    """
-    if not least <= H:
-        raise ValueError(f"Bad value {H} for 'H': give at least {least} steps.")
-    return H

@@ -92,10 +92,10 @@ def load_measure(entry: str, parameters: Mapping[str, Any]) -> RiskMeasure:
     module_name, _, name = entry.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), name, None)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # whatever the user's module raises
         raise ValueError(
             f"Bad value '{entry}' for 'rho': module '{module_name}' cannot be imported ({error})."
-        ) from None
+        ) from error
     if not callable(function):
         raise ValueError(
             f"Bad value '{entry}' for 'rho': module '{module_name}' has no function '{name}'."
@@ -104,7 +104,12 @@ def load_measure(entry: str, parameters: Mapping[str, Any]) -> RiskMeasure:
         inspect.signature(function).bind(**parameters)
     except TypeError as error:
         raise ValueError(f"'rho_parameters' does not fit rho = {entry}: {error}.") from None
-    measure = function(**parameters)
+    try:
+        measure = function(**parameters)
+    except Exception as error:  # whatever the user's function raises
+        raise ValueError(
+            f"rho = {entry} refuses 'rho_parameters' {dict(parameters)}: {error}."
+        ) from error
     if not isinstance(measure, RiskMeasure):
         raise ValueError(
             f"Bad value '{entry}' for 'rho': the function must return a RiskMeasure, not "

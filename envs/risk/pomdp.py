@@ -7,11 +7,13 @@ see `HistoryPolicy`) or remembers a node of it (see `Controller`).
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 
 import numpy as np
 
 from tenfold.envs.risk.controller import Controller
+from tenfold.envs.risk.fields import MOST_ENTRIES
 from tenfold.envs.risk.mdp import check_probabilities
 
 MOST_HISTORIES = 2_000_000
@@ -106,10 +108,12 @@ class TabularPOMDP:
             ValueError: With their number.
         """
         histories = self.O * (self.A * self.O) ** (self.H - 1)
-        if histories > MOST_HISTORIES:
+        most = min(MOST_HISTORIES, MOST_ENTRIES // self.S)
+        if histories > most:
             raise ValueError(
-                f"Bad value {self.H} for 'H': {histories:,} histories, at most "
-                f"{MOST_HISTORIES:,} can be planned exactly; take a point-based planner."
+                f"H = {self.H}, S = {self.S}, A = {self.A}, O = {self.O} make "
+                f"{Decimal(histories):,.7g} histories, at most {most:,} can be planned exactly: "
+                "take a shorter horizon or a point-based planner."
             )
 
     def play(

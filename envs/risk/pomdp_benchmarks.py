@@ -5,21 +5,25 @@ observation depends on the state alone, the tiger is heard whatever was done.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
+from tenfold.envs.risk.fields import Count, Instance, Share, Steps, check_size
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_names import POMDP_NAMES
 
 
-def tiger(H: int = 4, accuracy: float = 0.85) -> TabularPOMDP:
+def tiger(
+    H: Steps = 4,
+    accuracy: Annotated[Share, Field(description="Probability to hear the right side")] = 0.85,
+) -> TabularPOMDP:
     """A tiger behind the left (0) or right (1) door; actions: listen, open left, open right.
 
     The tiger is heard at every step, on its side with probability `accuracy`. Listening pays 0.9,
     the free door 1 and the tiger's 0; after a door was opened the tiger is placed anew.
     """
-    _check_fraction("accuracy", accuracy)
     move = np.full((2, 3, 2), 0.5)
     move[:, 0] = np.eye(2)
     pay = np.array([[0.9, 0.0, 1.0], [0.9, 1.0, 0.0]])
@@ -27,15 +31,17 @@ def tiger(H: int = 4, accuracy: float = 0.85) -> TabularPOMDP:
     return _stationary(move, hears, pay, np.array([0.5, 0.5]), H)
 
 
-def treatment(H: int = 3, cure: float = 0.65, noise: float = 0.2) -> TabularPOMDP:
+def treatment(
+    H: Steps = 3,
+    cure: Annotated[Share, Field(description="Probability that the strong drug cures")] = 0.65,
+    noise: Annotated[Share, Field(description="Probability to see another level of health")] = 0.2,
+) -> TabularPOMDP:
     """Health 0 (gone) to 3 (well), seen with noise; actions: wait, mild drug, strong drug.
 
     A state pays a third of its number a step. Waiting keeps the state or loses one, half and half;
     the mild drug keeps it with 0.9; the strong one brings health 3 with probability `cure` and 0
     else. Observations are low (0, 1), middle (2), high (3), another one with probability `noise`.
     """
-    _check_fraction("cure", cure)
-    _check_fraction("noise", noise)
     move = np.zeros((4, 3, 4))
     move[0, :, 0] = 1.0
     for s in range(1, 4):
@@ -48,15 +54,15 @@ def treatment(H: int = 3, cure: float = 0.65, noise: float = 0.2) -> TabularPOMD
     return _stationary(move, sees, pay, np.array([0.0, 1 / 3, 1 / 3, 1 / 3]), H)
 
 
-def combination_lock(H: int = 4, noise: float = 0.1) -> TabularPOMDP:
+def combination_lock(
+    H: Annotated[Steps, Field(ge=2)] = 4,
+    noise: Annotated[Share, Field(description="Probability that the sensor errs")] = 0.1,
+) -> TabularPOMDP:
     """On the path (0), lost (1) or open (2); only the right action of each step stays on the path.
 
     The last step pays 1 when the lock is open; being lost pays 0.5 / (H - 1) at each step, which
     lures. The sensor tells the path from the rest and errs with probability `noise`.
     """
-    _check_fraction("noise", noise)
-    if H < 2:
-        raise ValueError(f"Bad value {H} for 'H': give at least 2.")
     move, pay = np.zeros((H, 3, 2, 3)), np.zeros((H, 3, 2))
     for h in range(H):
         right = h % 2
@@ -70,13 +76,14 @@ def combination_lock(H: int = 4, noise: float = 0.1) -> TabularPOMDP:
 
 
 def random_pomdp(
-    H: int = 4,
-    S: int = 4,
-    A: int = 2,
-    O: int = 3,  # noqa: E741
-    instance: int = 0,
+    H: Steps = 4,
+    S: Annotated[Count, Field(description="Hidden states")] = 4,
+    A: Annotated[Count, Field(description="Actions")] = 2,
+    O: Annotated[Count, Field(description="Observations")] = 3,  # noqa: E741
+    instance: Instance = 0,
 ) -> TabularPOMDP:
     """Laws from flat Dirichlets and rewards uniform in [0, 1], drawn from `instance`."""
+    check_size(H * A * O * S * S, H=H, S=S, A=A, O=O)
     rng = np.random.default_rng([402, 18149, instance])
     return TabularPOMDP(
         rng.dirichlet(np.ones(S), size=(H, S, A)),
@@ -96,26 +103,15 @@ def make_pomdp(name: str, **fields: Any) -> TabularPOMDP:
 
     Args:
         name: Of `POMDP_NAMES`.
-        fields: Arguments of its function that differ from their defaults.
+        fields: Arguments of its function that differ from their defaults, of the types and within
+            the bounds that its signature says.
 
     Raises:
-        ValueError: No such benchmark or field, or values that make no POMDP.
+        ValueError: No such benchmark, or fields that together make no POMDP.
     """
     if name not in BUILDERS:
         raise ValueError(f"No POMDP '{name}': choose one of {', '.join(BUILDERS)}.")
-    maker = BUILDERS[name]
-    known = maker.__code__.co_varnames[: maker.__code__.co_argcount]
-    for field, value in fields.items():
-        if field not in known:
-            raise ValueError(f"'{name}' has no field '{field}': choose one of {', '.join(known)}.")
-        if known and field in ("H", "S", "A", "O") and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"Bad value {value!r} for '{field}': give a whole number above 0.")
-    return maker(**fields)
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"Bad value {value} for '{name}': give a number from 0 to 1.")
+    return BUILDERS[name](**fields)
 
 
 def _stationary(

@@ -3,20 +3,24 @@
 The specification names lotteries, a budgeted path, inventory and betting; the numbers are ours.
 """
 
-import inspect
 from collections.abc import Callable, Iterable
 from itertools import product
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from tenfold.envs.risk.benchmarks import make_task
+from tenfold.envs.risk.fields import Share, Steps, check_size
 from tenfold.envs.risk.returns import GridMDP
 from tenfold.envs.risk.static_names import STATIC_TASK_NAMES
+from tenfold.envs.risk.worlds import queue_backlog
 
 # The outcomes of one (h, s, a): next state, reward in grid steps, probability.
 Outcomes = Iterable[tuple[int, int, float]]
 # A return grid finer than this is refused.
 MOST_RETURNS = 2_000
+
+Units = Annotated[int, Field(ge=0, lt=MOST_RETURNS)]
 
 
 def grid_mdp(
@@ -25,10 +29,8 @@ def grid_mdp(
     """An MDP from the outcomes of each (h, s, a).
 
     Raises:
-        ValueError: H below 1, probabilities that make no law, or a grid too fine.
+        ValueError: Probabilities that make no law, or a grid too fine.
     """
-    if H < 1:
-        raise ValueError(f"Bad value {H} for field 'H': an episode has at least 1 step.")
     listed = {
         (h, s, a): merged(outcomes(h, s, a)) for h, s, a in product(range(H), range(S), range(A))
     }
@@ -43,8 +45,9 @@ def grid_mdp(
     mdp = GridMDP(nexts, rewards, probabilities, initial, step)
     if mdp.Y > MOST_RETURNS:
         raise ValueError(
-            f"The return grid has {mdp.Y:,} points, at most {MOST_RETURNS:,} are supported: take "
-            "a coarser reward grid or a shorter horizon."
+            f"H = {H:,} steps of rewards up to {mdp.rewards.max():,} grid steps make a return grid "
+            f"of {mdp.Y:,} points, at most {MOST_RETURNS:,} are supported: take a coarser reward "
+            "grid or a shorter horizon."
         )
     return mdp
 
@@ -57,7 +60,11 @@ def merged(outcomes: Outcomes) -> dict[tuple[int, int], float]:
     return found
 
 
-def two_lotteries(safe: int = 4, prize: int = 10, win: float = 0.6) -> GridMDP:
+def two_lotteries(
+    safe: Annotated[Units, Field(description="What is for certain, in tenths")] = 4,
+    prize: Annotated[Units, Field(description="What can be won, in tenths")] = 10,
+    win: Annotated[Share, Field(description="Probability to win")] = 0.6,
+) -> GridMDP:
     """One step: `safe` tenths for certain, or `prize` tenths with probability `win`, else 0.
 
     rho(safe) = safe / 10; a distortion gives the lottery (1 - h(1 - win)) prize / 10, so CVaR
@@ -70,7 +77,10 @@ def two_lotteries(safe: int = 4, prize: int = 10, win: float = 0.6) -> GridMDP:
     return grid_mdp(1, 1, 2, outcomes, 0, 0.1)
 
 
-def budgeted_path(H: int = 5, luck: float = 0.5) -> GridMDP:
+def budgeted_path(
+    H: Steps = 5,
+    luck: Annotated[Share, Field(description="Probability that a gamble pays")] = 0.5,
+) -> GridMDP:
     """A lottery that nobody can refuse, then choices between a sure tenth-unit and a gamble.
 
     The first step pays 3 or 0 with equal chances and leads to the same state, so a policy of the
@@ -86,14 +96,22 @@ def budgeted_path(H: int = 5, luck: float = 0.5) -> GridMDP:
     return grid_mdp(H, 1, 2, outcomes, 0, 0.1)
 
 
-def betting(H: int = 4, capital: int = 4, most: int = 8, win: float = 0.6) -> GridMDP:
+def betting(
+    H: Annotated[Steps, Field(description="Rounds")] = 4,
+    capital: Annotated[Units, Field(description="Units at first")] = 4,
+    most: Annotated[Units, Field(ge=1, description="Most units that can be held")] = 8,
+    win: Annotated[Share, Field(description="Probability that a bet is doubled")] = 0.6,
+) -> GridMDP:
     """Bet 0, 1 or 2 of one's capital, doubled with probability `win`, else lost; H rounds.
 
     The state is the capital, at most `most`; it is paid out at the end (reward in units of 1 /
     `most`), by a last step whose action does not matter.
     """
     if not 0 <= capital <= most:
-        raise ValueError(f"Bad value {capital} for field 'capital': give 0 to {most}.")
+        raise ValueError(
+            f"Bad value {capital} for 'capital': give 0 to {most}, the value of 'most'."
+        )
+    check_size(H * (most + 1) * 3 * 2 * (most + 1), H=H, most=most)
 
     def outcomes(h: int, s: int, a: int) -> Outcomes:
         if h == H:
@@ -104,15 +122,19 @@ def betting(H: int = 4, capital: int = 4, most: int = 8, win: float = 0.6) -> Gr
     return grid_mdp(H + 1, most + 1, 3, outcomes, capital, 1.0 / most)
 
 
-def inventory(H: int = 8, most: int = 9, orders: int = 4, mean: float = 2.0) -> GridMDP:
+def inventory(
+    H: Steps = 8,
+    most: Annotated[int, Field(ge=2, le=12, description="Most goods in stock")] = 9,
+    orders: Annotated[int, Field(ge=0, le=1_000, description="Most goods of one order")] = 4,
+    mean: Annotated[float, Field(ge=1e-3, le=1e3, description="Mean of the Poisson demand")] = 2.0,
+) -> GridMDP:
     """Order 0 to `orders` goods, then a Poisson demand (cut at 5) comes; unsold goods cost.
 
     The state is the stock, at most `most`. A step earns 2 for each good sold, pays 1 for each
     ordered and 0.2, rounded to whole steps, for each left; rewards are shifted by `orders` + 2 so
     that they are not negative, in tenths.
     """
-    if not mean > 0.0:
-        raise ValueError(f"Bad value {mean} for field 'mean': give a number above 0.")
+    check_size(H * (most + 1) * (orders + 1) * 6 * (orders + 12), H=H, most=most, orders=orders)
     demand = np.cumprod([1.0, *(mean / k for k in range(1, 6))])
     demand /= demand.sum()
 
@@ -126,9 +148,15 @@ def inventory(H: int = 8, most: int = 9, orders: int = 4, mean: float = 2.0) -> 
     return grid_mdp(H, most + 1, orders + 1, outcomes, 2, 0.1)
 
 
-def static_queue(H: int = 10, capacity: int = 4, arrival: float = 0.5) -> GridMDP:
+def static_queue(
+    H: Steps = 10,
+    capacity: Annotated[int, Field(ge=2, le=1_000, description="Places of each queue")] = 4,
+    arrival: Annotated[
+        Share, Field(description="Probability that a customer comes to a queue in a step")
+    ] = 0.5,
+) -> GridMDP:
     """`icvar/QueueBacklog-v0` with its rewards in grid steps of 1 / (2 capacity)."""
-    mdp = make_task("icvar/QueueBacklog-v0", 1.0, H=H, capacity=capacity, arrival=arrival).mdp
+    mdp = queue_backlog(1.0, H=H, capacity=capacity, arrival=arrival).mdp
     levels = np.rint(mdp.rewards * 2 * capacity).astype(int)
 
     def outcomes(h: int, s: int, a: int) -> Outcomes:
@@ -147,28 +175,17 @@ BUILDERS: dict[str, Callable[..., GridMDP]] = dict(
 )
 
 
-def make_static_task(name: str, **fields: float) -> GridMDP:
+def make_static_task(name: str, **fields: Any) -> GridMDP:
     """A task by its name.
 
     Args:
         name: One of `STATIC_TASK_NAMES`.
-        **fields: Arguments of the task's builder that differ from its defaults.
+        **fields: Arguments of the task's builder that differ from its defaults, of the types and
+            within the bounds that its signature says.
 
     Raises:
-        ValueError: No such task or field, or a value that makes no MDP.
+        ValueError: No such task, or fields that together make no MDP.
     """
     if name not in BUILDERS:
         raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")
-    parameters = inspect.signature(BUILDERS[name]).parameters
-    for field, value in fields.items():
-        if field not in parameters:
-            raise ValueError(
-                f"Task '{name}' has no field '{field}'; it has: {', '.join(parameters)}."
-            )
-        whole = parameters[field].annotation is int
-        if whole and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-            raise ValueError(
-                f"Bad value {value!r} for field '{field}' of task '{name}': give a whole number of "
-                "at least 0."
-            )
     return BUILDERS[name](**fields)

@@ -6,12 +6,14 @@ rho(F + e (G - F)) = rho(F) + e (E_G g_F - E_F g_F) + o(e). For a distortion h i
 h'(F(x)), for the entropic measure it is an exponential; `influence` finds it for any measure.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy.special import ndtr, ndtri
 
 from tenfold.envs.risk.measures import (
@@ -28,6 +30,8 @@ from tenfold.envs.risk.own_measures import load_measure
 
 # Share of a point mass in the difference quotient of `influence`.
 NUDGE = 1e-7
+
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -106,16 +110,16 @@ def mean_cvar(alpha: float, weight: float) -> Spectral:
     return Spectral((alpha, 1.0), (weight, 1.0 - weight))
 
 
-MEASURES: dict[str, tuple[Callable[..., RiskMeasure], tuple[str, ...]]] = {
-    "expectation": (Expectation, ()),
-    "cvar": (CVaR, ("alpha",)),
-    "spectral": (Spectral, ("alphas", "weights")),
-    "exponential_spectrum": (ExponentialSpectrum, ("k",)),
-    "proportional_hazard": (DualPower, ("k",)),
-    "wang": (Wang, ("shift",)),
-    "entropic": (Entropic, ("gamma",)),
-    "mean_cvar": (mean_cvar, ("alpha", "weight")),
-    "mean_semideviation": (MeanSemideviation, ("c",)),
+MEASURES: dict[str, Callable[..., RiskMeasure]] = {
+    "expectation": Expectation,
+    "cvar": CVaR,
+    "spectral": Spectral,
+    "exponential_spectrum": ExponentialSpectrum,
+    "proportional_hazard": DualPower,
+    "wang": Wang,
+    "entropic": Entropic,
+    "mean_cvar": mean_cvar,
+    "mean_semideviation": MeanSemideviation,
 }
 
 
@@ -124,7 +128,7 @@ def make_measure(name: str, parameters: Mapping[str, Any]) -> RiskMeasure:
 
     Args:
         name: A key of `MEASURES`, or ``package.module:function`` (see `load_measure`).
-        parameters: Exactly the parameters that the measure has.
+        parameters: Exactly the parameters that the measure has, numbers or lists of numbers.
 
     Raises:
         ValueError: No such measure, parameters missing or unknown, or a bad value.
@@ -136,14 +140,23 @@ def make_measure(name: str, parameters: Mapping[str, Any]) -> RiskMeasure:
             f"Bad value '{name}' for 'rho': choose one of {', '.join(MEASURES)}, or name a "
             "function of your own as package.module:function."
         )
-    make, needed = MEASURES[name]
+    needed = inspect.signature(MEASURES[name]).parameters
     if set(parameters) != set(needed):
         wanted = f"exactly {', '.join(needed)}" if needed else "no parameters"
         raise ValueError(
-            f"'rho_parameters' has {', '.join(parameters) or 'nothing'}, but rho = {name} takes "
-            f"{wanted}."
+            f"'rho_parameters' has {', '.join(map(str, parameters)) or 'nothing'}, but rho = "
+            f"{name} takes {wanted}."
         )
-    return make(**parameters)
+    for key, value in parameters.items():
+        kind = needed[key].annotation
+        try:
+            TypeAdapter(kind, config=_STRICT).validate_python(value)
+        except ValidationError:
+            right = "a finite number" if kind is float else "a list of finite numbers"
+            raise ValueError(
+                f"Bad value {value!r} for 'rho_parameters.{key}': give {right}."
+            ) from None
+    return MEASURES[name](**parameters)
 
 
 def influence(rho: RiskMeasure, values: np.ndarray, law: np.ndarray) -> np.ndarray:

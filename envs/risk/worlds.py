@@ -4,10 +4,14 @@ Their dynamics are Gymnasium's or a queue's; rewards stand on states, so that th
 a step is taken, as the method supposes. Numbers and mixtures are ours.
 """
 
+from typing import Annotated
+
 import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import MAPS
+from pydantic import Field
 
-from tenfold.envs.risk.mixture import Mixture, check_steps, mixture
+from tenfold.envs.risk.fields import Count, Share, Steps, check_size
+from tenfold.envs.risk.mixture import Mixture, mixture
 
 # Moves of Gymnasium's FrozenLake: left, down, right, up, as (row, column).
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))
@@ -15,11 +19,11 @@ MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))
 
 def windy_cliff(
     alpha: float,
-    H: int = 14,
-    rows: int = 4,
-    columns: int = 6,
-    wind: float = 0.1,
-    alive: float = 0.2,
+    H: Steps = 14,
+    rows: Annotated[Count, Field(ge=2, description="Rows of cells")] = 4,
+    columns: Annotated[Count, Field(ge=2, description="Columns of cells")] = 6,
+    wind: Annotated[Share, Field(description="Probability that the wind pushes")] = 0.1,
+    alive: Annotated[Share, Field(description="Reward of a cell that is no cliff")] = 0.2,
 ) -> Mixture:
     """Gymnasium's cliff, with wind that blows towards it: walk along the edge or take a detour.
 
@@ -29,6 +33,7 @@ def windy_cliff(
     Actions: left, down, right, up. d = 2 (calm, wind).
     """
     S, last = rows * columns, rows * columns - 1
+    check_size(H * 2 * S * 4 * S, H=H, rows=rows, columns=columns)
     cliff = np.arange(S - columns + 1, last)
     kernels = np.zeros((2, S, 4, S))
     for s in range(S):
@@ -36,13 +41,18 @@ def windy_cliff(
             end = s if s == last or s in cliff else _moved(s, move, rows, columns)
             kernels[0, s, a, end] = 1.0
             kernels[1, s, a, end if end // columns == rows - 1 else end + columns] = 1.0
-    rewards = np.full((check_steps(H), S, 4), alive)
+    rewards = np.full((H, S, 4), alive)
     rewards[:, cliff] = 0.0
     rewards[:, last] = 1.0
     return mixture(kernels, np.array([1.0 - wind, wind]), rewards, initial=S - columns)
 
 
-def frozen_lake(alpha: float, H: int = 12, slip: float = 2 / 3, alive: float = 0.2) -> Mixture:
+def frozen_lake(
+    alpha: float,
+    H: Steps = 12,
+    slip: Annotated[Share, Field(description="Probability of a move to a side")] = 2 / 3,
+    alive: Annotated[Share, Field(description="Reward of ice")] = 0.2,
+) -> Mixture:
     """Gymnasium's 4x4 FrozenLake, with rewards on states so that they are known in advance.
 
     The move is the one meant with probability 1 - slip, else to either side of it (slip = 2/3 is
@@ -56,7 +66,7 @@ def frozen_lake(alpha: float, H: int = 12, slip: float = 2 / 3, alive: float = 0
             for a in range(4):
                 end = s if cell in "HG" else _moved(s, MOVES[(a + turn) % 4], 4, 4)
                 kernels[i, s, a, end] = 1.0
-    rewards = np.zeros((check_steps(H), 16, 4))
+    rewards = np.zeros((H, 16, 4))
     for s, cell in enumerate(cells):
         rewards[:, s] = {"H": 0.0, "G": 1.0}.get(cell, alive)
     return mixture(kernels, np.array([1.0 - slip, slip / 2, slip / 2]), rewards)
@@ -64,11 +74,15 @@ def frozen_lake(alpha: float, H: int = 12, slip: float = 2 / 3, alive: float = 0
 
 def queue_backlog(
     alpha: float,
-    H: int = 10,
-    capacity: int = 4,
-    arrival: float = 0.5,
-    turbo: float = 0.6,
-    start: int = 2,
+    H: Steps = 10,
+    capacity: Annotated[Count, Field(description="Places of each queue")] = 4,
+    arrival: Annotated[
+        Share, Field(description="Probability that a customer comes to a queue in a step")
+    ] = 0.5,
+    turbo: Annotated[Share, Field(description="Probability that full speed works")] = 0.6,
+    start: Annotated[
+        int, Field(ge=0, le=10_000, description="Customers in each queue at first")
+    ] = 2,
 ) -> Mixture:
     """Two queues and one server that is either steady or fast and unreliable.
 
@@ -80,7 +94,10 @@ def queue_backlog(
     """
     side = capacity + 1
     if not 0 <= start <= capacity:
-        raise ValueError(f"Bad value {start} for 'start': give a length from 0 to {capacity}.")
+        raise ValueError(
+            f"Bad value {start} for 'start': give 0 to {capacity}, the value of 'capacity'."
+        )
+    check_size(H * 8 * side**2 * 4 * side**2, H=H, capacity=capacity)
     kernels = np.zeros((8, side**2, 4, side**2))
     theta = np.empty(8)
     for i in range(8):
@@ -95,7 +112,7 @@ def queue_backlog(
                 one, two = (min(q + c, capacity) for q, c in zip(lengths, came, strict=True))
                 kernels[i, s, a, one * side + two] = 1.0
     backlog = np.add(*np.divmod(np.arange(side**2), side))
-    rewards = np.tile((1.0 - backlog / (2 * capacity))[:, None], (check_steps(H), 1, 4))
+    rewards = np.tile((1.0 - backlog / (2 * capacity))[:, None], (H, 1, 4))
     return mixture(kernels, theta, rewards, initial=start * side + start)
 
 

@@ -357,9 +357,11 @@ def test_the_algorithms_oracle_has_no_regret_and_chance_has() -> None:
         ({"bonus_scale": float("nan")}, "'bonus_scale'"),
         ({"gamma_risk": 1e-14}, "not nearer to it than 1e-08"),
         ({"gamma_risk": float("nan")}, "'gamma_risk'"),
-        ({"env_config": {"cure": 1.5}}, "'cure'"),
-        ({"env_config": {"cures": 0.5}}, "no field 'cures'"),
-        ({"env_config": {"H": 40}}, "'H'"),
+        ({"env_config": {"cure": 1.5}}, "Bad value 1.5 for 'env_config.cure'"),
+        ({"env_config": {"cure": "abc"}}, "'env_config.cure': give a number"),
+        ({"planning_gamma": "abc"}, "'planning_gamma': give a number"),
+        ({"env_config": {"cures": 0.5}}, "env_config 'cures': did you mean 'cure'"),
+        ({"env_config": {"H": 40}}, "H = 40, S = 4, A = 3, O = 3 make 4.926961e.37 histories"),
     ],
 )
 def test_mistakes_are_refused(fields: dict[str, object], said: str) -> None:

@@ -175,10 +175,21 @@ def test_the_gymnasium_view_adds_y_and_plays_the_planned_policy() -> None:
         (lambda: make_measure("mean_semideviation", {"c": 2.0}), "from 0 to 1"),
         (lambda: make_measure("wang", {"shift": -1.0}), "at least 0"),
         (lambda: make_static_task("static/None-v0"), "choose one of"),
-        (lambda: make_static_task("static/Betting-v0", size=3), "has no field 'size'"),
+        (lambda: make_measure("cvar", {"alpha": "0.1"}), "'rho_parameters.alpha': give a finite"),
+        (lambda: make_measure("cvar", {"alpha": [0.1]}), "give a finite number"),
+        (lambda: make_measure("wang", {"shift": math.nan}), "give a finite number"),
+        (lambda: make_measure("entropic", {"gamma": True}), "give a finite number"),
+        (lambda: make_measure("dual", {}), "choose one of expectation, cvar"),
+        (
+            lambda: make_measure("spectral", {"alphas": 0.1, "weights": [1.0]}),
+            "'rho_parameters.alphas': give a list of finite numbers",
+        ),
+        (
+            lambda: make_static_task("static/Inventory-v0", H=900, orders=900),
+            "H = 900, most = 9, orders = 900 would need arrays",
+        ),
         (lambda: make_static_task("static/Betting-v0", win=1.5), "no probability law"),
         (lambda: make_static_task("static/BudgetedPath-v0", H=900), "coarser"),
-        (lambda: make_static_task("static/BudgetedPath-v0", H=0), "at least 1 step"),
         (lambda: next(every_policy(make_static_task("static/Betting-v0"))), "can be tried"),
         (
             lambda: GridMDP(*np.zeros((2, 1, 1, 1, 1), int), np.ones((1, 1, 1, 1)), 0, 0.0),
