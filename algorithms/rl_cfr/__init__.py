@@ -19,6 +19,7 @@ METHOD = Method(
     tasks=("river_hunl", "leduc_nl", "turn_hunl", "flop_short", "hunl"),
     metric="gain_mbb",
     mode="max",
+    score="tail_mean",
     metrics=(
         "gain_mbb",
         "gain_mbb_low",

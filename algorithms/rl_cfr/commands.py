@@ -15,20 +15,31 @@ from tenfold.platform.errors import InputError
 
 if TYPE_CHECKING:
     from tenfold.algorithms.rl_cfr.growth import Abstraction
+    from tenfold.envs.poker.sizes import Menu
     from tenfold.envs.poker.spot import Spot
 
 
 def solve(
-    board: Annotated[str, typer.Option(help="3 to 5 cards, such as AsKd7h2c3d.")],
-    pot: Annotated[int, typer.Option(help="Chips in the middle.")],
-    stacks: Annotated[str, typer.Option(help="Chips behind: 9500, or 9500,8000.")],
+    board: Annotated[
+        str,
+        typer.Option(help="5 cards, such as AsKd7h2c3d, 4, or 3 with narrow ranges and few sizes."),
+    ],
+    pot: Annotated[str, typer.Option(help="Chips in the middle, such as 1000 or 5.5.")],
+    stacks: Annotated[str, typer.Option(help="Chips behind: 9500, or 97.5,80.")],
     ranges: Annotated[list[str], typer.Option(help="Twice; who acts first comes first.")],
     iterations: Annotated[int, typer.Option(help="Iterations of CFR, at most.")] = 500,
     sizes: Annotated[str, typer.Option(help="Raises as fractions of the pot.")] = "0.5,1,allin",
     max_raises: Annotated[int, typer.Option(min=1, help="Raises a street, at most.")] = 3,
-    big_blind: Annotated[int, typer.Option(help="Smallest bet in chips.")] = 100,
+    big_blind: Annotated[
+        str | None,
+        typer.Option(
+            help="Smallest bet in chips.",
+            show_default="a tenth of the pot, or less if the sizes are",
+        ),
+    ] = None,
     variant: Annotated[str, typer.Option(help="cfr, cfr+, linear, dcfr or pcfr+.")] = "dcfr",
     target: Annotated[float, typer.Option(help="Stop at this % of the pot.")] = 0.0,
+    max_memory: Annotated[float, typer.Option(help="Solve no tree that needs more GB.")] = 4.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Solve a poker spot: strategy, EV, equity and exploitability at its first decision.
@@ -38,43 +49,46 @@ def solve(
     """
     from tenfold.algorithms.rl_cfr.solve import solve as solve_subgame
     from tenfold.algorithms.rl_cfr.subgame import Subgame
-    from tenfold.algorithms.rl_cfr.variants import check_variant
+    from tenfold.algorithms.rl_cfr.variants import PREDICTIVE, check_variant
     from tenfold.envs.poker.sizes import parse_menu
     from tenfold.envs.poker.spot import read_spot
 
+    console = Console(stderr=True, highlight=False)
     try:
-        spot = read_spot(board, pot, stacks, ranges, big_blind)
         menu = parse_menu(sizes)
+        spot = read_spot(board, pot, stacks, ranges, big_blind, menu.fractions, decimals=True)
         check_variant(variant)
         if iterations < 1 or not target >= 0:
             raise ValueError(
                 f"{iterations} iterations to a target of {target} % solve nothing: give at least 1 "
                 "iteration, and 0 % or more."
             )
-        if len(spot.board) < 4:
-            raise ValueError(f"Board '{board}' is a flop: give 4 or 5 cards, a turn or a river.")
+        notes = _prospect(spot, menu, max_raises, 3 if variant in PREDICTIVE else 2, max_memory)
     except ValueError as error:
         raise InputError(str(error)) from None
-    subgame = Subgame(spot, menu.raises, max_raises)
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("CFR", total=iterations)
+    for note in notes:
+        console.print(note, soft_wrap=True)
+    with Progress(console=console) as bar:
+        task = bar.add_task("building the tree", total=iterations)
+        subgame = Subgame(spot, menu.raises, max_raises)
+        bar.update(task, description="first iteration")
 
         def show(done: int, chips: float, seconds: float) -> None:
-            text = f"exploitability {100 * chips / pot:.3f} % of the pot"
-            bar.update(task, completed=done, description=text)
+            share = 100 * chips * spot.unit / spot.rules.pot
+            bar.update(task, completed=done, description=f"exploitability {share:.3f} % of the pot")
 
         solution = solve_subgame(subgame, variant, iterations, target, show)
-    answer = solution.to_json()
+    answer = {**solution.to_json(), "notes": notes}
     if as_json:
         print(json.dumps(answer))
     else:
-        _print(answer, Console())
+        _print(answer, spot.decimals, Console())
 
 
 def play(
     board: Annotated[str, typer.Option(help="4 or 5 cards; without them a random river.")] = "",
-    pot: Annotated[int, typer.Option(help="Chips in the middle.")] = 1_000,
-    stacks: Annotated[str, typer.Option(help="Chips behind: 9500, or 9500,8000.")] = "9500",
+    pot: Annotated[str, typer.Option(help="Whole chips in the middle.")] = "1000",
+    stacks: Annotated[str, typer.Option(help="Whole chips behind: 9500, or 9500,8000.")] = "9500",
     ranges: Annotated[
         list[str] | None, typer.Option(help="Twice; who acts first comes first.")
     ] = None,
@@ -82,7 +96,13 @@ def play(
     iterations: Annotated[int, typer.Option(min=1, help="Iterations of CFR.")] = 300,
     sizes: Annotated[str, typer.Option(help="The solver's raises.")] = "0.5,1,2,allin",
     max_raises: Annotated[int, typer.Option(min=1, help="The solver's raises a street.")] = 2,
-    big_blind: Annotated[int, typer.Option(help="Smallest bet in chips.")] = 100,
+    big_blind: Annotated[
+        str | None,
+        typer.Option(
+            help="Smallest bet in chips.",
+            show_default="a tenth of the pot, or less if the sizes are",
+        ),
+    ] = None,
     variant: Annotated[str, typer.Option(help="cfr, cfr+, linear, dcfr or pcfr+.")] = "dcfr",
     checkpoint: Annotated[
         str, typer.Option(help="Of a run of rl_cfr: its abstraction chooses the solver's raises.")
@@ -107,15 +127,54 @@ def play(
     rng = np.random.default_rng(seed)
     try:
         cards = board or format_cards(rng.permutation(52)[:5].tolist())
-        spot = read_spot(cards, pot, stacks, ranges or ["random", "random"], big_blind)
+        menu, held = parse_menu(sizes), ranges or ["random", "random"]
+        spot = read_spot(cards, pot, stacks, held, big_blind, menu.fractions)
         check_variant(variant)
         if len(spot.board) < 4:
             raise ValueError(f"Board '{board}' is a flop: give 4 or 5 cards, a turn or a river.")
-        solving = Solving(parse_menu(sizes), max_raises, variant, iterations)
+        solving = Solving(menu, max_raises, variant, iterations)
         abstraction = _learned(checkpoint, spot) if checkpoint else None
     except ValueError as error:
         raise InputError(str(error)) from None
     session(spot, solving, abstraction, hands, rng, Console(highlight=False))
+
+
+def _prospect(
+    spot: "Spot", menu: "Menu", max_raises: int, copies: int, max_memory: float
+) -> list[str]:
+    """What is about to be solved, in sentences: the size of its tree, and bets that were moved.
+
+    Raises:
+        ValueError: The tree needs more than the limit, which is in GB; or that is none.
+    """
+    from tenfold.algorithms.rl_cfr.tree_size import BASE_BYTES, tree_size
+    from tenfold.envs.poker.rules import start
+    from tenfold.envs.poker.words import format_chips
+
+    if not BASE_BYTES / 1e9 <= max_memory < float("inf"):
+        raise ValueError(
+            f"Bad value {max_memory:g} for 'max-memory': give GB, at least {BASE_BYTES / 1e9:g}."
+        )
+    size = tree_size(spot, menu.raises, max_raises, menu, 1e9 * max_memory, copies)
+    memory = f"{size.memory(copies) / 1e9:.1f} GB"
+    if not size.complete:
+        raise ValueError(
+            f"The tree has more than {size.nodes:,} nodes with {size.hands:,} hands and needs more "
+            f"than {memory}: give fewer sizes, raises or hands, a later street, or a larger "
+            f"--max-memory than {max_memory:g}."
+        )
+    blind = format_chips(spot.rules.big_blind, spot.unit)
+    notes = [
+        f"The tree has {size.nodes:,} nodes with {size.hands:,} hands and needs about {memory}; "
+        f"the smallest bet is {blind} chips.",
+        *menu.notes(start(spot.rules), spot.unit),
+    ]
+    if size.changed:
+        notes.append(
+            f"Below the first decision, sizes are moved or merge at {size.changed:,} of "
+            f"{size.lines - 1:,} decisions, counted once whatever the cards."
+        )
+    return notes
 
 
 def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
@@ -135,13 +194,13 @@ def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
     return learned
 
 
-def _print(answer: dict[str, Any], console: Console) -> None:
+def _print(answer: dict[str, Any], decimals: int, console: Console) -> None:
     table = Table("hand", "weight", *answer["actions"], "EV", "equity")
     for name, hand in sorted(answer["hands"].items(), key=lambda item: -item[1]["equity"]):
         shares = [f"{share:.3f}" for share in hand["strategy"]]
         table.add_row(
             *(name, f"{hand['weight']:.3g}", *shares),
-            *(f"{hand['ev']:.1f}", f"{hand['equity']:.3f}"),
+            *(f"{hand['ev']:.{decimals + 1}f}", f"{hand['equity']:.3f}"),
         )
     table.add_section()
     table.add_row("all", "", *(f"{share:.3f}" for share in answer["frequencies"]), "", "")
@@ -149,7 +208,8 @@ def _print(answer: dict[str, Any], console: Console) -> None:
     first, second = answer["ev"]
     lost = answer["exploitability"]
     console.print(
-        f"Player {answer['player']} acts. EV {first:.2f} and {second:.2f} chips; exploitability "
-        f"{lost['chips']:.3f} chips, {lost['percent_of_pot']:.3f} % of the pot, after "
-        f"{answer['iterations']} iterations in {answer['seconds']:.2f} s."
+        f"Player {answer['player']} acts. EV {first:.{decimals + 2}f} and "
+        f"{second:.{decimals + 2}f} chips; exploitability {lost['chips']:.{decimals + 3}f} chips, "
+        f"{lost['percent_of_pot']:.3f} % of the pot, after {answer['iterations']} iterations in "
+        f"{answer['seconds']:.2f} s."
     )

@@ -5,6 +5,7 @@ solution = solve(Subgame(spot, parse_menu("0.5,1,allin").raises), "dcfr", 500)
 solution.strategy  # (A, 1326)
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +21,13 @@ from tenfold.envs.poker.spot import deals
 from tenfold.envs.poker.words import describe
 
 Progress = Callable[[int, float, float], None]
-"""Called with iterations done, exploitability in chips, and seconds."""
+"""Called with iterations done, exploitability in chips when last looked at, and seconds."""
 
 CHECK_EVERY = 25
 """Iterations between looks at the exploitability, which costs about two."""
+
+TELL_EVERY = 0.5
+"""Seconds between calls of `Progress`, unless an iteration takes longer."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Solution:
     @property
     def percent(self) -> float:
         """Exploitability in per cent of the pot."""
-        return 100.0 * self.exploitability / self.subgame.root.pot
+        return 100.0 * self.exploitability * self.subgame.spot.unit / self.subgame.root.pot
 
     def frequencies(self) -> NDArray[np.float64]:
         """(A,): how often each action is taken at the root over all dealable hands."""
@@ -71,7 +75,7 @@ class Solution:
         hands = {
             format_hand(hand): {
                 "strategy": _rounded(self.strategy[:, hand]),
-                "ev": round(float(self.ev[player, hand]), 3),
+                "ev": round(float(self.ev[player, hand]), spot.decimals + 3),
                 "equity": round(float(self.equity[player, hand]), 5),
                 "weight": float(spot.ranges[player, hand]),
             }
@@ -80,8 +84,9 @@ class Solution:
         }
         return {
             "board": format_cards(spot.board),
-            "pot": self.subgame.root.pot,
-            "stacks": list(self.subgame.root.stacks),
+            "pot": self.subgame.root.pot / spot.unit,
+            "stacks": [stack / spot.unit for stack in self.subgame.root.stacks],
+            "smallest_bet": spot.rules.big_blind / spot.unit,
             "variant": self.solver.variant,
             "iterations": self.iterations,
             "seconds": round(self.seconds, 3),
@@ -112,7 +117,7 @@ def solve(
         variant: One of `VARIANTS`.
         iterations: At most this many.
         target: Stop once the exploitability is at most this many per cent of the pot.
-        progress: Told at every look at the exploitability.
+        progress: Told after the first iteration, and then every half second or iteration.
 
     Raises:
         ValueError: There are no iterations, or the target is negative, or the variant is unknown.
@@ -124,31 +129,42 @@ def solve(
     solver = Solver(subgame.game, variant)
     begin = time.perf_counter()
     look = CHECK_EVERY if target > 0 or progress else iterations
-    while True:
-        solver.iterate(min(look, iterations - solver.iteration))
+    looks = {*range(look, iterations, look), iterations} | ({1} if progress else set())
+    lost = math.nan
+    for until in sorted(looks):
+        while solver.iteration < until:
+            steps = until - solver.iteration
+            if progress and solver.iteration:
+                seconds = max(time.perf_counter() - begin, 1e-6)
+                progress(solver.iteration, lost, seconds)
+                steps = min(steps, max(1, int(TELL_EVERY * solver.iteration / seconds)))
+            solver.iterate(steps)
         values = solver.values()
-        seconds = time.perf_counter() - begin
-        if progress:
-            progress(solver.iteration, values.exploitability, seconds)
-        reached = 100.0 * values.exploitability <= target * subgame.root.pot
-        if solver.iteration == iterations or reached:
+        lost = values.exploitability / subgame.spot.unit
+        if 100.0 * values.exploitability <= target * subgame.root.pot:
             break
+    seconds = time.perf_counter() - begin
+    if progress:
+        progress(solver.iteration, lost, seconds)
     spot, root = subgame.spot, subgame.root
     free = deals((spot.ranges > 0).astype(np.float64)) > 0
     weights = np.where(free, deals(spot.ranges) / np.where(spot.ranges > 0, spot.ranges, 1.0), 1.0)
     inside = spot.ranges[root.player] > 0
-    committed = np.array(root.committed)
+    committed, unit = np.array(root.committed), spot.unit
     return Solution(
         subgame=subgame,
         solver=solver,
         iterations=solver.iteration,
         seconds=seconds,
-        actions=[describe(move, root) for move in subgame.moves[0]],
+        actions=[describe(move, root, unit) for move in subgame.moves[0]],
         strategy=subgame.spread(solver.strategy(0)) * inside,
-        ev=np.where(free, subgame.spread(values.hands) / weights + committed[:, None], 0.0),
+        ev=np.where(free, subgame.spread(values.hands) / weights + committed[:, None], 0.0) / unit,
         equity=np.where(free, subgame.equities(), 0.0),
-        value=(values.players[0] + root.committed[0], values.players[1] + root.committed[1]),
-        exploitability=values.exploitability,
+        value=(
+            (values.players[0] + root.committed[0]) / unit,
+            (values.players[1] + root.committed[1]) / unit,
+        ),
+        exploitability=lost,
     )
 
 

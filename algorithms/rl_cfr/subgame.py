@@ -167,7 +167,7 @@ class Subgame:
                 node = builder.add(CHANCE, parent, action, renamings=renamings)
                 self._deal(state, board, chance, node)
             return
-        moves = self._moves(state)
+        moves = legal_moves(state, self._raises, self._max_raises)
         node = builder.add(DECISION, parent, action, state.player, len(moves), renamings=renamings)
         self.states[node], self.moves[node] = state, moves
         for place, move in enumerate(moves):
@@ -189,14 +189,6 @@ class Subgame:
                 group = [self._place[HAND_MAPS[p, self.hands]] for p in symmetric]
                 self._orbit = np.min(group, axis=0)
             self._add(state, (*board, card), share, node, place, renamings)
-
-    def _moves(self, state: BettingState) -> list[int]:
-        stop = self._max_raises is not None and state.raised >= self._max_raises
-        raises = [] if stop else list(self._raises(state))
-        for each in raises:
-            if each <= CALL or not state.is_legal(each):
-                raise ValueError(f"The bet tree offers {each}, which is no legal raise.")
-        return [*([FOLD_ACTION] if state.to_call else []), CALL, *raises]
 
     def _table(self, board: tuple[int, ...]) -> int:
         """The place of a board among the tables; the order of its cards does not count."""
@@ -228,6 +220,20 @@ class Subgame:
         """(H, H) of `all_in_signs` on the spot's board."""
         board = tuple(sorted(self.spot.board))
         return all_in_signs(board, tuple(self.hands.tolist()), self.spot.deck)
+
+
+def legal_moves(state: BettingState, raises: Raises, max_raises: int | None) -> list[int]:
+    """The actions of a tree at a decision: fold where there is a bet, call, and the raises.
+
+    Raises:
+        ValueError: A raise is not legal.
+    """
+    stop = max_raises is not None and state.raised >= max_raises
+    offered = [] if stop else list(raises(state))
+    for each in offered:
+        if each <= CALL or not state.is_legal(each):
+            raise ValueError(f"The bet tree offers {each}, which is no legal raise.")
+    return [*([FOLD_ACTION] if state.to_call else []), CALL, *offered]
 
 
 def _check_root(root: BettingState, spot: Spot) -> None:

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 
 from tenfold.envs.poker.cards import one_line
 from tenfold.envs.poker.rules import BettingState
+from tenfold.envs.poker.words import format_chips
 
 ALL_IN = "allin"
+
+LARGEST = 1_000.0
+"""Pots that a bet size can be at most."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,61 @@ class Menu:
 
     def __post_init__(self) -> None:
         for fraction in self.fractions:
-            if not (math.isfinite(fraction) and fraction > 0):
+            if not 0 < fraction <= LARGEST:
                 raise ValueError(
-                    f"Bet size {fraction} is no fraction of the pot: give one above 0."
+                    f"Bet size {fraction} is no fraction of the pot: give one above 0, and at "
+                    f"most {LARGEST:g}."
                 )
 
     def raises(self, state: BettingState) -> list[int]:
         """The menu's legal raises at a decision, ascending, without duplicates."""
         targets = [pot_raise(state, fraction) for fraction in self.fractions]
         return merge(state, targets, self.all_in)
+
+    def changes(self, state: BettingState) -> bool:
+        """Whether a size is moved or merges at a decision where raises are legal."""
+        return any(len(names) > 1 or moved for _, names, moved in self._groups(state))
+
+    def notes(self, state: BettingState, unit: int = 1) -> list[str]:
+        """A sentence for each raise that is not what was asked for, at a decision.
+
+        Args:
+            state: The decision.
+            unit: Units of a chip, see `Spot.unit`.
+        """
+        if state.raises is None:
+            return []
+        notes, (low, high) = [], state.raises
+        for target, names, moved in self._groups(state):
+            if len(names) < 2 and not moved:
+                continue
+            said = " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
+            verb = "are one raise" if len(names) > 1 else "is a raise"
+            if not max(state.bets):
+                verb = verb.replace("raise", "bet")
+            chips = format_chips(target - state.level, unit)
+            why = ""
+            if moved and target == high:
+                why = ", for no more can be called"
+            elif moved and target == low:
+                why = f", the smallest that is legal, where {' and '.join(moved)} would be less"
+            notes.append(f"Size{'s' * (len(names) > 1)} {said} {verb} of {chips} chips{why}.")
+        return notes
+
+    def _groups(self, state: BettingState) -> list[tuple[int, list[str], list[str]]]:
+        """Each legal raise, the sizes that it is, and those of them that were moved to it."""
+        low, high = state.raises or (0, 0)
+        groups: dict[int, tuple[list[str], list[str]]] = {}
+        for fraction in self.fractions:
+            wanted = pot_raise(state, fraction)
+            target = min(max(wanted, low), high)
+            names, moved = groups.setdefault(target, ([], []))
+            names.append(f"{fraction:g}")
+            if wanted != target:
+                moved.append(f"{fraction:g}")
+        if self.all_in:
+            groups.setdefault(high, ([], []))[0].append(ALL_IN)
+        return [(target, *each) for target, each in sorted(groups.items())]
 
 
 def parse_menu(text: str) -> Menu:
@@ -54,10 +104,10 @@ def parse_menu(text: str) -> Menu:
             fraction = float(name)
         except ValueError:
             fraction = math.nan
-        if not (math.isfinite(fraction) and fraction > 0):
+        if not 0 < fraction <= LARGEST:
             raise ValueError(
                 f"Unknown bet size '{one_line(name)}' in '{one_line(text)}': give fractions of the "
-                f"pot above 0, or '{ALL_IN}', with commas between them."
+                f"pot above 0 and up to {LARGEST:g}, or '{ALL_IN}', with commas between them."
             )
         fractions.append(fraction)
     if len(set(fractions)) < len(fractions) or names.count(ALL_IN) > 1:

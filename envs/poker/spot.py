@@ -1,12 +1,14 @@
 """A spot: the public situation and both ranges that a subgame starts from."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.envs.poker.cards import CARDS, HANDS, format_cards, live_hands, parse_cards
+from tenfold.envs.poker.cards import CARDS, HANDS, format_cards, live_hands, one_line, parse_cards
 from tenfold.envs.poker.ranges import parse_range
 from tenfold.envs.poker.rules import STREETS, Rules
 
@@ -25,15 +27,30 @@ class Spot:
         rules: Stacks, pot and street; player 0 acts first after the flop.
         ranges: (2, 1326) weights of each player's hands, 0 where the board blocks.
         deck: Cards of the deck, the lowest ones of 52; no range holds any other.
+        unit: Units of a chip: the rules count in whole units, which are chips where this is 1.
     """
 
     board: tuple[int, ...]
     rules: Rules
     ranges: NDArray[np.float64]
     deck: int = CARDS
+    unit: int = 1
+
+    @property
+    def decimals(self) -> int:
+        """Decimals of a chip that a unit is: 2 where there are 100 of them."""
+        return len(str(self.unit)) - 1
 
 
-def read_spot(board: str, pot: int, stacks: str, ranges: Sequence[str], big_blind: int) -> Spot:
+def read_spot(
+    board: str,
+    pot: int | str,
+    stacks: str,
+    ranges: Sequence[str],
+    big_blind: int | str | None = None,
+    fractions: Sequence[float] = (),
+    decimals: bool = False,
+) -> Spot:
     """Read a spot as players write it.
 
     Args:
@@ -41,7 +58,11 @@ def read_spot(board: str, pot: int, stacks: str, ranges: Sequence[str], big_blin
         pot: Chips in the middle.
         stacks: Chips behind, ``"9500"`` for both or ``"9500,8000"``.
         ranges: One range for each player, the one that acts first before the other.
-        big_blind: The smallest bet, in chips.
+        big_blind: The smallest bet, in chips. None takes a tenth of the pot, or the smallest of
+            `fractions` of it if that is less, so that no size is moved for the blind's sake.
+        fractions: Bet sizes that will be asked for, in pots.
+        decimals: Whether chips may be split: amounts may have decimals, and bets are rounded to a
+            thousandth of the pot or finer.
 
     Raises:
         ValueError: Something of this cannot be; the message names it.
@@ -49,25 +70,36 @@ def read_spot(board: str, pot: int, stacks: str, ranges: Sequence[str], big_blin
     cards = parse_cards(board)
     if len(cards) not in BOARD_CARDS[1:]:
         raise ValueError(
-            f"Board '{board}' has {len(cards)} cards: give 3 (flop), 4 (turn) or 5 (river)."
+            f"Board '{one_line(board)}' has {len(cards)} cards: give 3 (flop), 4 (turn) or 5 "
+            "(river)."
         )
-    if pot < 1:
-        raise ValueError(f"Pot {pot} is no pot: give at least 1 chip.")
     if len(ranges) != 2:
         raise ValueError(f"{len(ranges)} ranges given: give two, the first player's first.")
     weights = np.stack([parse_range(text, cards) for text in ranges])
     if not deals((weights > 0).astype(float)).any():
         raise ValueError(
-            f"Ranges '{ranges[0]}' and '{ranges[1]}' share cards in every pair of hands on "
-            f"{format_cards(cards)}: no hand can be dealt."
+            f"Ranges '{one_line(ranges[0])}' and '{one_line(ranges[1])}' share cards in every pair "
+            f"of hands on {format_cards(cards)}: no hand can be dealt."
         )
+    amounts = [_amount(pot, "pot", decimals)]
+    behind = [_amount(part, "stacks", decimals, stacks) for part in stacks.split(",")]
+    if len(behind) > 2:
+        raise ValueError(f"Bad stacks '{one_line(stacks)}': {_WANTED['stacks']}.")
+    amounts += behind
+    if big_blind is not None:
+        amounts.append(_amount(big_blind, "big blind", decimals))
+    unit = _unit(amounts) if decimals else 1
+    whole = [int(amount * unit) for amount in amounts]
+    if big_blind is None:
+        smallest = min([0.1, *fractions])
+        whole.append(max(1, int(smallest * whole[0])))
     rules = Rules(
-        stacks=_stacks(stacks),
-        big_blind=big_blind,
+        stacks=(whole[1], whole[len(behind)]),
+        big_blind=whole[-1],
         street=BOARD_CARDS.index(len(cards)),
-        pot=pot,
+        pot=whole[0],
     )
-    return Spot(tuple(cards), rules, weights)
+    return Spot(tuple(cards), rules, weights, unit=unit)
 
 
 def deals(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -111,10 +143,38 @@ def street_name(spot: Spot) -> str:
     return STREETS[spot.rules.street]
 
 
-def _stacks(text: str) -> tuple[int, int]:
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) not in (1, 2) or not all(p.isascii() and p.isdigit() and int(p) for p in parts):
+_WANTED = {
+    "pot": "give chips above 0",
+    "stacks": "give chips above 0, one number for both players or two",
+    "big blind": "give chips above 0, the smallest bet",
+}
+
+_MOST = 10**9
+"""Chips, of any amount."""
+
+_DECIMALS = 4
+"""Decimals that an amount may have."""
+
+_FINE = 1_000
+"""Units that a pot has at least where chips may be split."""
+
+
+def _amount(given: int | str, name: str, decimals: bool, shown: str | None = None) -> Decimal:
+    """Chips as written; whole ones unless decimals are allowed."""
+    text = str(given).strip()
+    digits = r"\d{1,12}" + (rf"(\.\d{{1,{_DECIMALS}}})?" if decimals else "")
+    amount = Decimal(text) if re.fullmatch(digits, text, re.ASCII) else Decimal(0)
+    if not 0 < amount <= _MOST:
+        kind = f"at most {_DECIMALS} decimals" if decimals else "whole ones"
         raise ValueError(
-            f"Bad stacks '{text}': give whole chips above 0, one number for both players or two."
+            f"Bad {name} '{one_line(shown or text)}': {_WANTED[name]}, {kind}, up to {_MOST:,}."
         )
-    return int(parts[0]), int(parts[-1])
+    return amount
+
+
+def _unit(amounts: Sequence[Decimal]) -> int:
+    """The least power of ten that makes all amounts whole, the first at least `_FINE`."""
+    unit = 1
+    while unit * amounts[0] < _FINE or any(amount * unit % 1 for amount in amounts):
+        unit *= 10
+    return unit

@@ -9,15 +9,26 @@ WORDS = re.compile(r"(fold|f|check|k|call|c|bet|b|raise|r|all-?in|a)\s*(to\b)?\s
 _ACTIONS = {"fold": FOLD, "f": FOLD, "check": CALL, "k": CALL, "call": CALL, "c": CALL}
 
 
-def describe(action: int, state: BettingState) -> str:
-    """An action in words: ``"check"``, ``"call 300"``, ``"bet 500"``, ``"raise to 900"``."""
+def format_chips(amount: int, unit: int = 1) -> str:
+    """Units as chips: ``format_chips(1250, 100)`` is ``"12.5"``."""
+    return str(amount) if unit == 1 else f"{amount / unit:.10g}"
+
+
+def describe(action: int, state: BettingState, unit: int = 1) -> str:
+    """An action in words: ``"check"``, ``"call 300"``, ``"bet 500"``, ``"raise to 900"``.
+
+    Args:
+        action: Of the player who is to act.
+        state: The decision.
+        unit: Units of a chip, see `Spot.unit`.
+    """
     if action == FOLD:
         return "fold"
     if action == CALL:
-        return f"call {state.to_call}" if state.to_call else "check"
+        return f"call {format_chips(state.to_call, unit)}" if state.to_call else "check"
     verb = "raise to" if max(state.bets) else "bet"
     all_in = " all-in" if action == state.rules.depth else ""
-    return f"{verb} {action - state.level}{all_in}"
+    return f"{verb} {format_chips(action - state.level, unit)}{all_in}"
 
 
 def options(state: BettingState) -> str:

@@ -1,10 +1,22 @@
-"""`tenfold solve`: a known answer as JSON, and mistakes in one sentence with exit code 2."""
+"""`tenfold solve`: known answers, the size of a tree before it starts, mistakes with exit code 2.
+
+Cost: about 10 s on one core.
+"""
 
 import json
 import sys
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
+from tenfold.algorithms.rl_cfr import subgame
+from tenfold.algorithms.rl_cfr.solve import CHECK_EVERY, solve
+from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.algorithms.rl_cfr.tree_size import tree_size
+from tenfold.envs.poker.sizes import parse_menu
+from tenfold.envs.poker.spot import read_spot
 from tenfold.platform import cli
 
 SPOT = {
@@ -38,14 +50,141 @@ def test_the_solution_comes_as_json(
     assert answer["exploitability"]["percent_of_pot"] < 0.5
 
 
+def answer(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, list[str]],
+) -> dict[str, Any]:
+    assert tenfold(monkeypatch, {**SPOT, **change}, "--json") == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_small_chips_are_the_same_game_in_other_units(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranges = ["AhAd,5h4h,QcJc", "KhKs,7c7d,AcQc"]
+    spot = {"--ranges": ranges, "--sizes": ["0.25,0.5,1,allin"], "--iterations": ["50"]}
+    large = answer(monkeypatch, capsys, {**spot, "--pot": ["1000"], "--stacks": ["4000"]})
+    small = answer(monkeypatch, capsys, {**spot, "--pot": ["2.5"], "--stacks": ["10"]})
+    assert large["actions"] == ["check", *(f"bet {n}" for n in (250, 500, 1000)), "bet 4000 all-in"]
+    assert small["actions"] == ["check", "bet 0.625", "bet 1.25", "bet 2.5", "bet 10 all-in"]
+    assert (small["pot"], small["stacks"], small["smallest_bet"]) == (2.5, [10, 10], 0.25)
+    np.testing.assert_allclose(small["ev"], np.array(large["ev"]) / 400, rtol=1e-3)
+    np.testing.assert_allclose(small["frequencies"], large["frequencies"], atol=1e-3)
+    for hand, found in large["hands"].items():
+        assert small["hands"][hand]["ev"] == pytest.approx(found["ev"] / 400, abs=2e-3)
+
+
+def test_the_blind_is_derived_and_moved_sizes_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spot = {"--pot": ["50"], "--stacks": ["200"], "--sizes": ["0.25,0.5,1,4,9,allin"]}
+    spot["--iterations"] = ["1"]
+    free = answer(monkeypatch, capsys, spot)
+    assert free["actions"][1:] == ["bet 12.5", "bet 25", "bet 50", "bet 200 all-in"]
+    assert "the smallest bet is 5 chips" in free["notes"][0]
+    assert free["notes"][1] == (
+        "Sizes 4, 9 and allin are one bet of 200 chips, for no more can be called."
+    )
+    assert "Below the first decision, sizes are moved or merge at" in free["notes"][2]
+    held = answer(monkeypatch, capsys, {**spot, "--big-blind": ["40"]})
+    assert held["actions"][1:] == ["bet 40", "bet 50", "bet 200 all-in"]
+    assert held["notes"][1] == (
+        "Sizes 0.25 and 0.5 are one bet of 40 chips, the smallest that is legal, where 0.25 and "
+        "0.5 would be less."
+    )
+
+
+def test_a_flop_is_solved(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spot = {"--board": ["KsQh2d"], "--ranges": ["AsAh", "JsTs"], "--pot": ["100"]}
+    spot |= {"--stacks": ["1000"], "--sizes": ["allin"], "--max-raises": ["1"]}
+    found = answer(monkeypatch, capsys, {**spot, "--iterations": ["100"]})
+    # AsAh goes all-in, and JsTs, which would need 10/21 for a call, folds.
+    assert found["exploitability"]["percent_of_pot"] < 0.5
+    assert sum(found["ev"]) == pytest.approx(100, rel=1e-5)
+    assert found["ev"][0] > 99
+
+
+@pytest.mark.parametrize(
+    ("board", "ranges", "sizes"),
+    [
+        ("AsKd7h2c3d", "22+,AK", "0.5,1,allin"),
+        ("AsKs7s2d", "77+,AK,QJs", "0.5,allin"),
+        ("QsJh2h", "AA,KQs", "1,allin"),
+        ("7c8c9c", "AA,72o:0.5", "allin"),
+    ],
+)
+def test_a_tree_is_counted_as_it_is_built(board: str, ranges: str, sizes: str) -> None:
+    spot, menu = read_spot(board, 100, "450,400", [ranges, ranges]), parse_menu(sizes)
+    size, built = tree_size(spot, menu.raises, 2), Subgame(spot, menu.raises, 2)
+    tree = built.game.tree
+    assert size.complete
+    assert (size.nodes, size.rows, size.hands) == (len(tree.kind), tree.rows, tree.hands)
+    # On flops the two orders of turn and river share a board.
+    assert len(tree.order) <= size.boards < 2.1 * len(tree.order)
+    assert size.matrices == len(tree.matrices)
+    held = sum(each.nbytes for each in tree) + 2 * tree.rows * tree.hands * 4
+    assert size.memory() > held
+    stopped = tree_size(spot, menu.raises, 2, most=size.memory() - 1)
+    assert not stopped.complete
+
+
+def test_a_tree_too_large_is_refused_before_it_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subgame, "Subgame", None)
+    spot = {"--board": ["QsJh2h"], "--ranges": ["random", "random"], "--sizes": ["0.5,1,allin"]}
+    assert tenfold(monkeypatch, {**SPOT, **spot, "--stacks": ["9500"]}) == 2
+    said = capsys.readouterr().err
+    assert "The tree has more than" in said
+    assert "nodes with 1,176 hands and needs more than 4.0 GB" in said
+    assert "--max-memory than 4." in said
+
+
+@pytest.mark.parametrize("target", [0.0, 50.0])
+def test_progress_begins_with_the_first_iteration(target: float) -> None:
+    spot = read_spot("AsKd7h2c3d", 1_000, "1000", ["AhAd,5h4h", "KhKs"])
+    told: list[tuple[int, float]] = []
+
+    def tell(done: int, lost: float, seconds: float) -> None:
+        told.append((done, lost))
+
+    built = Subgame(spot, parse_menu("1").raises)
+    found = solve(built, "dcfr", 3 * CHECK_EVERY, target, tell)
+    assert told[0][0] == 1
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (found.iterations, found.exploitability)
+    assert found.iterations == (3 * CHECK_EVERY if target == 0.0 else 1)
+    assert np.isfinite([lost for _, lost in told]).all()
+
+
+def test_who_is_told_of_progress_gets_the_same_solution() -> None:
+    spot = read_spot("AsKd7h2c3d", 1_000, "1000", ["AhAd,5h4h", "KhKs"])
+
+    def solved(progress: Callable[[int, float, float], None] | None) -> np.ndarray:
+        return solve(Subgame(spot, parse_menu("1").raises), "dcfr", 60, 0.0, progress).strategy
+
+    np.testing.assert_array_equal(solved(None), solved(lambda *told: None))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"--board": ["AsKx7h2c3d"]}, "Unknown card 'Kx'"),
         ({"--board": ["AsAs7h2c3d"]}, "Card 'As' stands twice"),
-        ({"--board": ["AsKd7h"]}, "is a flop"),
         ({"--board": ["AsKd"]}, "has 2 cards"),
-        ({"--pot": ["0"]}, "Pot 0"),
+        ({"--pot": ["0"]}, "Bad pot '0'"),
+        ({"--pot": ["ten"]}, "Bad pot 'ten'"),
+        ({"--pot": ["1e9999"]}, "Bad pot '1e9999'"),
+        ({"--big-blind": ["nan"]}, "Bad big blind 'nan'"),
+        ({"--max-memory": ["0"]}, "0 for 'max-memory'"),
+        ({"--max-memory": ["nan"]}, "nan for 'max-memory'"),
+        ({"--target": ["nan"]}, "target of nan %"),
+        ({"--sizes": ["1e308"]}, "Unknown bet size '1e308'"),
+        ({"--sizes": ["nan"]}, "Unknown bet size 'nan'"),
         ({"--stacks": ["lots"]}, "Bad stacks 'lots'"),
         ({"--ranges": ["AA"]}, "1 ranges given"),
         ({"--ranges": ["AA", "AKx"]}, "Cannot read range 'AKx'"),
