@@ -123,14 +123,22 @@ def _pack_task(method: Method, task: str, folder: Path, number: int) -> str:
         _pack_module(task.partition(":")[0], folder)
     if not os.path.isabs(task):
         return task
-    files = [Path(task)]
-    if method.task_companions is not None:
-        files += load_attribute(method.task_companions)(Path(task))
-    return str(_copy(files, folder, str(number)).relative_to(folder))
+    if method.task_companions is None:
+        return str(_copy([Path(task)], folder, str(number)).relative_to(folder))
+    companions = load_attribute(method.task_companions)
+    sent = _copy([Path(task), *companions(Path(task))], folder, str(number))
+    for file in companions(sent):
+        if folder not in Path(os.path.normpath(file)).parents:
+            raise InputError(
+                f"'{task}' cannot travel, since it names '{file}' by an absolute path: name it "
+                "relative to the file."
+            )
+    return str(sent.relative_to(folder))
 
 
 def _copy(files: Sequence[Path], folder: Path, name: str) -> Path:
     """Copy files that lie relative to each other so that they still do; returns the first's."""
+    files = [Path(os.path.normpath(file)) for file in files]
     root = Path(os.path.commonpath([file.parent for file in files]))
     for file in files:
         target = folder / INPUTS / name / file.relative_to(root)
