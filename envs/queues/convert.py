@@ -199,7 +199,7 @@ def _table(recording: Recording, first: int, end: int | None) -> pd.DataFrame:
             "queue": np.tile(np.arange(K), T),
             "arrivals": _plain(arrivals, recording.arrivals),
             "service": _plain(recording.service[first:end], recording.service),
-            "name": pd.Categorical.from_codes(np.tile(np.arange(K), T), recording.names),
+            "name": pd.Categorical.from_codes(np.tile(np.arange(K), T), pd.Index(recording.names)),
         }
     )
 

@@ -24,7 +24,7 @@ Unit = Literal["auto", "iso", "s", "ms", "us", "ns"]
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in nanoseconds
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 # The unit of a number since 1970 by its size: 10^11 s is the year 5138, 10^11 ms is 1973.
-LARGEST = {"s": 10**11, "ms": 10**14, "us": 10**17}
+LARGEST: dict[Unit, int] = {"s": 10**11, "ms": 10**14, "us": 10**17}
 
 SPACES = r"\s+"
 SEPARATORS = (",", ";", "\t", "|", SPACES)
@@ -95,7 +95,7 @@ def read_events(path: str | Path, layout: Layout) -> Events:
     return Events(moments, names.to_numpy(dtype=object), amounts.to_numpy(), clock)
 
 
-def _refuse(path: Path, column: pd.Series, bad: pd.Series, fault: str) -> None:
+def _refuse(path: Path, column: pd.Series, bad: pd.Series | np.ndarray, fault: str) -> None:
     """Name the first bad row, and say how many there are."""
     if not bad.any():
         return

@@ -17,10 +17,15 @@ from tenfold.envs.queues.trace import read_trace
 MAX_POISSON_RATE = 500.0  # exp(-rate), where sampling by inversion starts, must not underflow
 
 
+# It has a name because pydantic's mypy plugin, where it reads `strict` in a class, refuses what
+# validators convert (`rate=0.4`).
+_DECLARED = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
 class Spec(BaseModel):
     """A frozen declaration that refuses unknown keys, infinities, NaN, and texts as numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+    model_config = _DECLARED
 
 
 class Piecewise(Spec):

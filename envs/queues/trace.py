@@ -141,7 +141,7 @@ def _whole(path: Path, column: pd.Series) -> np.ndarray:
     """A column of whole numbers as int64, exactly, or a refusal that names the first bad row."""
     values = pd.to_numeric(column, errors="coerce")
     _refuse(path, column, _not_numbers(column, values))
-    tests = [(values % 1 != 0, "is not a whole number", "give an integer")]
+    tests: list[Test] = [(values % 1 != 0, "is not a whole number", "give an integer")]
     if column.name == "queue":
         tests.insert(0, (values < 0, "is negative", "give a number >= 0"))
     exact = values.dtype.kind in "iu"
@@ -159,7 +159,8 @@ def _amounts(path: Path, column: pd.Series) -> np.ndarray:
     return values.to_numpy()
 
 
-Test = tuple[pd.Series, str, str]  # which rows are bad, what is wrong with them, the cure
+# Which rows are bad, what is wrong with them, the cure.
+Test = tuple[pd.Series | np.ndarray, str, str]
 
 
 def _not_numbers(column: pd.Series, values: pd.Series) -> list[Test]:
