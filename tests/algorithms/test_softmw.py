@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,8 +21,9 @@ from tenfold.envs.queues.names import SCENARIO_NAMES
 from tenfold.envs.queues.scenario import Scenario, declare
 from tenfold.envs.queues.scenarios import SAMPLE_TRACE, SCENARIOS, scenario
 from tenfold.envs.queues.simulator import Simulator
-from tenfold.platform.configuration import build_config
+from tenfold.platform.configuration import build_config, check_configs
 from tenfold.platform.errors import InputError
+from tenfold.platform.experiment import make_experiment
 
 K = 4
 UNCLIPPED = ("softmw_unclipped", "ssmw_unclipped")
@@ -342,6 +344,22 @@ def test_a_scenario_file_gives_the_sizes_that_are_changed(tmp_path: Path) -> Non
     assert world.queues[0].arrivals.largest_rate == pytest.approx(0.25)
     with pytest.raises(InputError, match=r"'period'.*load, horizon, replicas"):
         build_config(METHOD, str(path), "uniform", {"env_config.period": 5}, 0)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".yaml", ".yml"])
+def test_files_of_every_ending_are_tasks(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"mine.of.monday{ending}"
+    table = pd.DataFrame({"slot": [7, 8], "queue": 0, "arrivals": [1, 0], "service": 2})
+    if ending == ".parquet":
+        table.to_parquet(path)
+    elif ending.startswith(".csv"):
+        table.to_csv(path, index=False)
+    else:
+        queue = "{arrivals: {kind: poisson, rate: 0.1}, service: {kind: bernoulli, rate: 1}}"
+        path.write_text(f"name: mine\nqueues: [{queue}]\n")
+    experiment = make_experiment({"method": "softmw", "tasks": [str(path)]})
+    check_configs(experiment)
+    assert scenario(experiment.tasks[0]).K == 1
 
 
 def metrics_on(world: Scenario, replicas: int, slots: int) -> Metrics:
