@@ -58,12 +58,14 @@ def judge(model: torch.nn.Module, corpus: Corpus, context: int, most: int) -> di
         context: Tokens of a window.
         most: Number of windows at most.
     """
-    total, right, seen = 0.0, 0, 0
+    total, right, seen = 0.0, 0.0, 0
     with torch.no_grad():
         for tokens in _validation(corpus, context, most):
             logits = model(input_ids=tokens[:, :-1]).logits
             total += float(next_token_loss(logits, tokens)) * tokens[:, 1:].numel()
-            right += int((logits.argmax(dim=-1) == tokens[:, 1:]).sum())
+            # Of NaN, argmax is a token as any other: a model that diverged has no accuracy.
+            finite = bool(logits.isfinite().all())
+            right += int((logits.argmax(-1) == tokens[:, 1:]).sum()) if finite else math.nan
             seen += tokens[:, 1:].numel()
     loss = total / seen
     text = int(corpus.widths[1 : seen + 1].sum())  # the first token is given, not predicted

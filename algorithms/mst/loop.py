@@ -65,7 +65,7 @@ class MSTLoop(TrainingLoop):
         self.scores = self._averager()
         self.uncounted = AllReduce()
         self.ledger = FlopLedger()
-        self.topology_steps = 0
+        self.evolved_at = 0  # the last topology step
         self.pattern: torch.Tensor | None = None
         self._set_attention()
 
@@ -139,7 +139,7 @@ class MSTLoop(TrainingLoop):
         counters = {
             "processes": self.size,
             "churn": self.masks.churn,
-            "topology_steps": self.topology_steps,
+            "evolved_at": self.evolved_at,
             "ledger": self.ledger.state_dict(),
             "scores": self.scores.sent,
         }
@@ -157,7 +157,8 @@ class MSTLoop(TrainingLoop):
         """Continue from a checkpoint.
 
         With another number of processes than it was saved by, all go on from the mean of the saved
-        parameters in a new round.
+        parameters in a new round. A changed rule or learning rate holds from this step on, see
+        `Shard.take_up`.
         """
         saved, shard = Shard.take_up(folder, self.rank, self.optimizer)
         self.step = self.optimizer.step_count
@@ -171,7 +172,7 @@ class MSTLoop(TrainingLoop):
         self.masks.masks = dict(shard.tensors["mask"])
         self.masks.ever = dict(shard.tensors["ever"])
         self.masks.churn = shard.counters["churn"]
-        self.topology_steps = shard.counters["topology_steps"]
+        self.evolved_at = shard.counters.get("evolved_at", self.step)
         self.ledger.load_state_dict(shard.counters["ledger"])
         self.scores.sent = shard.counters["scores"]
         if self.sparse_path is not None:
@@ -233,7 +234,8 @@ class MSTLoop(TrainingLoop):
         after = self.step + 1
         if after == self.config.steps or after != self.optimizer.round_start + self.optimizer.H:
             return False
-        if self.config.growth != "none" and after // self.config.delta > self.topology_steps:
+        delta = self.config.delta
+        if self.config.growth != "none" and after // delta > self.evolved_at // delta:
             return True
         return sum(self.masks.targets(self.schedule(after)).values()) != self.masks.active
 
@@ -263,7 +265,7 @@ class MSTLoop(TrainingLoop):
             0.0 if c.growth == "none" else self.schedule.zeta(self.step, c.zeta),
             GRADIENT_SHARE["mixed" if c.growth == "none" else c.growth](c.grad_rand_ratio),
         )
-        self.topology_steps = self.step // c.delta
+        self.evolved_at = self.step
         if self.sparse_path is not None:
             self.sparse_path.follow(self.masks.masks)
         if self.size > 1:

@@ -111,19 +111,22 @@ class StackMean(Averager):
         return size
 
 
-class LocalOptimizer:
+class LocalOptimizer(torch.optim.Optimizer):
     """Counts steps, sets the learning rate, and averages at the end of each round.
+
+    It has the inner optimizer's parameter groups and state, so that torch's schedulers take it.
 
     Attributes:
         step_count: Steps done, t.
         round_start: Step at which the current round began.
-        H: Local steps of the current round.
         averages: Averages done.
 
     Args:
         inner: The optimizer of this worker (or of a stack of workers, if it acts elementwise).
         rule: Length of each round.
-        learning_rate: eta_t of each step, set in every parameter group.
+        learning_rate: eta_t of each step, the rate of the parameter group that has the largest in
+            `inner`; the others keep their ratios to it. When None the groups' rates are left to
+            whoever sets them, for instance a scheduler of torch, and eta_t is the largest of them.
         average: How to average; over the default process group when None.
         gradients: Average gradients before every step instead of parameters after a round (plain
             data parallel; the rule must have H = 1).
@@ -138,14 +141,15 @@ class LocalOptimizer:
         self,
         inner: torch.optim.Optimizer,
         rule: SyncRule,
-        learning_rate: Callable[[int], float],
+        learning_rate: Callable[[int], float] | None = None,
         average: Averager | None = None,
         gradients: bool = False,
         moments: Sequence[str] = (),
         before_step: Callable[[], None] | None = None,
         before_average: Callable[[], None] | None = None,
     ) -> None:
-        self.inner = inner
+        super().__init__(inner.param_groups, inner.defaults)
+        self._share(inner)
         self.rule = rule
         self.learning_rate = learning_rate
         self.average = AllReduce() if average is None else average
@@ -153,9 +157,11 @@ class LocalOptimizer:
         self.moments = tuple(moments)
         self.before_step = before_step
         self.before_average = before_average
+        rates = [float(group["lr"]) for group in inner.param_groups]
+        self._ratios = [rate / max(rates) if max(rates) > 0 else 1.0 for rate in rates]
         self.step_count = 0
         self.averages = 0
-        self.H = 0
+        self._H = 0
         self.restart_round()
 
     @property
@@ -163,8 +169,18 @@ class LocalOptimizer:
         """All parameters of the inner optimizer."""
         return [p for group in self.inner.param_groups for p in group["params"]]
 
+    @property
+    def H(self) -> int:
+        """Local steps of the current round, which its first step fixes."""
+        if self._before_first_step:
+            self._H = self.rule.h(self._rate(), self.step_count)
+        return self._H
+
+    # Closures are not supported, and the result tells of the average instead of a loss.
     def step(self) -> bool:
         """One optimizer step, and an average if it ends the round; returns whether it did."""
+        H = self.H
+        self._before_first_step = False
         self._set_learning_rate()
         if self.gradients:
             self.average([p.grad for p in self.parameters if p.grad is not None])
@@ -172,7 +188,7 @@ class LocalOptimizer:
             self.before_step()
         self.inner.step()
         self.step_count += 1
-        if self.step_count < self.round_start + self.H:
+        if self.step_count < self.round_start + H:
             return False
         if not self.gradients:
             if self.before_average is not None:
@@ -182,15 +198,14 @@ class LocalOptimizer:
         self.restart_round()
         return True
 
-    def zero_grad(self) -> None:
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
-        self.inner.zero_grad(set_to_none=True)
+        self.inner.zero_grad(set_to_none)
 
     def restart_round(self) -> None:
         """Begin a round at this step."""
         self.round_start = self.step_count
-        if self.step_count < self.rule.total:
-            self.H = self.rule.h(self.learning_rate(self.step_count), self.step_count)
+        self._before_first_step = self.step_count < self.rule.total
 
     def state_dict(self) -> dict[str, Any]:
         """The inner optimizer's state and where the round stands."""
@@ -207,8 +222,11 @@ class LocalOptimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
         self.inner.load_state_dict(state["inner"])
-        for name in ("step_count", "round_start", "H", "averages"):
+        self._share(self.inner)
+        for name in ("step_count", "round_start", "averages"):
             setattr(self, name, state[name])
+        self._H = state["H"]
+        self._before_first_step = self.round_start == self.step_count < self.rule.total
         self.average.sent, self.average.seconds = state["sent"], state["seconds"]
 
     def _averaged(self) -> list[torch.Tensor]:
@@ -220,6 +238,19 @@ class LocalOptimizer:
         ]
         return [*self.parameters, *state]
 
+    def _share(self, inner: torch.optim.Optimizer) -> None:
+        """Have the inner optimizer's groups and state; it makes new ones when it is loaded."""
+        self.inner = inner
+        self.param_groups, self.state = inner.param_groups, inner.state
+
+    def _rate(self) -> float:
+        """eta_t of the next step."""
+        if self.learning_rate is None:
+            return max(float(group["lr"]) for group in self.inner.param_groups)
+        return self.learning_rate(self.step_count)
+
     def _set_learning_rate(self) -> None:
-        for group in self.inner.param_groups:
-            group["lr"] = self.learning_rate(self.step_count)
+        if self.learning_rate is not None:
+            rate = self._rate()
+            for group, ratio in zip(self.inner.param_groups, self._ratios, strict=True):
+                group["lr"] = rate * ratio

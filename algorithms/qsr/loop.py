@@ -36,7 +36,7 @@ class QSRLoop(TrainingLoop):
             before_step=self._clip,
             before_average=self._judge_workers_if_due,
         )
-        self.planned = sum(1 for _ in config.sync.rounds(config.learning_rate))
+        self.planned = self._planned()
         self._uncounted = AllReduce()
         self._of_workers: dict[str, float] = {}
 
@@ -130,7 +130,8 @@ class QSRLoop(TrainingLoop):
         """Continue from a checkpoint.
 
         With another number of processes than it was saved by, all go on from the mean of the saved
-        parameters, with the optimizer state of one saved process each, and a new round.
+        parameters, with the optimizer state of one saved process each, and a new round. A changed
+        rule or learning rate holds from this step on, see `Shard.take_up`.
         """
         saved, shard = Shard.take_up(folder, self.rank, self.optimizer)
         self.step = self.optimizer.step_count
@@ -143,9 +144,13 @@ class QSRLoop(TrainingLoop):
                 shards = [Shard.read(folder, rank) for rank in range(saved)]
                 self.workers.meet([shard.tensors["parameter"] for shard in shards])
                 self.optimizer.restart_round()
-                # The plan counts on from here.
-                rounds = self.config.sync.rounds(self.config.learning_rate, self.step)
-                self.planned = self.optimizer.averages + sum(1 for _ in rounds)
+        self.planned = self._planned()
+
+    def _planned(self) -> int:
+        """Averages done, and those of the schedule from the current round on."""
+        start = self.optimizer.round_start
+        rounds = self.config.sync.rounds(self.config.learning_rate, start)
+        return self.optimizer.averages + sum(1 for _ in rounds)
 
     def _inner(self) -> torch.optim.Optimizer:
         parameters = list(self.workers.parameters.values())

@@ -107,8 +107,12 @@ class QuadraticSync(SyncRule):
 
     def wanted(self, lr: float, step: int) -> int:
         eta = self.peak if step < self.warmup else lr
-        # A learning rate of 0 asks for the longest round there is.
-        grown = (self.alpha / eta) ** self.power if eta > 0 else math.inf
+        # A learning rate of 0, or one so small that the power overflows, asks for the longest
+        # round there is.
+        try:
+            grown = (self.alpha / eta) ** self.power if eta > 0 else math.inf
+        except OverflowError:
+            grown = math.inf
         return max(self.base, math.floor(min(grown, self.total)))
 
 

@@ -37,18 +37,25 @@ class Shard:
                 flat[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
         copies = {name: tensor.detach().contiguous().clone() for name, tensor in flat.items()}
         save_file(copies, folder / f"worker-{rank}.safetensors")
-        counters = {**self.counters, "optimizer": state}
+        counters = {**self.counters, "optimizer": state, "schedule": _schedule(optimizer)}
         (folder / f"worker-{rank}.json").write_text(json.dumps(counters))
 
     @classmethod
     def take_up(cls, folder: Path, rank: int, optimizer: LocalOptimizer) -> tuple[int, "Shard"]:
         """Continue as process `rank` from a checkpoint of any number of processes.
 
+        Where the rule or the learning rate is another than when it was saved, a new round begins:
+        averages that were done stay done, and from this step on the new schedule holds.
+
         Returns:
             How many processes saved it, and the shard of one of them, `rank`'s own if it has one.
         """
         saved = int(cls.read(folder, 0).counters["processes"])
-        return saved, cls.read(folder, rank % saved, optimizer)
+        shard = cls.read(folder, rank % saved, optimizer)
+        now = _schedule(optimizer)
+        if shard.counters.get("schedule", now) != now:
+            optimizer.restart_round()
+        return saved, shard
 
     @classmethod
     def read(cls, folder: Path, rank: int, optimizer: LocalOptimizer | None = None) -> "Shard":
@@ -68,3 +75,8 @@ class Shard:
             whole = {"state": inner, "param_groups": param_groups}
             optimizer.load_state_dict({**state, "inner": whole})
         return cls(groups, counters)
+
+
+def _schedule(optimizer: LocalOptimizer) -> str:
+    """The rule and the learning rate, to tell whether they have changed."""
+    return repr((optimizer.rule, optimizer.learning_rate))

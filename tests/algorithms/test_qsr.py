@@ -1,12 +1,14 @@
 """Local workers against loops written out by hand, averages, batch normalisation, resume."""
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ray import tune
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForImageClassification, GPT2LMHeadModel
@@ -16,9 +18,10 @@ from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.local import AllReduce, LocalOptimizer, StackMean
 from tenfold.algorithms.qsr.loop import QSRLoop
 from tenfold.algorithms.qsr.planner import Cluster, plan
-from tenfold.algorithms.qsr.schedule import ConstantSync, LearningRate
+from tenfold.algorithms.qsr.schedule import ConstantSync, LearningRate, QuadraticSync
 from tenfold.algorithms.qsr.sharpness import hessian_trace
 from tenfold.algorithms.qsr.workers import reestimate_batchnorm
+from tenfold.tune_spaces.qsr import SPACES
 
 TINY: dict[str, Any] = {
     "steps": 23,
@@ -179,6 +182,60 @@ def test_a_local_optimizer_works_in_any_loop() -> None:
     assert averaged == [False, True, False, True, True]
 
 
+def two_groups() -> tuple[list[torch.nn.Parameter], torch.optim.Optimizer]:
+    parameters = [torch.nn.Parameter(torch.tensor([x, -x])) for x in (1.0, 2.0)]
+    groups = [{"params": parameters[:1], "lr": 0.3}, {"params": parameters[1:], "lr": 0.02}]
+    return parameters, torch.optim.AdamW(groups, weight_decay=0.1)
+
+
+def descend(parameters: list[torch.nn.Parameter], optimizer: Any, scheduler: Any) -> None:
+    for _ in range(9):
+        sum((p**4).sum() for p in parameters).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+
+
+def test_torchs_schedulers_drive_a_local_optimizer_group_by_group() -> None:
+    plain, optimizer = two_groups()
+    descend(plain, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.5))
+    ours, inner = two_groups()
+    local = LocalOptimizer(inner, ConstantSync(9, 1))
+    descend(ours, local, torch.optim.lr_scheduler.StepLR(local, 2, gamma=0.5))
+    assert [group["lr"] for group in local.param_groups] == [0.3 / 2**4, 0.02 / 2**4]
+    assert local.averages == 9
+    for p, q in zip(plain, ours, strict=True):
+        assert torch.equal(p, q)
+
+
+def test_the_first_step_of_a_round_fixes_its_length_by_the_largest_rate() -> None:
+    parameters, inner = two_groups()
+    # H = (alpha / eta)^2 with eta 0.3 for four steps, then 0.15: 1, 1, 1, 1, 4.
+    local = LocalOptimizer(inner, QuadraticSync(8, 0.3, 1, 2, 0, 0.3))
+    scheduler = torch.optim.lr_scheduler.StepLR(local, 4, gamma=0.5)
+    ended = []
+    for _ in range(8):
+        sum((p**4).sum() for p in parameters).backward()
+        ended.append(local.step())
+        scheduler.step()
+    assert ended == [True] * 4 + [False] * 3 + [True]
+
+
+def test_a_schedule_of_ours_keeps_the_groups_ratios_also_after_loading() -> None:
+    _, inner = two_groups()
+    local = LocalOptimizer(inner, ConstantSync(10, 2), LearningRate("linear", 0.6, 10, 0, 0.0))
+    for _ in range(5):
+        local.step()
+    _, other = two_groups()
+    again = LocalOptimizer(other, ConstantSync(10, 2), local.learning_rate)
+    again.load_state_dict(copy.deepcopy(local.state_dict()))
+    assert (again.step_count, again.round_start, again.H) == (5, 4, 2)
+    again.step()
+    rates = [group["lr"] for group in again.param_groups]
+    assert rates == pytest.approx([0.3, 0.02])  # 0.6 (1 - 5 / 10), and a fifteenth of it
+    assert again.param_groups is other.param_groups
+
+
 def test_running_statistics_are_those_of_the_batches() -> None:
     torch.manual_seed(0)
     norm = torch.nn.BatchNorm1d(3)
@@ -249,6 +306,98 @@ def test_another_number_of_processes_goes_on_from_the_mean(tmp_path: Path) -> No
     assert (alone.step, alone.optimizer.round_start) == (7, 7)
     while not alone.finished:
         metrics = alone.advance()
+    assert metrics["averages"] == metrics["planned_averages"]
+
+
+def resumed_under(folder: Path, due: int, **changed: Any) -> tuple[QSRLoop, int]:
+    """A run that stopped at step `due` and goes on under another config; averages before that."""
+    before = QSRLoop(QSRConfig(**{**TINY, "steps": 40}))
+    before.train(due)
+    before.save(folder)
+    after = QSRLoop(QSRConfig(**{**TINY, "steps": 40, **changed}))
+    after.load(folder)
+    return after, before.optimizer.averages
+
+
+@pytest.mark.parametrize(
+    ("due", "changed"),
+    [
+        (8, {"lr": 0.004}),
+        (29, {"lr": 0.1}),
+        (29, {"alpha": 0.2}),
+        (9, {"alpha": 0.001}),
+        (29, {"base": 1}),
+        (9, {"base": 8}),
+        (40, {"steps": 50}),
+        (31, {"power": 3.0, "lr_shape": "linear", "warmup": 0.3}),
+    ],
+    ids=str,
+)
+def test_a_changed_schedule_holds_from_the_resumed_step_on(
+    due: int, changed: dict[str, Any], tmp_path: Path
+) -> None:
+    loop, done = resumed_under(tmp_path, due, **changed)
+    config = loop.config
+    rounds = list(config.sync.rounds(config.learning_rate, due))
+    ends = []
+    for step in range(due + 1, config.steps + 1):
+        before = loop.optimizer.averages
+        metrics = loop.train(step)
+        assert metrics["planned_averages"] == done + len(rounds)
+        assert metrics["communication_fraction"] == metrics["averages"] / step
+        ends += [step] * (loop.optimizer.averages - before)
+    assert ends == [r.start + r.H for r in rounds]
+    assert metrics["averages"] == done + len(rounds)
+
+
+def test_every_key_of_the_search_spaces_can_change_in_mid_run(tmp_path: Path) -> None:
+    keys = {key for space in SPACES.values() for key in space.define(tune)}
+    assert keys
+    assert not keys & QSRConfig.fixed
+    values = {"alpha": 0.05, "base": 2, "lr": 0.02}
+    assert values.keys() == keys
+    loop, _ = resumed_under(tmp_path, 31, **values)
+    metrics = loop.train(40)
+    assert metrics["averages"] == metrics["planned_averages"]
+
+
+def test_a_plan_counts_on_through_a_second_resume_with_other_processes(tmp_path: Path) -> None:
+    config = QSRConfig(**{**TINY, "steps": 40, "workers_per_process": 2})
+    for rank in range(2):
+        loop = QSRLoop(config, rank=rank, size=2)
+        loop.train(7)
+        loop.save(tmp_path)
+    alone = QSRLoop(config)
+    alone.load(tmp_path)
+    alone.train(20)
+    alone.save(tmp_path)
+    again = QSRLoop(config)
+    again.load(tmp_path)
+    metrics = again.train(40)
+    assert metrics["averages"] == metrics["planned_averages"]
+    assert again.planned == alone.planned
+
+
+def test_a_finished_runs_checkpoint_is_judged_again(tmp_path: Path) -> None:
+    loop, metrics = finished(steps=6)
+    loop.save(tmp_path)
+    again = QSRLoop(loop.config)
+    again.load(tmp_path)
+    report = again.advance()
+    assert report["step"] == 6
+    assert report["accuracy"] == metrics["accuracy"]
+    assert again.finished
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"task": "stdlib", "sizes": {"n_layer": 1}, "context": 8}],
+    ids=["images", "text"],
+)
+def test_a_run_that_diverges_says_so(fields: dict[str, Any]) -> None:
+    _, metrics = finished(lr=1e6, clip=0.0, steps=10, validation_windows=4, **fields)
+    for name in ("loss", "accuracy", "train_loss", "consensus_distance", "worker_accuracy"):
+        assert not math.isfinite(metrics[name]), name
     assert metrics["averages"] == metrics["planned_averages"]
 
 
