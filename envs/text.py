@@ -289,7 +289,17 @@ def _text(kind: pa.DataType) -> bool:
     )
 
 
+def check_tokenizer(tokenizer: str) -> bool:
+    """Refuse what is no tokenizer; returns whether it is a file.
+
+    Raises:
+        ValueError: One sentence with the value and what would be right.
+    """
+    return tokenizer not in _tokenizer_stamp(tokenizer)
+
+
 def _tokenizer_stamp(tokenizer: str) -> list[str | bytes]:
+    """What tells whether a tokenizer has changed: its name, or its file's content."""
     kind, _, size = tokenizer.partition(":")
     if tokenizer == "bytes":
         return [tokenizer]

@@ -119,7 +119,10 @@ class _PassOn(UserCallback):
 
 
 def train_worker(given: dict[str, Any]) -> None:
-    """What runs in each Ray Train worker: a loop, reported and saved until it is finished."""
+    """What runs in each Ray Train worker: a loop, reported and saved until it is finished.
+
+    A loop that was finished when it was saved still reports once.
+    """
     loop_class, config, restored = cloudpickle.loads(given["work"])
     context = train.get_context()
     loop = loop_class(config, context.get_world_rank(), context.get_world_size())
@@ -129,8 +132,10 @@ def train_worker(given: dict[str, Any]) -> None:
             loop.load(Path(folder))
     elif restored is not None:
         loop.load(restored)
-    while not loop.finished:
+    while True:
         metrics = loop.advance()
         with tempfile.TemporaryDirectory() as folder:
             loop.save(Path(folder))
             train.report(metrics, checkpoint=train.Checkpoint.from_directory(folder))
+        if loop.finished:
+            return

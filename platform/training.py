@@ -8,44 +8,71 @@ result for every report, checkpoints that a killed trial resumes from, and the s
 after a resume as without one.
 """
 
+import json
 import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator
 from ray import tune
 from ray.tune.result import DONE
 
+from tenfold.platform.errors import shown
+from tenfold.platform.parameters import Parameters, parameter
 from tenfold.platform.train_workers import TrainWorkers
 
+FIXED_FILE = "fixed.json"
+T = TypeVar("T")
 
-class TrainingConfig(BaseModel):
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("give a list")
+    return tuple(value)
+
+
+def _pair(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("give a list of two numbers")
+    return tuple(value)
+
+
+Listed = Annotated[T, BeforeValidator(_listed)]
+"""A tuple that may be given as a list, as YAML has them."""
+
+Pair = Annotated[T, BeforeValidator(_pair)]
+"""A tuple of two that may be given as a list."""
+
+
+class TrainingConfig(Parameters):
     """What every training loop is told; a method's config adds its own fields.
 
     Attributes:
-        task: What to train on: a data set that the method names, or a path.
-        seed: Fixes the initial model and the order of the data.
-        steps: Optimizer steps T.
-        report_every: Steps between two reports (metrics and, on Ray Train, a checkpoint).
-        workers: Ray Train workers; 0 trains in the trial's own process.
-        min_workers: Fewest workers to go on with after losing some; as many as `workers` if None.
-        cpus_per_worker: Logical CPUs of a Ray Train worker.
-        gpus_per_worker: GPUs of a Ray Train worker.
+        fixed: Keys that what is saved depends on, so that no checkpoint is continued under another
+            value of them; all others can change in mid-run.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    fixed: ClassVar[frozenset[str]] = frozenset()
 
-    task: str = ""
-    seed: NonNegativeInt = 0
-    steps: PositiveInt
-    report_every: PositiveInt
-    workers: NonNegativeInt = 0
-    min_workers: PositiveInt | None = None
-    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    task: str = parameter("", "What to train on: a data set that the method names, or a path")
+    seed: int = parameter(
+        0, "Fixes the initial model and the order of the data", ge=0, le=2**63 - 1
+    )
+    steps: int = parameter(1_000, "Optimizer steps T", ge=1, le=10**9)
+    report_every: int = parameter(
+        100, "Between two reports (and checkpoints of Ray Train)", unit="steps", ge=1, le=10**9
+    )
+    workers: int = parameter(
+        0, "Ray Train workers; 0 trains in the trial's own process", ge=0, le=10_000
+    )
+    min_workers: int | None = parameter(
+        None, "Fewest workers to go on with after losing some; workers when null", ge=1, le=10_000
+    )
+    cpus_per_worker: float = parameter(1.0, "Logical CPUs of a Ray Train worker", gt=0, le=10_000)
+    gpus_per_worker: float = parameter(0.0, "GPUs of a Ray Train worker", ge=0, le=1_000)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field and its value."""
@@ -107,7 +134,12 @@ class TrainingLoop(ABC):
         return self.step >= int(self.config.steps)
 
     def advance(self) -> dict[str, float]:
-        """Train until the next report is due, and return its metrics, speed included."""
+        """Train until the next report is due, and return its metrics, speed included.
+
+        A loop that has nothing left to train (a finished run's checkpoint) only judges its model.
+        """
+        if self.finished:
+            return {**self.evaluate(), "step": float(self.step)}
         start, first = time.perf_counter(), self.step
         due = min(self.step + self.config.report_every, self.config.steps)
         metrics = self.train(due)
@@ -194,10 +226,16 @@ class TrainingTrial(tune.Trainable):
         else:
             Path(checkpoint_dir).mkdir(parents=True, exist_ok=True)
             self.loop.save(Path(checkpoint_dir))
+        (Path(checkpoint_dir) / FIXED_FILE).write_text(json.dumps(self._fixed()))
 
     def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
-        """Continue from a checkpoint's folder."""
+        """Continue from a checkpoint's folder.
+
+        Raises:
+            ValueError: It was saved under another value of a key that cannot change in mid-run.
+        """
         self.cleanup()
+        self._check_fixed(Path(str(checkpoint)) / FIXED_FILE)
         # Tune deletes its copy of the folder as soon as this returns.
         self._start_folder = Path(self.logdir) / "restored"
         shutil.rmtree(self._start_folder, ignore_errors=True)
@@ -208,6 +246,23 @@ class TrainingTrial(tune.Trainable):
     def evaluate(self) -> dict[str, float]:
         """Judge the restored model, in this process."""
         return self.loop.evaluate()
+
+    def _fixed(self) -> dict[str, Any]:
+        """The config's keys that cannot change in mid-run, as JSON has them."""
+        values = self.settings.to_dict()
+        found: dict[str, Any] = json.loads(
+            json.dumps({key: values[key] for key in sorted(self.settings.fixed)})
+        )
+        return found
+
+    def _check_fixed(self, file: Path) -> None:
+        saved = json.loads(file.read_text()) if file.exists() else {}
+        for key, value in self._fixed().items():
+            if saved.get(key, value) != value:
+                raise ValueError(
+                    f"Bad value {shown(value)} for '{key}': the checkpoint has "
+                    f"{shown(saved[key])}, and '{key}' cannot change in mid-run."
+                )
 
     def cleanup(self) -> None:
         """End the workers."""

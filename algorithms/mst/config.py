@@ -1,106 +1,98 @@
 """Config of MST, its ablations and its baselines."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field
 
-from tenfold.algorithms.mst.schedule import SparsitySchedule, UpToChanges
-from tenfold.algorithms.qsr.config import TEXT_TASKS
+from tenfold.algorithms.mst.schedule import SparsitySchedule, UpToChanges, active_weights
+from tenfold.algorithms.qsr.config import check_text
 from tenfold.algorithms.qsr.schedule import ConstantSync, LearningRate, QuadraticSync, SyncRule
-from tenfold.platform.store import runs_folder
-from tenfold.platform.training import TrainingConfig
+from tenfold.platform.parameters import parameter
+from tenfold.platform.training import Listed, Pair, TrainingConfig
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MSTConfig(TrainingConfig):
-    """Sparse pretraining of a GPT-2 (arXiv:2408.11746), T steps.
+    """Sparse pretraining of a GPT-2 (arXiv:2408.11746), T steps."""
 
-    Attributes:
-        n_layer: Blocks.
-        n_head: Attention heads.
-        n_embd: Width d.
-        context: Tokens of a sequence.
-        tokenizer: ``bytes``, ``bpe:<vocabulary>`` or the path of a tokenizers file.
-        batch: Sequences of a worker in a micro-batch.
-        accumulate: Micro-batches of a step.
-        precision: ``float32``, or ``bfloat16`` for the matrix products.
-        lr: Peak learning rate of the cosine.
-        lr_floor: Learning rate at the end.
-        warmup: Fraction of T with rising learning rate.
-        weight_decay: Of AdamW.
-        betas: Of AdamW.
-        clip: Largest norm of the gradient; 0 does not clip.
-        sparsity: Table of (start as a fraction of T, sparsity), see `SparsitySchedule`.
-        distribution: Sparsity over layers: ``erdos_renyi`` or ``uniform``.
-        first_mask: Weights that are on when sparsity first sets in: ``random`` or ``magnitude``.
-        growth: ``mixed``, ``gradient``, ``random``, or ``none`` for a mask that never changes
-            but where the schedule asks for it.
-        grad_rand_ratio: r of mixed growth: r / (r + 1) of the new weights by gradient.
-        drop: ``magnitude``, or ``mest`` for |W| + mest_lambda |G|.
-        mest_lambda: Weight of the gradient in ``mest``.
-        zeta: Fraction of active weights that a topology step replaces, at a phase's start.
-        delta: Steps between topology steps.
-        attention: Pattern while attention is sparse: ``dense``, ``local``, ``strided``, ``sparse``
-            (local or strided) or ``fixed``.
-        attention_steps: From when to when attention is sparse, as fractions of T; it is dense
-            before and after.
-        attention_width: Width of the local band.
-        attention_stride: Stride of ``strided`` and ``sparse``, block of ``fixed``.
-        kernels: ``auto`` runs layers by the sparse kernels where they measure faster on this CPU,
-            ``dense`` never.
-        sync: ``data_parallel``, or ``quadratic`` for local AdamW with QSR's rule; the masks then
-            change at averages only.
-        alpha: Growth coefficient of ``quadratic``.
-        base: Least H of ``quadratic``.
-        workers_per_process: Local workers that a process holds as a stack (``quadratic``).
-        validation_windows: Sequences of held-out text that are judged.
-    """
-
-    task: str = "stdlib"
-    steps: PositiveInt = 400
-    report_every: PositiveInt = 100
-    n_layer: PositiveInt = 2
-    n_head: PositiveInt = 4
-    n_embd: PositiveInt = 256
-    context: PositiveInt = 128
-    tokenizer: str = "bytes"
-    batch: PositiveInt = 8
-    accumulate: PositiveInt = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
-    lr: PositiveFloat = 4e-3
-    lr_floor: NonNegativeFloat = 1e-4
-    warmup: Fraction = 0.03
-    weight_decay: NonNegativeFloat = 0.1
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
-    clip: NonNegativeFloat = 1.0
-    sparsity: tuple[tuple[float, float], ...] = (
-        (0.0, 0.0),
-        (0.01, 0.5),
-        (0.02, 0.95),
-        (0.93, 0.8),
-        (0.95, 0.5),
-        (0.98, 0.0),
+    fixed: ClassVar[frozenset[str]] = frozenset(
+        {"n_layer", "n_head", "n_embd", "context", "tokenizer", "sync", "workers_per_process"}
     )
-    distribution: Literal["erdos_renyi", "uniform"] = "erdos_renyi"
-    first_mask: Literal["random", "magnitude"] = "random"
-    growth: Literal["mixed", "gradient", "random", "none"] = "mixed"
-    grad_rand_ratio: NonNegativeFloat = 3.0
-    drop: Literal["magnitude", "mest"] = "magnitude"
-    mest_lambda: NonNegativeFloat = 1.0
-    zeta: Fraction = 0.3
-    delta: PositiveInt = 20
-    attention: Literal["dense", "local", "strided", "sparse", "fixed"] = "sparse"
-    attention_steps: tuple[Share, Share] = (0.02, 0.7)
-    attention_width: PositiveInt = 16
-    attention_stride: PositiveInt = 16
-    kernels: Literal["auto", "dense"] = "dense"
-    sync: Literal["data_parallel", "quadratic"] = "data_parallel"
-    alpha: PositiveFloat = 4e-3
-    base: PositiveInt = 4
-    workers_per_process: PositiveInt = 1
-    validation_windows: PositiveInt = 256
+
+    task: str = parameter("stdlib", "The texts to train on")
+    steps: int = parameter(400, "Optimizer steps T", ge=1, le=10**9)
+    report_every: int = parameter(100, "Between two reports", unit="steps", ge=1, le=10**9)
+    n_layer: int = parameter(2, "Blocks", ge=1, le=1_000)
+    n_head: int = parameter(4, "Attention heads", ge=1, le=2**16)
+    n_embd: int = parameter(256, "Width d", ge=1, le=2**16)
+    context: int = parameter(128, "Length of a sequence", unit="tokens", ge=1, le=2**16)
+    tokenizer: str = parameter("bytes", "bytes, bpe:<vocabulary> or the path of a tokenizers file")
+    batch: int = parameter(8, "Sequences of a worker in a micro-batch", ge=1, le=2**20)
+    accumulate: int = parameter(1, "Micro-batches of a step", ge=1, le=2**20)
+    precision: Literal["float32", "bfloat16"] = parameter("float32", "Of the matrix products")
+    lr: float = parameter(4e-3, "Peak learning rate of the cosine", gt=0, le=1e6)
+    lr_floor: float = parameter(1e-4, "Learning rate at the end, at most lr", ge=0, le=1e6)
+    warmup: float = parameter(0.03, "Fraction of T with rising learning rate", ge=0, lt=1)
+    weight_decay: float = parameter(0.1, "Of AdamW", ge=0, le=1e6)
+    betas: Pair[tuple[Fraction, Fraction]] = parameter((0.9, 0.95), "Of AdamW")
+    clip: float = parameter(1.0, "Largest norm of the gradient; 0 does not clip", ge=0, le=1e30)
+    sparsity: Listed[tuple[Pair[tuple[Share, Fraction]], ...]] = parameter(
+        (
+            (0.0, 0.0),
+            (0.01, 0.5),
+            (0.02, 0.95),
+            (0.93, 0.8),
+            (0.95, 0.5),
+            (0.98, 0.0),
+        ),
+        "Table of [start as a fraction of T, fraction of weights that are off]",
+    )
+    distribution: Literal["erdos_renyi", "uniform"] = parameter(
+        "erdos_renyi", "Sparsity over layers"
+    )
+    first_mask: Literal["random", "magnitude"] = parameter(
+        "random", "Weights that are on when sparsity first sets in"
+    )
+    growth: Literal["mixed", "gradient", "random", "none"] = parameter(
+        "mixed", "What new weights are; with none a mask changes where the table asks for it only"
+    )
+    grad_rand_ratio: float = parameter(
+        3.0, "r of mixed growth: r / (r + 1) of the new weights by gradient", ge=0, le=1e9
+    )
+    drop: Literal["magnitude", "mest"] = parameter(
+        "magnitude", "What keeps a weight: |W|, or with mest |W| + mest_lambda |G|"
+    )
+    mest_lambda: float = parameter(1.0, "Weight of the gradient in mest", ge=0, le=1e9)
+    zeta: float = parameter(
+        0.3, "Fraction of active weights that a topology step replaces, at first", ge=0, lt=1
+    )
+    delta: int = parameter(20, "Between topology steps", unit="steps", ge=1, le=10**9)
+    attention: Literal["dense", "local", "strided", "sparse", "fixed"] = parameter(
+        "sparse", "Pattern while attention is sparse; sparse is local or strided"
+    )
+    attention_steps: Pair[tuple[Share, Share]] = parameter(
+        (0.02, 0.7), "From when to when attention is sparse, as fractions of T"
+    )
+    attention_width: int = parameter(16, "Width of the local band", ge=1, le=2**16)
+    attention_stride: int = parameter(
+        16, "Stride of strided and sparse, block of fixed", ge=1, le=2**16
+    )
+    kernels: Literal["auto", "dense"] = parameter(
+        "dense", "auto runs layers by sparse kernels where they measure faster on this CPU"
+    )
+    sync: Literal["data_parallel", "quadratic"] = parameter(
+        "data_parallel", "quadratic: local AdamW by QSR's rule; masks change at averages only"
+    )
+    alpha: float = parameter(4e-3, "Growth coefficient of quadratic", gt=0, le=1e6)
+    base: int = parameter(4, "Least H of quadratic", ge=1, le=10**9)
+    workers_per_process: int = parameter(
+        1, "Local workers that a process holds as a stack", ge=1, le=1_024
+    )
+    validation_windows: int = parameter(
+        256, "Sequences of held-out text that are judged", ge=1, le=10**9
+    )
 
     @property
     def schedule(self) -> SparsitySchedule:
@@ -129,7 +121,7 @@ class MSTConfig(TrainingConfig):
             ValueError: One sentence with the field, its value and what would be right.
         """
         super().check()
-        _ = self.schedule
+        self._check_sparsity()
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"Bad value {self.n_head} for 'n_head': it must divide 'n_embd', "
@@ -154,8 +146,17 @@ class MSTConfig(TrainingConfig):
                 "Bad value 'auto' for 'kernels': they compute in float32, so give dense or "
                 "'precision' float32."
             )
-        if self.task not in TEXT_TASKS:
-            from tenfold.envs.text import check_length, load_corpus
+        check_text(self.task, self.tokenizer, self.context)
 
-            corpus = load_corpus(self.task, self.tokenizer, runs_folder() / "data")
-            check_length(corpus, self.context)
+    def _check_sparsity(self) -> None:
+        """Refuse a table that is out of order, or that leaves a layer without any weight."""
+        _ = self.schedule
+        d = self.n_embd
+        shapes = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)]
+        for _, sparsity in self.sparsity:
+            least = min(active_weights(shapes, self.distribution, sparsity))
+            if least == 0:
+                raise ValueError(
+                    f"Bad value {sparsity} in 'sparsity': a layer of width {d} would have no "
+                    "weight left, so give less or a larger 'n_embd'."
+                )

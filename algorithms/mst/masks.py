@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from tenfold.algorithms.mst.schedule import erdos_renyi
+from tenfold.algorithms.mst.schedule import active_weights
 from tenfold.algorithms.mst.topology import evolve, first_mask
 
 
@@ -56,15 +56,8 @@ class Masks:
 
     def targets(self, sparsity: float) -> dict[str, int]:
         """Active weights of each layer at a sparsity of all together."""
-        shapes = list(self.shapes.values())
-        if self.distribution == "uniform":
-            densities = [1 - sparsity] * len(shapes)
-        else:
-            densities = erdos_renyi(shapes, 1 - sparsity)
-        return {
-            name: round(density * n_in * n_out)
-            for (name, (n_in, n_out)), density in zip(self.shapes.items(), densities, strict=True)
-        }
+        counts = active_weights(list(self.shapes.values()), self.distribution, sparsity)
+        return dict(zip(self.shapes, counts, strict=True))
 
     def density(self) -> dict[str, float]:
         """Fraction of active weights of each layer."""

@@ -68,8 +68,13 @@ class SparsitySchedule:
         return first * 0.5 * (1 + math.cos(math.pi * (step - begin) / (end - begin)))
 
     def _start(self, place: int) -> int:
-        """First step of an entry, T for the one after the last."""
-        return self.total if place == len(self.table) else round(self.table[place][0] * self.total)
+        """First step of an entry, T for the one after the last.
+
+        No entry comes after the last step, so that also a short run ends as the table does.
+        """
+        if place == len(self.table):
+            return self.total
+        return min(round(self.table[place][0] * self.total), self.total - 1)
 
     def _place(self, step: int) -> int:
         return max(i for i in range(len(self.table)) if self._start(i) <= step)
@@ -88,6 +93,23 @@ class UpToChanges(SyncRule):
     def wanted(self, lr: float, step: int) -> int:
         ahead = [change - step for change in self.changes if change > step]
         return min([self.rule.wanted(lr, step), *ahead])
+
+
+def active_weights(
+    shapes: Sequence[tuple[int, int]], distribution: str, sparsity: float
+) -> list[int]:
+    """Active weights of each layer at a sparsity of all together.
+
+    Args:
+        shapes: (n_in, n_out) of each layer.
+        distribution: ``erdos_renyi``, or ``uniform`` for the same density in each.
+        sparsity: Fraction of all weights that are off.
+    """
+    densities = [1 - sparsity] * len(shapes)
+    if distribution == "erdos_renyi":
+        densities = erdos_renyi(shapes, 1 - sparsity)
+    sizes = (n_in * n_out for n_in, n_out in shapes)
+    return [round(density * size) for density, size in zip(densities, sizes, strict=True)]
 
 
 def erdos_renyi(shapes: Sequence[tuple[int, int]], density: float) -> list[float]:

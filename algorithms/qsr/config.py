@@ -1,9 +1,10 @@
 """Config of QSR, its ablations and its baselines."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from tenfold.algorithms.qsr.schedule import (
     ConstantSync,
@@ -13,8 +14,9 @@ from tenfold.algorithms.qsr.schedule import (
     SwapSync,
     SyncRule,
 )
+from tenfold.platform.parameters import parameter
 from tenfold.platform.store import runs_folder
-from tenfold.platform.training import TrainingConfig
+from tenfold.platform.training import Listed, Pair, TrainingConfig
 
 TEXT_TASKS = ("stdlib",)
 
@@ -43,71 +45,94 @@ class QSRConfig(TrainingConfig):
     """Local gradient steps with averages (arXiv:2310.14423); K workers, T steps, H a round.
 
     K is `workers_per_process` times the number of Ray Train workers (or the trial's own process).
-
-    Attributes:
-        model: ``vit``, ``resnet`` or ``gpt2``; by the task when None.
-        sizes: Fields of the model's transformers config that differ from `SIZES`.
-        workers_per_process: Local workers that a process holds as a stack.
-        batch: Images or sequences of a worker in a step.
-        rule: ``quadratic`` (max(base, floor((alpha / eta)^power))), ``constant``, ``post_local``,
-            ``swap``, or ``data_parallel`` (gradients averaged at every step).
-        alpha: Growth coefficient of ``quadratic``, in units of the learning rate.
-        base: Least H (H_base), and the H of ``constant`` and ``post_local``.
-        power: 2: QSR; 1 and 3: its ablations.
-        switch: Fraction of T after which ``post_local`` and ``swap`` leave H = 1.
-        average_moments: Optimizer state averaged along with the parameters; none in the paper.
-        optimizer: ``adamw`` or ``sgd``.
-        lr: Peak learning rate.
-        lr_floor: Learning rate at the end.
-        lr_shape: ``cosine``, ``linear``, ``step``, ``stepped_cosine`` or ``constant``.
-        warmup: Fraction of T with rising learning rate.
-        weight_decay: Of the optimizer, applied locally.
-        betas: Of AdamW; the first is SGD's momentum.
-        clip: Largest norm of a worker's gradient; 0 does not clip.
-        label_smoothing: Of the classification loss.
-        label_noise: Fraction of the training labels that are wrong.
-        image_size: Pixels that images of a folder or file are resized to; as they are when None.
-        context: Tokens of a sequence.
-        tokenizer: ``bytes``, ``bpe:<vocabulary>`` or the path of a tokenizers file.
-        validation_windows: Sequences of held-out text that are judged.
-        batchnorm_batches: Batches that re-estimate running statistics of batch normalisation.
-        sharpness_samples: Probes of the Hessian's trace at each report; 0 leaves it out.
     """
 
-    task: str = "digits"
-    steps: PositiveInt = 2_000
-    report_every: PositiveInt = 200
-    model: Literal["vit", "resnet", "gpt2"] | None = None
-    sizes: Mapping[str, Any] = Field(default={})
-    workers_per_process: PositiveInt = 4
-    batch: PositiveInt = 16
-    rule: Literal["quadratic", "constant", "post_local", "swap", "data_parallel"] = "quadratic"
-    alpha: PositiveFloat = 0.004
-    base: PositiveInt = 4
-    power: PositiveFloat = 2.0
-    switch: Fraction = 0.5
-    average_moments: tuple[Literal["exp_avg", "exp_avg_sq", "momentum_buffer"], ...] = ()
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: PositiveFloat = 0.002
-    lr_floor: NonNegativeFloat = 1e-6
-    lr_shape: Literal["cosine", "linear", "step", "stepped_cosine", "constant"] = "cosine"
-    warmup: Fraction = 0.05
-    weight_decay: NonNegativeFloat = 0.05
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    clip: NonNegativeFloat = 1.0
-    label_smoothing: Fraction = 0.0
-    label_noise: Fraction = 0.1
-    image_size: PositiveInt | None = None
-    context: PositiveInt = 64
-    tokenizer: str = "bytes"
-    validation_windows: PositiveInt = 256
-    batchnorm_batches: PositiveInt = 100
-    sharpness_samples: NonNegativeInt = 0
+    fixed: ClassVar[frozenset[str]] = frozenset(
+        {
+            "model",
+            "sizes",
+            "image_size",
+            "context",
+            "tokenizer",
+            "rule",
+            "optimizer",
+            "workers_per_process",
+        }
+    )
+
+    task: str = parameter("digits", "The images or texts to train on")
+    steps: int = parameter(2_000, "Optimizer steps T", ge=1, le=10**9)
+    report_every: int = parameter(200, "Between two reports", unit="steps", ge=1, le=10**9)
+    model: Literal["vit", "resnet", "gpt2"] | None = parameter(
+        None, "Architecture; by the task when null"
+    )
+    sizes: dict[str, Any] = parameter(
+        {}, "Fields of the model's transformers config that differ from SIZES (qsr/config.py)"
+    )
+    workers_per_process: int = parameter(
+        4, "Local workers that a process holds as a stack", ge=1, le=1_024
+    )
+    batch: int = parameter(16, "Images or sequences of a worker in a step", ge=1, le=2**20)
+    rule: Literal["quadratic", "constant", "post_local", "swap", "data_parallel"] = parameter(
+        "quadratic",
+        "H: quadratic is max(base, floor((alpha / eta)^power)); data_parallel averages gradients "
+        "at every step",
+    )
+    alpha: float = parameter(
+        0.004, "Growth coefficient of quadratic, in units of the learning rate", gt=0, le=1e6
+    )
+    base: int = parameter(
+        4, "Least H (H_base), and the H of constant and post_local", ge=1, le=10**9
+    )
+    power: float = parameter(2.0, "2: QSR; 1 and 3: its ablations", gt=0, le=100)
+    switch: float = parameter(
+        0.5, "Fraction of T after which post_local and swap leave H = 1", ge=0, lt=1
+    )
+    average_moments: Listed[tuple[Literal["exp_avg", "exp_avg_sq", "momentum_buffer"], ...]] = (
+        parameter((), "Optimizer state averaged with the parameters; none in the paper")
+    )
+    optimizer: Literal["adamw", "sgd"] = parameter("adamw", "Local optimizer")
+    lr: float = parameter(0.002, "Peak learning rate", gt=0, le=1e6)
+    lr_floor: float = parameter(1e-6, "Learning rate at the end, at most lr", ge=0, le=1e6)
+    lr_shape: Literal["cosine", "linear", "step", "stepped_cosine", "constant"] = parameter(
+        "cosine", "How the learning rate falls"
+    )
+    warmup: float = parameter(0.05, "Fraction of T with rising learning rate", ge=0, lt=1)
+    weight_decay: float = parameter(0.05, "Of the optimizer, applied locally", ge=0, le=1e6)
+    betas: Pair[tuple[Fraction, Fraction]] = parameter(
+        (0.9, 0.999), "Of AdamW; the first is SGD's momentum"
+    )
+    clip: float = parameter(
+        1.0, "Largest norm of a worker's gradient; 0 does not clip", ge=0, le=1e30
+    )
+    label_smoothing: float = parameter(0.0, "Of the classification loss", ge=0, lt=1)
+    label_noise: float = parameter(
+        0.1, "Fraction of the training labels that are wrong", ge=0, lt=1
+    )
+    image_size: int | None = parameter(
+        None,
+        "What images of a folder or file are resized to; as they are when null",
+        unit="pixels",
+        ge=1,
+        le=4_096,
+    )
+    context: int = parameter(64, "Length of a sequence", unit="tokens", ge=1, le=2**16)
+    tokenizer: str = parameter("bytes", "bytes, bpe:<vocabulary> or the path of a tokenizers file")
+    validation_windows: int = parameter(
+        256, "Sequences of held-out text that are judged", ge=1, le=10**9
+    )
+    batchnorm_batches: int = parameter(
+        100, "Batches that re-estimate running statistics of batch normalisation", ge=1, le=10**6
+    )
+    sharpness_samples: int = parameter(
+        0, "Probes of the Hessian's trace at each report; 0 leaves it out", ge=0, le=10**6
+    )
 
     @property
     def architecture(self) -> str:
         """The model's kind."""
-        return self.model or ("gpt2" if self.task in TEXT_TASKS else "vit")
+        text = self.task in TEXT_TASKS or Path(self.task).suffix == ".txt"
+        return self.model or ("gpt2" if text else "vit")
 
     @property
     def model_sizes(self) -> dict[str, Any]:
@@ -160,21 +185,39 @@ class QSRConfig(TrainingConfig):
 
     def _check_data(self) -> None:
         """Read the data once, so that what is wrong with them shows before any worker starts."""
-        cache = runs_folder() / "data"
         if self.architecture == "gpt2":
-            if self.task not in TEXT_TASKS:
-                from tenfold.envs.text import check_length, load_corpus
+            check_text(self.task, self.tokenizer, self.context)
+            if self.sizes:
+                from tenfold.algorithms.qsr.models import check_model
 
-                check_length(load_corpus(self.task, self.tokenizer, cache), self.context)
+                check_model(self, None, classes=256)
             return
         from tenfold.envs.images import load_images, worker_indices
+        from tenfold.envs.text import check_tokenizer
 
+        check_tokenizer(self.tokenizer)
         data = load_images(
             self.task,
-            cache=cache,
+            cache=runs_folder() / "data",
             size=self.image_size,
             label_noise=self.label_noise,
             seed=self.seed,
         )
         K = self.workers_per_process * max(1, self.workers)
         worker_indices(len(data.train_y), K, 0, self.batch, 0, self.seed)
+        if self.sizes or self.task != "digits":
+            from tenfold.algorithms.qsr.models import check_model
+
+            check_model(self, data.train_x.shape[1:], len(data.classes))
+
+
+def check_text(task: str, tokenizer: str, context: int) -> None:
+    """Read a user's texts and tokenizer once; Python's own sources are long enough for any context.
+
+    Raises:
+        ValueError: One sentence that names what cannot be read.
+    """
+    from tenfold.envs.text import check_length, check_tokenizer, load_corpus
+
+    if task not in TEXT_TASKS or check_tokenizer(tokenizer):
+        check_length(load_corpus(task, tokenizer, runs_folder() / "data"), context)

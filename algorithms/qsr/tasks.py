@@ -8,15 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from transformers import (
-    ResNetConfig,
-    ResNetForImageClassification,
-    ViTConfig,
-    ViTForImageClassification,
-)
 
 from tenfold.algorithms.language_model import judge, make_gpt2, next_token_loss
 from tenfold.algorithms.qsr.config import QSRConfig
+from tenfold.algorithms.qsr.models import make_image_model
 from tenfold.algorithms.qsr.workers import Batch
 from tenfold.envs.images import ImageData, load_images, worker_indices
 from tenfold.envs.text import batch, check_length, load_corpus
@@ -73,13 +68,7 @@ class ImageTask(Task):
 
     def model(self) -> nn.Module:
         _, channels, size, _ = self.data.train_x.shape
-        common: dict[str, Any] = {"num_channels": channels, "num_labels": len(self.data.classes)}
-        if self.config.architecture == "resnet":
-            return ResNetForImageClassification(ResNetConfig(**common, **self.config.model_sizes))
-        plain: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        return ViTForImageClassification(
-            ViTConfig(image_size=size, **common, **plain, **self.config.model_sizes)
-        )
+        return make_image_model(self.config, channels, size, len(self.data.classes))
 
     def batch(self, step: int, worker: int, workers: int) -> Batch:
         chosen = worker_indices(
@@ -103,6 +92,8 @@ class ImageTask(Task):
         parts = np.array_split(self.data.test_x, -(-len(labels) // 512))
         logits = torch.cat([model(pixel_values=torch.from_numpy(part)).logits for part in parts])
         accuracy = (logits.argmax(dim=1) == labels).double().mean()
+        if not bool(logits.isfinite().all()):
+            accuracy.fill_(torch.nan)  # of NaN, argmax is a class as any other
         return {"accuracy": float(accuracy), "loss": float(cross_entropy(logits, labels))}
 
 

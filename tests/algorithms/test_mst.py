@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ray import tune
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2LMHeadModel
 from transformers.modeling_outputs import CausalLMOutput
@@ -21,9 +22,10 @@ from tenfold.algorithms.mst.config import MSTConfig
 from tenfold.algorithms.mst.flops import FlopLedger, step_flops
 from tenfold.algorithms.mst.loop import MSTLoop
 from tenfold.algorithms.mst.masks import masked_layers
-from tenfold.algorithms.mst.schedule import SparsitySchedule, erdos_renyi
+from tenfold.algorithms.mst.schedule import SparsitySchedule, active_weights, erdos_renyi
 from tenfold.algorithms.mst.topology import GRADIENT_SHARE, evolve, first_mask
 from tenfold.envs.text import Corpus
+from tenfold.tune_spaces.mst import SPACES
 
 TABLE = ((0.0, 0.0), (0.1, 0.5), (0.2, 0.9), (0.7, 0.5), (0.9, 0.0))
 TINY: dict[str, Any] = {**METHOD.smoke, "steps": 40, "report_every": 20, "sparsity": TABLE}
@@ -180,6 +182,90 @@ def test_a_resumed_run_is_the_straight_one(fields: dict[str, Any], tmp_path: Pat
         assert torch.equal(resumed.workers.parameters[name], p), name
     for name, mask in straight.masks.masks.items():
         assert torch.equal(resumed.masks.masks[name], mask), name
+
+
+def resumed_under(folder: Path, due: int, before: dict[str, Any], **changed: Any) -> MSTLoop:
+    """A run that stopped at step `due` and goes on under another config."""
+    first = MSTLoop(MSTConfig(**{**TINY, **before}))
+    first.train(due)
+    first.save(folder)
+    second = MSTLoop(MSTConfig(**{**TINY, **before, **changed}))
+    second.load(folder)
+    return second
+
+
+@pytest.mark.parametrize(
+    ("before", "delta", "expected"),
+    [(2, 7, [14, 21]), (9, 4, [12, 16, 20, 24]), (5, 5, [15, 20, 25])],
+)
+def test_another_distance_of_topology_steps_holds_from_the_resumed_step_on(
+    before: int, delta: int, expected: list[int], tmp_path: Path
+) -> None:
+    flat = {"sparsity": ((0.0, 0.9),), "growth": "random", "steps": 30, "zeta": 0.4}
+    loop = resumed_under(tmp_path, 11, {**flat, "delta": before}, delta=delta)
+    changed, masks = [], dict(loop.masks.masks)
+    for due in range(12, 27):  # later zeta is so small that nothing is replaced
+        loop.train(due)
+        if any(not torch.equal(masks[name], mask) for name, mask in loop.masks.masks.items()):
+            changed.append(due)
+        masks = dict(loop.masks.masks)
+    assert changed == expected
+
+
+def test_another_rate_changes_the_rounds_of_local_workers_from_the_resumed_step_on(
+    tmp_path: Path,
+) -> None:
+    local = {**METHOD.variants["mst_qsr"], **TINY, "batch": 1, "base": 2, "alpha": 8e-3}
+    loop = resumed_under(tmp_path, 11, local, lr=1.5e-3)
+    config, done = loop.config, loop.optimizer.averages
+    rounds = list(config.rule.rounds(config.learning_rate, 11))
+    assert rounds != list(MSTConfig(**local).rule.rounds(MSTConfig(**local).learning_rate, 11))
+    metrics = loop.train(40)
+    assert loop.optimizer.averages == done + len(rounds)
+    assert metrics["communication_fraction"] == (done + len(rounds)) / 40
+    assert loop.masks.active == loop.masks.size
+
+
+def test_every_key_of_the_search_spaces_can_change_in_mid_run(tmp_path: Path) -> None:
+    values = {"lr": 8e-3, "zeta": 0.5, "delta": 3, "grad_rand_ratio": 9.0, "growth": "random"}
+    keys = {key for space in SPACES.values() for key in space.define(tune)}
+    assert values.keys() == keys
+    assert not keys & MSTConfig.fixed
+    loop = resumed_under(tmp_path, 11, {"growth": "none"}, **values)
+    metrics = loop.train(40)
+    assert metrics["communication_fraction"] == 1
+    assert metrics["ever_active"] == 1  # dense in the end
+    assert loop.masks.active == loop.masks.size
+
+
+def test_a_run_that_diverges_says_so() -> None:
+    _, metrics = finished(lr=1e6, clip=0.0, steps=12)
+    for name in ("loss", "bits_per_byte", "accuracy", "train_loss"):
+        assert not math.isfinite(metrics[name]), name
+    assert metrics["sparsity"] == 0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_a_run_of_few_steps_ends_as_its_table_does(steps: int) -> None:
+    loop, metrics = finished(steps=steps)
+    assert (metrics["step"], metrics["sparsity"], loop.masks.active) == (steps, 0, loop.masks.size)
+    schedule = SparsitySchedule(steps, ((0.0, 0.5), (0.99, 0.9)))
+    assert schedule(steps - 1) == 0.9
+    assert schedule.changes == (steps - 1,)
+
+
+def test_a_sparsity_that_leaves_a_layer_without_weights_is_refused() -> None:
+    table = ((0.0, 0.0), (0.1, 0.9999), (0.9, 0.0))
+    for distribution in ("erdos_renyi", "uniform"):
+        tiny = {**TINY, "sparsity": table, "distribution": distribution}
+        with pytest.raises(ValueError, match=r"Bad value 0.9999 in 'sparsity': .*\.$") as refusal:
+            MSTConfig(**tiny).check()
+        assert "\n" not in str(refusal.value)
+    wide = MSTConfig(**{**TINY, "sparsity": table, "n_embd": 256})
+    wide.check()
+    shapes = [(256, 768), (256, 256), (256, 1024), (1024, 256)]
+    assert sum(active_weights(shapes, "erdos_renyi", 0.9999)) == pytest.approx(79, abs=2)
+    assert active_weights(shapes, "uniform", 0.75) == [n * m // 4 for n, m in shapes]
 
 
 def test_sparse_kernels_train_the_same_model() -> None:
