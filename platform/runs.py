@@ -1,97 +1,229 @@
-"""Trials and learning curves, read back from MLflow."""
+"""Trials, read back from MLflow: which ones, their histories, and how a run is scored."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tenfold.platform.errors import InputError, unknown
+from tenfold.platform.registry import Method
 
-_TAGS = ("experiment", "method", "variant", "task", "seed", "commit", "step_unit", "metric", "mode")
+DEFAULT = "(default)"
+PARAM = "param."
+# What trials are grouped and chosen by beside their parameters.
+TAGS = ("variant", "method", "task", "experiment", "run", "commit")
+_KEPT = (
+    *("experiment", "method", "variant", "task", "seed", "commit"),
+    *("step_unit", "metric", "mode", "diverged"),
+)
+# Parameters that tags hold already.
+_NO_PARAMETERS = ("seed", "task", "variant", "env")
+_ID_PREFIX = 6
+# MLflow's SQL stores keep an infinite value as the largest number.
+_INFINITE = float(np.finfo(np.float64).max)
+_TAIL = 0.1
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which trials of a store are meant.
+
+    Attributes:
+        names: Experiments, methods, runs (the name of a run's folder), or ids of MLflow runs: of a
+            sweep's parent or of a trial, six characters or more of their beginning.
+        tasks: Only these tasks; all when empty.
+        variants: Only these variants; all when empty.
+        where: Conditions ``key=value`` on parameters and tags; numbers are compared as numbers, and
+            a trial that has not got the parameter has the value ``(default)``.
+        last: Only the newest run (one sweep with all its trials) among them.
+    """
+
+    names: Sequence[str]
+    tasks: Sequence[str] = ()
+    variants: Sequence[str] = ()
+    where: Sequence[str] = ()
+    last: bool = False
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Trials of some experiments.
+    """Trials of a selection.
 
     Attributes:
-        table: One row a finished trial: run_id, the tags, ``start`` (ms), ``param.<key>`` and
-            ``metric.<name>`` (last values). Of trials that agree in experiment, method, variant,
-            task, seed and parameters only the newest is in it.
-        superseded: Finished trials left out for a newer one.
-        failed: Trials that ended in an error or were killed.
-        running: Trials that have not ended.
+        table: One row a trial that counts: run_id, the tags, ``run`` (name of its sweep) and
+            ``sweep`` (its id), ``start`` (ms), ``metrics`` (names that it has) and
+            ``param.<key>``. Of trials that differ in nothing but their start only the newest
+            counts.
+        left_out: Those that failed, were killed or have not ended: the same columns and ``status``.
+            A trial that diverged before it failed is in `table`.
+        superseded: Trials left out for a newer one.
     """
 
     table: pd.DataFrame
+    left_out: pd.DataFrame
     superseded: int
-    failed: int
-    running: int
 
 
-def load_trials(
-    client: MlflowClient, names: Sequence[str], tasks: Sequence[str] | None = None
-) -> Trials:
-    """The trials whose experiment or method is among the names.
+def load_trials(client: MlflowClient, selection: Selection, apart: Sequence[str] = ()) -> Trials:
+    """The trials of a selection.
 
     Args:
         client: Of the store.
-        names: MLflow experiment names or method names.
-        tasks: Only these tasks; all when None or empty.
+        selection: Which ones.
+        apart: Tags in which otherwise equal trials may differ and still count each.
 
     Raises:
-        InputError: A name or a task that nothing has, or no trial has finished.
+        InputError: A name, a task, a variant or a value that nothing has; nothing has finished.
     """
-    experiments = {e.experiment_id: e.name for e in client.search_experiments()}
-    found = _search(client, list(experiments), "tags.kind = 'trial'")
-    rows = [_row(run) for run in found]
-    known = {row["experiment"] for row in rows} | {row["method"] for row in rows}
-    for name in names:
-        if name not in known:
-            raise unknown("experiment or method in the store", name, sorted(known))
-    rows = [row for row in rows if row["experiment"] in names or row["method"] in names]
-    for task in tasks or ():
-        if task not in {row["task"] for row in rows}:
-            raise unknown("task in these runs", task, sorted({row["task"] for row in rows}))
-    table = pd.DataFrame([row for row in rows if not tasks or row["task"] in tasks])
-    finished = table[table["status"] == "FINISHED"].sort_values("start")
-    if finished.empty:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    rows = [_row(run) for run in _search(client, experiments, "tags.kind = 'trial'")]
+    table = pd.DataFrame(_named(rows, selection.names)).sort_values("start")
+    for column, values in (("task", selection.tasks), ("variant", selection.variants)):
+        present = set(table[column])
+        for value in values:
+            if value not in present:
+                raise unknown(f"{column} in these runs", value, sorted(present))
+        if values:
+            table = table[table[column].isin(values)]
+    for condition in selection.where:
+        table = _matching(table, condition)
+    if selection.last:
+        table = table[table["sweep"] == table["sweep"].iloc[-1]]
+    usable = (table["status"] == "FINISHED") | (
+        table["status"].isin(["FAILED", "KILLED"]) & (table["diverged"] != "")
+    )
+    ended = table[usable]
+    if ended.empty:
         raise InputError(
-            f"No trial of {', '.join(names)} has finished: wait, or look into the failed ones "
-            f"with 'tenfold ui' ({len(table)} trials in all)."
+            f"No trial of {', '.join(selection.names)} has finished: wait, or look into the failed "
+            f"ones with 'tenfold ui' ({len(table)} trials in all)."
         )
-    params = [str(column) for column in finished if str(column).startswith("param.")]
-    cell = ["experiment", "method", "variant", "task", "seed", *params]
-    newest = finished.drop_duplicates(cell, keep="last")
+    keep = ["method", "variant", "task", "seed", *apart, *columns(ended, PARAM)]
+    newest = ended.drop_duplicates(list(dict.fromkeys(keep)), keep="last")
     return Trials(
         table=newest.reset_index(drop=True),
-        superseded=len(finished) - len(newest),
-        failed=int(table["status"].isin(["FAILED", "KILLED"]).sum()),
-        running=int(table["status"].isin(["RUNNING", "SCHEDULED"]).sum()),
+        left_out=table[~usable].reset_index(drop=True),
+        superseded=len(ended) - len(newest),
     )
 
 
-def load_curve(
-    client: MlflowClient, run_id: str, metric: str, against: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric of one run, in the order of the steps.
+def columns(table: pd.DataFrame, prefix: str) -> list[str]:
+    """The columns that start with a prefix."""
+    return [str(column) for column in table if str(column).startswith(prefix)]
 
-    With `against` the values of that metric, which must rise, stand for the steps.
+
+def column_of(table: pd.DataFrame, key: str) -> str:
+    """The column of a tag or a parameter.
+
+    Raises:
+        InputError: There is none; the message names the nearest.
     """
-    by_step = _by_step(client, run_id, metric)
-    place = (
-        {step: step for step in by_step} if against is None else _by_step(client, run_id, against)
-    )
-    steps = sorted(by_step.keys() & place.keys())
-    return np.array([place[step] for step in steps]), np.array([by_step[step] for step in steps])
+    if key in (*TAGS, "seed"):
+        return key
+    if f"{PARAM}{key}" in table:
+        return f"{PARAM}{key}"
+    known = [*TAGS, "seed", *(name.removeprefix(PARAM) for name in columns(table, PARAM))]
+    raise unknown("tag or parameter of these runs", key, known)
 
 
-def _by_step(client: MlflowClient, run_id: str, metric: str) -> dict[int, float]:
-    return {point.step: point.value for point in client.get_metric_history(run_id, metric)}
+def load_history(client: MlflowClient, run_id: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps in rising order (n,) and values (n,) of a metric of a run, infinite ones too."""
+    by_step = {point.step: point.value for point in client.get_metric_history(run_id, metric)}
+    steps = sorted(by_step)
+    values = np.array([by_step[step] for step in steps], dtype=np.float64)
+    too_large = np.abs(values) >= _INFINITE
+    values[too_large] = np.copysign(np.inf, values[too_large])
+    return np.array(steps, dtype=np.float64), values
+
+
+def score_of(
+    history: Iterable[tuple[float, float]], method: Method | None, metric: str | None = None
+) -> float:
+    """The score of a run that has come so far, as its method declares it (`Method.score`).
+
+    The one place that says so: comparisons, searches and schedulers all ask here.
+
+    Args:
+        history: Step and value of every record, in the order of the steps.
+        method: Of the run; its last value counts when None.
+        metric: What the values are, if they are not the method's own metric: of others the last
+            value counts.
+
+    Returns:
+        NaN if it is not finite (the run has diverged) or there is no record.
+    """
+    points = list(history)
+    kind = method.score if method is not None and metric in (None, method.metric) else "last"
+    if kind == "tail_mean" and points:
+        begin = (1 - _TAIL) * points[-1][0]
+        points = [(step, value) for step, value in points if step > begin] or points[-1:]
+        score = math.fsum(value for _, value in points) / len(points) if _finite(points) else np.nan
+    elif kind == "best_evaluation" and _finite(points[-1:]):
+        values = [value for _, value in points if math.isfinite(value)]
+        score = min(values) if method is not None and method.mode == "min" else max(values)
+    else:
+        score = points[-1][1] if points and _finite(points[-1:]) else math.nan
+    return float(score)
+
+
+def _finite(points: Sequence[tuple[float, float]]) -> bool:
+    return bool(points) and all(math.isfinite(value) for _, value in points)
+
+
+def _named(rows: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows that some name stands for, each once."""
+    chosen: dict[str, dict[str, Any]] = {}
+    for name in names:
+        found = [row for row in rows if name in (row["experiment"], row["method"])]
+        found = found or [row for row in rows if name == row["run"]]
+        if not found and len(name) >= _ID_PREFIX:
+            found = [row for row in rows if row["sweep"].startswith(name)]
+            found = found or [row for row in rows if row["run_id"].startswith(name)]
+        if not found:
+            known = {row[key] for row in rows for key in ("experiment", "method", "run")}
+            raise unknown("experiment, method or run in the store", name, sorted(known))
+        chosen.update({row["run_id"]: row for row in found})
+    return list(chosen.values())
+
+
+def _matching(table: pd.DataFrame, condition: str) -> pd.DataFrame:
+    key, equals, value = condition.partition("=")
+    if not equals or not key:
+        raise InputError(f"Bad value '{condition}' for --where: write key=value.")
+    present = table[column_of(table, key)].fillna(DEFAULT).astype(str)
+    found = table[[plain(text) == plain(value) for text in present]]
+    if found.empty:
+        raise InputError(
+            f"No trial of these runs has {key}={value}: there are "
+            f"{', '.join(in_order(present.unique()))}."
+        )
+    return found
+
+
+def in_order(texts: Iterable[str]) -> list[str]:
+    """Numbers in their order, then the others in theirs."""
+    return sorted(texts, key=lambda text: (*_place(text), text))
+
+
+def _place(text: str) -> tuple[bool, float]:
+    value = plain(text)
+    return (False, value) if isinstance(value, float) else (True, 0.0)
+
+
+def plain(text: str) -> float | str:
+    """A text so that equal values are equal: 1e-3 and 0.001, True and true, [8,8] and [8, 8]."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    return "".join(text.casefold().split()) if math.isnan(value) else value
 
 
 def _search(client: MlflowClient, experiment_ids: list[str], condition: str) -> list[Run]:
@@ -108,11 +240,14 @@ def _search(client: MlflowClient, experiment_ids: list[str], condition: str) -> 
 
 def _row(run: Run) -> dict[str, Any]:
     tags, data = run.data.tags, run.data
+    folder = tags.get("run_dir", "")
     return {
         "run_id": run.info.run_id,
         "status": run.info.status,
         "start": run.info.start_time,
-        **{tag: tags.get(tag, "") for tag in _TAGS},
-        **{f"param.{key}": value for key, value in data.params.items()},
-        **{f"metric.{key}": value for key, value in data.metrics.items()},
+        "run": Path(folder).name or run.info.run_id,
+        "sweep": tags.get(MLFLOW_PARENT_RUN_ID) or folder or run.info.run_id,
+        **{tag: tags.get(tag, "") for tag in _KEPT},
+        "metrics": frozenset(data.metrics),
+        **{f"{PARAM}{k}": v for k, v in data.params.items() if k not in _NO_PARAMETERS},
     }
