@@ -3,10 +3,14 @@
 Numba and torch are imported where they are first needed, so that a mistyped key is refused quickly.
 """
 
-import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from tenfold.algorithms.planning import PlanningConfig
+from tenfold.platform import parameters
+from tenfold.platform.errors import shown
+from tenfold.platform.parameters import parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +21,6 @@ if TYPE_CHECKING:
     from tenfold.algorithms.rl_cfr.epoch import Exploration
     from tenfold.algorithms.rl_cfr.mdp import Solving, World
 
-POLICIES = ("learned", "fixed", "random")
-
 OPPONENTS = {
     "river_hunl": ("default", "call", "random", "lbr"),
     "turn_hunl": ("default", "call", "random", "lbr"),
@@ -26,105 +28,159 @@ OPPONENTS = {
 }
 """Who can be met in which task, see `opponents.py`."""
 
+Sizes = list[Annotated[float, Field(gt=0, le=1_000)]]
+Widths = list[Annotated[int, Field(ge=1, le=10_000)]]
+
 
 class RLCFRConfig(PlanningConfig):
-    """Learned action abstraction (arXiv:2403.04344); the game is `AlgorithmConfig.env`.
+    """Learned action abstraction (arXiv:2403.04344); the game is `AlgorithmConfig.env`."""
 
-    Attributes:
-        policy: Who chooses the raises: the ``learned`` actor, the ``fixed`` sizes, or ``random``.
-        sizes: Pot fractions of the ``fixed`` policy.
-        m: Components of an abstraction: at most so many raises beside all-in, and never more than
-            the default abstraction has at the decision.
-        threshold: A component below it, in [-1, 1), stands for no raise.
-        smallest: Pots that the component `threshold` raises by; raises are legal ones all the same.
-        largest: Pots that the component 1 raises by.
-        default_sizes: Pot fractions of the default abstraction, which the reward compares with and
-            which trees offer below the decision that is learned.
-        max_raises: Bets and raises of a street in a tree, those before its root included; the
-            game's own number when None.
-        cfr_variant: See `variants.VARIANTS`.
-        cfr_iterations: Of every solve, whatever its abstraction.
-        gamma: Discount of later rewards; README.md says why 0.
-        episodes_per_iteration: Hands of a sampling epoch.
-        episodes_per_item: Hands of one work item; no result depends on it.
-        tries: Abstractions that are solved at a decision beside the policy's own.
-        noise: Standard deviation of the noise on tries.
-        uniform: Share of tries that are uniform vectors.
-        epsilon: Chance that a hand goes on by a uniform action.
-        hidden: Widths of the networks' hidden layers.
-        lr: Learning rate of AdamW.
-        weight_decay: Of AdamW.
-        reward_unit: Thousandths of the pot that the critics call 1. Beyond it their loss is linear,
-            and what they learn nearer to a median than to a mean.
-        reward_clip: Such units at which the critics cut rewards off.
-        tau: Share by which the target networks follow.
-        target_noise: Standard deviation of the noise on target actions.
-        actor_delay: Updates of the critics for one of the actor.
-        batch_size: Transitions of an update.
-        buffer_size: Transitions that are kept, the newest ones.
-        warmup: Transitions before the first update.
-        updates_per_transition: Updates that a new transition pays for.
-        value_hidden: Widths of the value networks' hidden layers; these and all below are read by
-            tasks with trees that end before the river.
-        value_lr: Learning rate of the value networks.
-        value_batch_size: Samples of an update of them.
-        value_buffer_size: Samples that are kept of a street, the newest ones.
-        value_updates_per_sample: Updates that a new sample pays for.
-        value_warmup: Random subgames that are solved of each street, from the river backwards,
-            before the first hand.
-        evaluation_duration: Held-out decisions of an evaluation.
-        opponents: Whom an evaluation plays matches with besides, see `OPPONENTS`.
-        match_spots: Random spots of a match; the config's next two are a spot's.
-        match_deals: Hands that are dealt, each played from both seats.
-        match_rivers: Rivers that are drawn on a turn, for the hands and the expected gain.
-        env_config: Fields of the game that differ from its own.
-    """
+    class Parameters(PlanningConfig.Parameters):
+        """The abstraction, the solver, the learner, the value networks and the evaluation."""
+
+        policy: Literal["learned", "fixed", "random"] = parameter(
+            "learned", "Who chooses the raises: the actor, the fixed sizes, or chance"
+        )
+        sizes: Sizes = parameter(
+            [0.5, 1.0, 2.0], "Sizes of the fixed policy", unit="pots", max_length=100
+        )
+        m: int = parameter(
+            3,
+            "Components of an abstraction: at most so many raises beside all-in, and never more "
+            "than the default abstraction has at the decision",
+            ge=1,
+            le=100,
+        )
+        threshold: float = parameter(-0.8, "A component below it stands for no raise", ge=-1, lt=1)
+        smallest: float = parameter(
+            0.1,
+            "What the component `threshold` raises by; raises are legal ones all the same",
+            unit="pots",
+            ge=0.001,
+            le=1_000,
+        )
+        largest: float = parameter(
+            4.0, "What the component 1 raises by", unit="pots", ge=0.001, le=1_000
+        )
+        default_sizes: Sizes = parameter(
+            [0.5, 1.0, 2.0],
+            "Sizes of the default abstraction, which the reward compares with and which trees "
+            "offer below the decision that is learned",
+            unit="pots",
+            max_length=100,
+        )
+        max_raises: int | None = parameter(
+            None,
+            "Bets and raises of a street in a tree, those before its root included; the game's own "
+            "number when null",
+            ge=1,
+            le=100,
+        )
+        cfr_variant: Literal["cfr", "cfr+", "linear", "dcfr", "pcfr+"] = parameter(
+            "dcfr", "Variant of CFR"
+        )
+        cfr_iterations: int = parameter(
+            100, "Iterations of every solve, whatever its abstraction", ge=1, le=10**6
+        )
+        gamma: float = parameter(
+            0.0, "Discount of later rewards; LEARNING.md says why 0", ge=0, le=1
+        )
+        episodes_per_iteration: int = parameter(16, "Hands of a sampling epoch", ge=1, le=10**6)
+        episodes_per_item: int = parameter(
+            4, "Hands of one work item; no result depends on it", ge=1, le=10**6
+        )
+        tries: int = parameter(
+            5, "Abstractions that are solved at a decision beside the policy's own", ge=0, le=1_000
+        )
+        noise: float = parameter(0.3, "Standard deviation of the noise on tries", ge=0, le=1_000)
+        uniform: float = parameter(0.5, "Share of tries that are uniform vectors", ge=0, le=1)
+        epsilon: float = parameter(
+            0.1, "Chance that a hand goes on by a uniform action", ge=0, le=1
+        )
+        hidden: Widths = parameter(
+            [64, 64], "Widths of the networks' hidden layers", min_length=1, max_length=8
+        )
+        lr: float = parameter(2e-3, "Learning rate of AdamW", ge=0, le=10)
+        weight_decay: float = parameter(0.05, "Of AdamW", ge=0, le=1_000)
+        reward_unit: float = parameter(
+            1.0,
+            "What the critics call 1: beyond it their loss is linear, and what they learn nearer "
+            "to a median than to a mean",
+            unit="thousandths of the pot",
+            ge=0.001,
+            le=10**6,
+        )
+        reward_clip: float = parameter(
+            2.0, "Reward units at which the critics cut rewards off", ge=0.001, le=10**6
+        )
+        tau: float = parameter(0.01, "Share by which the target networks follow", ge=0, le=1)
+        target_noise: float = parameter(
+            0.1, "Standard deviation of the noise on target actions", ge=0, le=1_000
+        )
+        actor_delay: int = parameter(
+            2, "Updates of the critics for one of the actor", ge=1, le=10**6
+        )
+        batch_size: int = parameter(256, "Transitions of an update", ge=1, le=10**6)
+        buffer_size: int = parameter(
+            50_000, "Transitions that are kept, the newest ones", ge=1, le=10**7
+        )
+        warmup: int = parameter(500, "Transitions before the first update", ge=0, le=10**7)
+        updates_per_transition: float = parameter(
+            0.3, "Updates that a new transition pays for", ge=0, le=1_000
+        )
+        value_hidden: Widths = parameter(
+            [64, 64],
+            "Widths of the value networks' hidden layers; these and the other value_ keys are read "
+            "by tasks with trees that end before the river",
+            min_length=1,
+            max_length=8,
+        )
+        value_lr: float = parameter(2e-3, "Learning rate of the value networks", ge=0, le=10)
+        value_batch_size: int = parameter(128, "Samples of an update of them", ge=1, le=10**6)
+        value_buffer_size: int = parameter(
+            10_000, "Samples that are kept of a street, the newest ones", ge=1, le=10**6
+        )
+        value_updates_per_sample: float = parameter(
+            4.0, "Updates that a new sample pays for", ge=0, le=1_000
+        )
+        value_warmup: int = parameter(
+            2_000,
+            "Random subgames that are solved of each street, from the river backwards, before the "
+            "first hand",
+            ge=0,
+            le=10**8,
+        )
+        evaluation_duration: int = parameter(
+            300, "Held-out decisions of an evaluation", ge=2, le=10**6
+        )
+        opponents: list[Literal["default", "call", "random", "lbr"]] = parameter(
+            [], "Whom an evaluation plays matches with besides"
+        )
+        match_spots: int = parameter(
+            50, "Random spots of a match; the next two are a spot's", ge=2, le=10**6
+        )
+        match_deals: int = parameter(
+            10, "Hands that are dealt, each played from both seats", ge=1, le=10**6
+        )
+        match_rivers: int = parameter(
+            2,
+            "Rivers that are drawn on a turn, for the hands and the expected gain",
+            ge=1,
+            le=10**6,
+        )
 
     def __init__(self) -> None:
         from tenfold.algorithms.rl_cfr.algorithm import RLCFR
 
         super().__init__(algo_class=RLCFR)
-        self.policy: Literal["learned", "fixed", "random"] = "learned"
-        self.sizes: list[float] = [0.5, 1.0, 2.0]
-        self.m = 3
-        self.threshold = -0.8
-        self.smallest = 0.1
-        self.largest = 4.0
-        self.default_sizes: list[float] = [0.5, 1.0, 2.0]
-        self.max_raises: int | None = None
-        self.cfr_variant = "dcfr"
-        self.cfr_iterations = 100
-        self.gamma = 0.0
-        self.episodes_per_iteration = 16
-        self.episodes_per_item = 4
-        self.tries = 5
-        self.noise = 0.3
-        self.uniform = 0.5
-        self.epsilon = 0.1
-        self.hidden: list[int] = [64, 64]
-        self.lr = 2e-3
-        self.weight_decay = 0.05
-        self.reward_unit = 1.0
-        self.reward_clip = 2.0
-        self.tau = 0.01
-        self.target_noise = 0.1
-        self.actor_delay = 2
-        self.batch_size = 256
-        self.buffer_size = 50_000
-        self.warmup = 500
-        self.updates_per_transition = 0.3
-        self.value_hidden: list[int] = [64, 64]
-        self.value_lr = 2e-3
-        self.value_batch_size = 128
-        self.value_buffer_size = 10_000
-        self.value_updates_per_sample = 4.0
-        self.value_warmup = 2_000
-        self.evaluation_duration = 300
         self.evaluation_duration_unit = "episodes"
-        self.opponents: list[str] = []
-        self.match_spots = 50
-        self.match_deals = 10
-        self.match_rivers = 2
+
+    @classmethod
+    def task_parameters(cls, task: str) -> type[parameters.Parameters] | None:
+        """Fields of the game."""
+        from tenfold.algorithms.rl_cfr.fields import FIELDS
+
+        return FIELDS.get(task)
 
     def validate(self) -> None:
         """Refuse what cannot run, before any actor starts.
@@ -132,23 +188,16 @@ class RLCFRConfig(PlanningConfig):
         Raises:
             ValueError: A bad value, with what would be right.
         """
-        from tenfold.algorithms.rl_cfr.variants import check_variant
-        from tenfold.envs.poker.sizes import Menu
-
-        super().validate()
-        if self.policy not in POLICIES:
+        if not isinstance(self.env_config, dict):
             raise ValueError(
-                f"Bad value '{self.policy}' for 'policy': choose one of {', '.join(POLICIES)}."
+                f"Bad value {shown(self.env_config)} for 'env_config': give a mapping."
             )
-        check_variant(self.cfr_variant)
-        for sizes in (self.sizes, self.default_sizes):
-            Menu(tuple(sizes))
-        self._check_whole()
-        self._check_intervals()
-        for key in ("hidden", "value_hidden"):
-            widths = getattr(self, key)
-            if not widths or any(not _whole(width) or width < 1 for width in widths):
-                raise ValueError(f"Bad value {widths} for '{key}': list whole numbers above 0.")
+        super().validate()
+        if self.largest < self.smallest:
+            raise ValueError(
+                f"Bad value {self.largest} for 'largest': give at least 'smallest', which is "
+                f"{self.smallest}."
+            )
         if self.env is not None:
             self.world()
         self._check_opponents()
@@ -165,59 +214,6 @@ class RLCFRConfig(PlanningConfig):
                     f"Bad value '{name}' for 'opponents': on {self.env} choose of "
                     f"{', '.join(OPPONENTS[self.env])}, each once."
                 )
-
-    def _check_whole(self) -> None:
-        least = {
-            "m": 1,
-            "cfr_iterations": 1,
-            "episodes_per_iteration": 1,
-            "episodes_per_item": 1,
-            "tries": 0,
-            "actor_delay": 1,
-            "batch_size": 1,
-            "buffer_size": 1,
-            "warmup": 0,
-            "value_batch_size": 1,
-            "value_buffer_size": 1,
-            "value_warmup": 0,
-            "evaluation_duration": 2,
-            "match_spots": 2,
-            "match_deals": 1,
-            "match_rivers": 1,
-        }
-        if self.max_raises is not None:
-            least["max_raises"] = 1
-        for key, low in least.items():
-            value = getattr(self, key)
-            if not _whole(value) or value < low:
-                raise ValueError(
-                    f"Bad value {value!r} for '{key}': give a whole number of at least {low}."
-                )
-
-    def _check_intervals(self) -> None:
-        bounds = {
-            "threshold": (-1.0, math.nextafter(1.0, 0.0)),
-            "smallest": (0.001, math.inf),
-            "largest": (self.smallest, math.inf),
-            "gamma": (0.0, 1.0),
-            "noise": (0.0, math.inf),
-            "uniform": (0.0, 1.0),
-            "epsilon": (0.0, 1.0),
-            "lr": (0.0, math.inf),
-            "weight_decay": (0.0, math.inf),
-            "reward_unit": (0.001, math.inf),
-            "reward_clip": (0.001, math.inf),
-            "tau": (0.0, 1.0),
-            "target_noise": (0.0, math.inf),
-            "updates_per_transition": (0.0, math.inf),
-            "value_lr": (0.0, math.inf),
-            "value_updates_per_sample": (0.0, math.inf),
-        }
-        for key, (low, high) in bounds.items():
-            value = getattr(self, key)
-            if not (math.isfinite(value) and low <= value <= high):
-                upper = f" to {high:g}" if math.isfinite(high) else " or more"
-                raise ValueError(f"Bad value {value!r} for '{key}': give {low:g}{upper}.")
 
     def world(self, values: "Mapping[str, NDArray[Any]] | None" = None) -> "World":
         """The game of `env`, with the fields that `env_config` changes.
@@ -259,7 +255,3 @@ class RLCFRConfig(PlanningConfig):
         from tenfold.algorithms.rl_cfr.epoch import Exploration
 
         return Exploration(self.tries, self.noise, self.uniform)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

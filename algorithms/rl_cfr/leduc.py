@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.algorithms.rl_cfr.fields import LEDUC_STACK
 from tenfold.algorithms.rl_cfr.game import Game
 from tenfold.algorithms.rl_cfr.mdp import Decision, Rooted
 from tenfold.algorithms.rl_cfr.tree import CHANCE, DECISION, FOLD, MATRIX, SHOWDOWN, TreeBuilder
@@ -45,7 +46,7 @@ class LeducWorld:
         ValueError: The stack is no whole number of at least 2.
     """
 
-    def __init__(self, stack: int = 10) -> None:
+    def __init__(self, stack: int = LEDUC_STACK) -> None:
         if not isinstance(stack, int) or stack < 2:
             raise ValueError(
                 f"Bad value {stack!r} for 'stack': give a whole number of at least 2 chips."

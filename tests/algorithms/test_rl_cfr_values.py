@@ -342,16 +342,24 @@ def test_the_full_game_is_solved_from_before_the_flop(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("task", "changes", "message"),
     [
-        ("turn_hunl", {"value_hidden": [0]}, r"\[0\] for 'value_hidden'"),
+        ("turn_hunl", {"value_hidden": [0]}, r"0 for 'value_hidden\.0'"),
         ("turn_hunl", {"value_warmup": -1}, "-1 for 'value_warmup'"),
         ("turn_hunl", {"reward_unit": 0.0}, "0.0 for 'reward_unit'"),
-        ("turn_hunl", {"env_config": {"street": 3}}, "no field 'street'"),
-        ("turn_hunl", {"env_config": {"enumerate_rivers": 1}}, "1 for 'enumerate_rivers'"),
-        ("flop_short", {"env_config": {"enumerate_rivers": True}}, "no field 'enumerate_rivers'"),
-        ("flop_short", {"env_config": {"deck": 22}}, "22 for 'deck': give a multiple of 4"),
-        ("flop_short", {"env_config": {"stack": 2}}, "2 for 'stack'"),
-        ("hunl", {"env_config": {"stack": 2}}, "no field 'stack': it has none"),
-        ("leduc_nl", {"env_config": {"hands": 2}}, "no field 'hands': choose one of stack"),
+        ("turn_hunl", {"env_config": {"street": 3}}, "Unknown key of env_config 'street'"),
+        (
+            "turn_hunl",
+            {"env_config": {"enumerate_rivers": 1}},
+            r"1 for 'env_config\.enumerate_rivers'",
+        ),
+        ("flop_short", {"env_config": {"enumerate_rivers": True}}, "Unknown key of env_config"),
+        (
+            "flop_short",
+            {"env_config": {"deck": 22}},
+            r"22 for 'env_config\.deck': choose one of 12",
+        ),
+        ("flop_short", {"env_config": {"stack": 2}}, r"2 for 'env_config\.stack'"),
+        ("hunl", {"env_config": {"stack": 2}}, "Unknown key of env_config 'stack'"),
+        ("leduc_nl", {"env_config": {"hands": 2}}, "'hands': choose one of stack"),
     ],
 )
 def test_bad_values_are_refused_by_name(task: str, changes: dict[str, Any], message: str) -> None:
