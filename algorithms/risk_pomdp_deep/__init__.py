@@ -17,6 +17,7 @@ METHOD = Method(
     tasks=HINDSIGHT_NAMES,
     metric="learners/default_policy/entropic_risk",
     mode="max",
+    score="tail_mean",
     metrics=(
         "learners/default_policy/entropic_risk",
         "learners/default_policy/hindsight_loss",
