@@ -93,13 +93,14 @@ def open_store(uri: str) -> "MlflowClient":
     """
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
     path = sqlite_path(uri)
-    if path is not None and str(path) not in _READY:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            client.search_experiments(max_results=1)
-        _READY.add(str(path))
+    if path is None or str(path) in _READY:
+        return MlflowClient(tracking_uri=uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    _READY.add(str(path))
     return client
 
 

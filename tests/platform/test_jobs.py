@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from conftest import invoke
 from ray.job_submission import JobDetails
 
 from tenfold.platform import jobs, wheel
@@ -74,15 +76,22 @@ def test_job_carries_this_tenfold_and_the_experiment(
 ) -> None:
     monkeypatch.setattr(jobs, "commit", lambda: "0123abc-dirty")
     sent = jobs.submit(
-        Path("tiny.yaml"), address="http://head:8265", extra_args=["--set", "x=a b"], python="py3"
+        Path("tiny.yaml"),
+        address="http://head:8265",
+        overrides={"name": "of-my-own", "config": {"lr": 1e-4}},
+        options=["--resume"],
+        python="py3",
     )
     assert sent.job_id == "raysubmit_1"
     assert "on the head" in sent.store
-    assert recorder.experiment == EXPERIMENT
+    fields, own = yaml.safe_load(recorder.experiment), yaml.safe_load(EXPERIMENT)
+    assert fields["name"] == "of-my-own"
+    assert fields["config"] == {**own["config"], "lr": 1e-4}
+    assert fields["stop"] == own["stop"]
     assert {"tenfold/platform/cli.py", "tenfold/algorithms/ppo/config.py"} <= set(recorder.folder)
     assert recorder.request["entrypoint"] == (
         'TENFOLD_RUNS="${TENFOLD_RUNS:-$HOME/tenfold-runs}" '
-        "py3 -m tenfold.platform.cli run experiment.yaml --set 'x=a b'"
+        "py3 -m tenfold.platform.cli run experiment.yaml --resume"
     )
     assert recorder.request["runtime_env"]["env_vars"] == {"TENFOLD_COMMIT": "0123abc-dirty"}
     assert recorder.request["metadata"] == {
@@ -301,9 +310,29 @@ pathlib.Path(os.environ["TENFOLD_RUNS"]).mkdir(exist_ok=True)
 def test_mistake_that_shows_on_the_cluster_gives_2(
     head: Head, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sent = jobs.submit(Path("tiny.yaml"), extra_args=["--set", "gama=0.9"], **head.door)
+    # A mistake that only the cluster can see: nothing there can be resumed.
+    sent = jobs.submit(Path("tiny.yaml"), options=["--resume"], **head.door)
     assert jobs.follow(sent.job_id, **head.door) == 2
-    assert "'gama': did you mean 'gamma'?" in " ".join(capsys.readouterr().out.split())
+    assert "Nothing to resume" in " ".join(capsys.readouterr().out.split())
+
+
+def test_options_after_the_dashes_are_read_here_and_a_mistake_in_them_refused(
+    here: Path, recorder: Recorder
+) -> None:
+    """What a flag names travels like what the file names."""
+    (here / "queues.yaml").write_text("method: softmw\n")
+    (here / "own.csv").write_text("slot,queue,arrivals,service\n0,0,0.5,1\n1,0,0.5,1\n")
+    command = ["submit", "queues.yaml", "--address", "http://head:8265", "--"]
+    sent = invoke(*command, "--task", "own.csv", "--seeds", 2, "--resume")
+    assert sent.exit_code == 0, sent.output
+    fields = yaml.safe_load(recorder.experiment)
+    assert fields["tasks"] == ["inputs/0/own.csv"]
+    assert fields["seeds"] == [0, 1]
+    assert "inputs/0/own.csv" in recorder.folder
+    assert recorder.request["entrypoint"].endswith("run experiment.yaml --resume")
+    refused = invoke(*command, "--task", "onw.csv")
+    assert isinstance(refused.exception, InputError)
+    assert "'onw.csv' does not exist" in str(refused.exception)
 
 
 def test_failed_job_gives_1_and_a_missing_interpreter_is_explained(
