@@ -1,7 +1,7 @@
 """Latent consistency distillation without images: what arXiv:2310.04378 does to any diffusion.
 
-A diffusion's ODE carries noise to data; a consistency function f jumps from any of its points to its
-end, and is the identity at time 0. Here are, in this order, the noise schedule and the solver's
+A diffusion's ODE carries noise to data; a consistency function f jumps from any of its points to
+its end, and is the identity at time 0. Here are, in this order, the noise schedule and the solver's
 grid, f with its boundary condition, the distillation step (LCM-LoRA report, Algorithm 1), and
 multistep sampling. Nothing here knows what z is: latents of images (`lcm`), actions, or points of
 the plane (the tests, where the exact score is the teacher).

@@ -1,0 +1,217 @@
+"""`tenfold sample`: images from a run, a checkpoint, a distilled student or any pipeline.
+
+What it needs is imported when it runs, so that the command line stays quick.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from tenfold.platform.errors import InputError
+
+if TYPE_CHECKING:
+    from tenfold.algorithms.lcm.folder import PipelineFolder
+
+_RECORD = "lcm.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is sampled.
+
+    Attributes:
+        base: Folder of the pipeline.
+        student: Folder of a distilled student; None for the pipeline as it is.
+        record: What the student says of itself.
+    """
+
+    base: "PipelineFolder"
+    student: Path | None
+    record: dict[str, Any]
+
+
+def sample(
+    source: Annotated[
+        str, typer.Argument(help="A run's id, or the folder of a checkpoint, student or pipeline.")
+    ],
+    prompt: Annotated[list[str], typer.Option(help="Once or more.")],
+    steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 4,
+    count: Annotated[int, typer.Option(help="Images of each prompt.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    lora: Annotated[
+        list[str] | None, typer.Option(help="A further LoRA and its weight: style.safetensors=0.8")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(help="guidance_scale; by default a student's own, else 7.5."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for grid.png and single images.")] = Path(
+        "samples"
+    ),
+) -> None:
+    """Sample images: a grid and single PNG files.
+
+    Example: tenfold sample 4f2a0c --prompt "a red ring left of a blue square" --steps 4 --count 8
+    """
+    if steps < 1 or count < 1:
+        raise InputError(
+            f"{steps} steps and {count} images a prompt give nothing: give at least 1 of each."
+        )
+    try:
+        found = find_source(source)
+        most = int(found.record.get("solver_steps", 1000))
+        if steps > most:
+            raise ValueError(
+                f"Bad value {steps} for '--steps': '{source}' was distilled on {most}, so give at "
+                "most that."
+            )
+        for text in prompt:
+            found.base.check_prompt(text)
+        pipeline = build_pipeline(found, [parse_lora(each) for each in lora or []])
+    except ValueError as error:
+        raise InputError(" ".join(str(error).split())) from None
+    own = found.record.get("guidance_scale", 7.5)
+    _draw(pipeline, prompt, steps, own if guidance is None else guidance, count, seed, out)
+
+
+def find_source(text: str) -> Source:
+    """The pipeline and student that a user means.
+
+    Raises:
+        ValueError: There is no such folder or run, or nothing in it can be sampled.
+    """
+    from tenfold.algorithms.lcm.folder import PipelineFolder
+
+    folder = Path(text)
+    if not folder.exists():
+        folder = _newest_checkpoint(text)
+    for place in (folder, folder / "student"):
+        if (place / _RECORD).exists():
+            record = json.loads((place / _RECORD).read_text())
+            return Source(PipelineFolder(Path(record["teacher"])), place, record)
+    return Source(PipelineFolder(folder), None, {})
+
+
+def parse_lora(text: str) -> tuple[Path, float]:
+    """``file=weight`` as a path and a number; the weight is 1 where it is left out.
+
+    Raises:
+        ValueError: There is no such file, or the weight is no number.
+    """
+    name, _, weight = text.partition("=")
+    if not Path(name).is_file():
+        raise ValueError(f"Bad value '{text}' for '--lora': there is no file '{name}'.")
+    try:
+        return Path(name), float(weight or 1)
+    except ValueError:
+        raise ValueError(
+            f"Bad value '{text}' for '--lora': '{weight}' is no number; write for example "
+            f"{name}=0.8."
+        ) from None
+
+
+def build_pipeline(source: Source, loras: list[tuple[Path, float]]) -> Any:
+    """The pipeline with its student and further LoRAs.
+
+    Raises:
+        ValueError: A LoRA is of another architecture.
+    """
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    from tenfold.algorithms.consistency import SolverGrid
+    from tenfold.algorithms.lcm.sampling import lcm_scheduler
+    from tenfold.algorithms.lcm.teacher import Teacher
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    pipeline = Teacher(source.base.path, device, torch.float32).pipeline
+    names, weights = [], []
+    if source.student is not None:
+        pipeline.scheduler = lcm_scheduler(
+            pipeline.scheduler.config,
+            SolverGrid(source.record["solver_steps"]),
+            source.record["timestep_scaling"],
+        )
+        if source.record["mode"] == "full":
+            unet = UNet2DConditionModel.from_pretrained(source.student / "unet_target")
+            pipeline.unet = unet.to(device)
+        else:
+            pipeline.load_lora_weights(source.student, adapter_name="lcm")
+            names, weights = ["lcm"], [1.0]
+    for place, (file, weight) in enumerate(loras):
+        name = f"further_{place}"
+        try:
+            pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=name)
+        except (ValueError, RuntimeError, KeyError, OSError):
+            raise ValueError(
+                f"The LoRA '{file}' does not fit '{source.base.path}': it is of another "
+                "architecture, or no LoRA."
+            ) from None
+        names.append(name)
+        weights.append(weight)
+    if names:
+        pipeline.set_adapters(names, weights)
+    return pipeline
+
+
+def _newest_checkpoint(run_id: str) -> Path:
+    """The last checkpoint of an MLflow run."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from tenfold.platform.store import tracking_uri
+
+    try:
+        tags = MlflowClient(tracking_uri=tracking_uri()).get_run(run_id).data.tags
+    except MlflowException:
+        raise ValueError(
+            f"'{run_id}' is neither a folder nor a run of the store: give a pipeline's or "
+            "student's folder, or copy a run's id from 'tenfold compare' or the MLflow UI."
+        ) from None
+    if tags.get("kind") != "trial" or tags.get("method") != "lcm":
+        raise ValueError(f"Run '{run_id}' is no trial of lcm: give the id of one.")
+    found = [
+        (int(match[1]), path)
+        for path in Path(tags["trial_dir"]).glob("checkpoint_*")
+        if (match := re.fullmatch(r"checkpoint_(\d+)", path.name))
+    ]
+    if not found:
+        raise ValueError(f"Run '{run_id}' has no checkpoint on this machine yet.")
+    return max(found)[1]
+
+
+def _draw(
+    pipeline: Any,
+    prompts: list[str],
+    steps: int,
+    guidance: float,
+    count: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Sample with a progress bar, and write the files."""
+    from tenfold.algorithms.lcm.sampling import draw_grid, to_image, write_png
+    from tenfold.algorithms.lcm.sampling import sample as sample_images
+
+    wanted = [text for text in prompts for _ in range(count)]
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"{steps} steps", total=len(wanted))
+        images = sample_images(
+            pipeline,
+            wanted,
+            steps,
+            guidance,
+            seed,
+            batch=8,
+            progress=lambda done: bar.update(task, advance=done),
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for place, image in enumerate(images):
+        write_png(to_image(image), out / f"image_{place:03d}.png")
+    print(write_png(draw_grid(images, count), out / "grid.png"))

@@ -1,0 +1,177 @@
+"""Judges what `tenfold run` distilled, beside the teacher's solvers, and writes CSV files.
+
+python -m experiments.lcm.measure solvers                     the teacher by DDIM, Euler, ...
+python -m experiments.lcm.measure students lcm-quality        every trial of an experiment
+python -m experiments.lcm.measure speed lcm-quality           seconds an image, in one process
+python -m experiments.lcm.measure plugged lcm-quality --base runs/lcm-night
+                                                              a base's LoRAs in a fine-tuned teacher
+python -m experiments.lcm.measure table                       means and intervals over seeds
+
+A row is one sampler at one number of steps under one seed: of the noise, and for students of the
+training too. Every Frechet distance is of 1,000 samples and 1,000 drawings unless --images says
+otherwise.
+"""
+
+import argparse
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from scipy import stats
+
+from tenfold.algorithms.lcm.commands import build_pipeline, find_source
+from tenfold.algorithms.lcm.embedded import FOLDER
+from tenfold.algorithms.lcm.folder import PipelineFolder
+from tenfold.algorithms.lcm.judge import load_judge
+from tenfold.algorithms.lcm.judging import SceneJudging
+from tenfold.algorithms.lcm.sampling import SOLVERS, sample, solver
+from tenfold.algorithms.lcm.teacher import Teacher
+from tenfold.platform.store import runs_folder
+
+RESULTS = Path("experiments/results/lcm")
+STEPS = (1, 2, 4, 8)
+SEEDS = (0, 1, 2)
+COLUMNS = ("sampler", "steps", "guidance_scale", "seed")
+
+
+def judging(folder: Path, images: int) -> SceneJudging:
+    """The judge of a pipeline's folder, on the style that it knows."""
+    judge, style = load_judge(folder)
+    return SceneJudging(judge, style, images)
+
+
+def trials(experiment: str) -> Iterator[tuple[str, dict[str, Any], Path]]:
+    """Variant, config and last student of each trial of the newest run of an experiment."""
+    found = sorted((runs_folder() / "tune").glob(f"{experiment}*"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise SystemExit(f"no run of '{experiment}': do tenfold run experiments/lcm/*.yaml first")
+    for params in sorted(found[-1].rglob("params.json")):
+        checkpoints = [
+            (int(match[1]), path)
+            for path in params.parent.glob("checkpoint_*")
+            if (match := re.fullmatch(r"checkpoint_(\d+)", path.name))
+        ]
+        if checkpoints:
+            config = json.loads(params.read_text())
+            yield config["variant"], config, max(checkpoints)[1] / "student"
+
+
+def write(rows: list[dict[str, Any]], name: str) -> None:
+    """One CSV file; an existing one is replaced."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame(rows)
+    frame.to_csv(RESULTS / f"{name}.csv", index=False)
+    print(frame.to_string(index=False))
+
+
+def of_solvers(folder: Path, images: int, seeds: tuple[int, ...], w: float) -> list[dict[str, Any]]:
+    """The teacher by each solver at each number of steps, and by DDIM at 50."""
+    pipeline = Teacher(folder, torch.device("cpu"), torch.float32).pipeline
+    config, judge = pipeline.scheduler.config, judging(folder, images)
+    rows = []
+    for name, steps in [*((name, n) for n in STEPS for name in SOLVERS), ("ddim", 50)]:
+        for seed in seeds:
+            pipeline.scheduler = solver(name, config)
+            judged = judge(pipeline, steps, 1 + w, seed)
+            rows.append(dict(zip(COLUMNS, (name, steps, 1 + w, seed), strict=True)) | judged)
+            print(rows[-1], flush=True)
+    return rows
+
+
+def of_students(experiment: str, base: Path | None, images: int) -> list[dict[str, Any]]:
+    """Every trial's student; with a base, its LoRA in that pipeline."""
+    rows = []
+    for variant, config, folder in trials(experiment):
+        source = find_source(str(folder))
+        if base is not None:
+            source = type(source)(PipelineFolder(base), source.student, source.record)
+        pipeline, scale = build_pipeline(source, []), source.record["guidance_scale"]
+        judge = judging(source.base.path, images)
+        changes = {k: v for k, v in config.items() if k not in ("task", "variant", "seed")}
+        label = variant + "".join(f" {k}={v}" for k, v in changes.items() if k[:2] != "__")
+        for n in STEPS:
+            judged = judge(pipeline, n, scale, config["seed"])
+            at = dict(zip(COLUMNS, (label, n, scale, config["seed"]), strict=True))
+            rows.append(at | judged)
+            print(rows[-1], flush=True)
+    return rows
+
+
+def of_speed(experiment: str, w: float, images: int) -> list[dict[str, Any]]:
+    """Seconds an image of a 4-step student and of DDIM-50 with guidance, alternating."""
+    _, _, folder = next(trials(experiment))
+    student = build_pipeline(find_source(str(folder)), [])
+    teacher = Teacher(FOLDER, torch.device("cpu"), torch.float32).pipeline
+    teacher.scheduler = solver("ddim", teacher.scheduler.config)
+    prompts = ["a red ring left of a blue square"] * images
+    rows = []
+    for repeat in range(5):
+        for name, pipeline, steps, scale in (
+            ("lcm_lora", student, 4, 1.0),
+            ("ddim", teacher, 50, 1 + w),
+        ):
+            start = time.process_time()
+            sample(pipeline, prompts, steps, scale, repeat)
+            used = (time.process_time() - start) / images
+            rows.append({"sampler": name, "steps": steps, "repeat": repeat, "cpu_seconds": used})
+    return rows
+
+
+def interval(values: pd.Series) -> str:
+    """Mean and the half-width of its 95 % t interval."""
+    if len(values) < 2:
+        return f"{values.mean():.3f} (one)"
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
+    return f"{values.mean():.3f} ± {half:.3f}"
+
+
+def table() -> None:
+    """All CSV files of lcm as tables with intervals."""
+    for file in sorted(RESULTS.glob("*.csv")):
+        frame = pd.read_csv(file)
+        if "frechet" not in frame:
+            print(f"\n{file.name}\n{frame.groupby('sampler').cpu_seconds.apply(interval)}")
+            continue
+        shown = ["frechet", "accuracy", "mmd", "diversity", "evaluations", "image_seconds"]
+        rows = frame.groupby(["sampler", "steps"])[shown].agg(interval)
+        rows.insert(0, "seeds", frame.groupby(["sampler", "steps"]).size())
+        print(f"\n{file.name}\n")
+        flat = rows.reset_index()
+        print("|".join(["", *flat.columns, ""]) + "\n" + "|---" * len(flat.columns) + "|")
+        for row in flat.itertuples(index=False):
+            print("| " + " | ".join(str(cell) for cell in row) + " |")
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["solvers", "students", "speed", "plugged", "table"])
+    parser.add_argument("experiment", nargs="?", default="lcm-quality")
+    parser.add_argument("--base", type=Path, default=None, help="another pipeline's folder")
+    parser.add_argument("--images", type=int, default=1_000)
+    parser.add_argument("--w", type=float, default=6.5)
+    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    parser.add_argument("--name", help="of the CSV file")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = tuple(range(given.seeds))
+    name = given.experiment.removeprefix("lcm-").replace("-", "_")
+    if given.what == "table":
+        table()
+    elif given.what == "solvers":
+        rows = of_solvers(given.base or FOLDER, given.images, seeds, given.w)
+        write(rows, given.name or "solvers")
+    elif given.what == "speed":
+        write(of_speed(given.experiment, given.w, 100), given.name or "speed")
+    else:
+        rows = of_students(given.experiment, given.base, given.images)
+        write(rows, given.name or name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Search spaces of `lcm`."""
+
+from tenfold.platform.registry import Space
+
+SPACES = {
+    "default": Space(
+        define=lambda tune: {
+            "lr": tune.loguniform(1e-4, 2e-3),
+            "rank": tune.choice([8, 16, 32]),
+            "ema_decay": tune.choice([0.0, 0.9, 0.95, 0.99]),
+            "loss": tune.choice(["huber", "l2"]),
+        },
+        samples=8,
+        scheduler="asha",
+    ),
+    "skipping": Space(
+        define=lambda tune: {"solver_steps": tune.choice([20, 50, 100, 200])},
+        samples=4,
+        search="grid",
+    ),
+    "guidance": Space(
+        define=lambda tune: {"w_min": tune.choice([0.0, 2.0, 6.5])}, samples=3, search="grid"
+    ),
+    "smoke": Space(
+        define=lambda tune: {"loss": tune.choice(["huber", "l2"])}, samples=2, search="grid"
+    ),
+}
