@@ -15,7 +15,7 @@ A run that diverged is the worst there is, see `comparison.Row`.
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -210,11 +210,12 @@ def _scored(
         return score_of(points, installed.get(row.method), metric)
 
     table = table.copy()
-    table["history"] = [load_history(client, run_id, metric) for run_id in table["run_id"]]
+    histories = [load_history(client, run_id, metric) for run_id in table["run_id"]]
+    table["history"] = pd.Series(histories, table.index, dtype=object)
     table["broken"] = [
-        bool(row.diverged) or math.isnan(score(row, math.inf)) for row in table.itertuples()
+        bool(row.diverged) or math.isnan(score(row, math.inf)) for row in _each(table)
     ]
-    table["last"] = [steps[-1] if len(steps) else math.nan for steps, _ in table["history"]]
+    table["last"] = [steps[-1] if len(steps) else math.nan for steps, _ in histories]
     parts, notes = [], []
     # Steps of different units have nothing in common.
     for (task, unit), part in table.groupby(["task", "step_unit"]):
@@ -223,15 +224,20 @@ def _scored(
         notes += said
     found = pd.concat(parts)
     worst = math.inf if mode == "min" else -math.inf
-    found["score"] = [worst if row.broken else score(row, row.until) for row in found.itertuples()]
+    found["score"] = [worst if row.broken else score(row, row.until) for row in _each(found)]
     found["step"] = [
         math.nan if row.broken else max((s for s in row.history[0] if s <= row.until), default=-1)
-        for row in found.itertuples()
+        for row in _each(found)
     ]
     late = int((found["step"] == -1).sum())
     if late:
         notes.append(f"Left out: {late} runs whose first {metric} is after the common step.")
     return found[found["step"] != -1], notes
+
+
+def _each(table: pd.DataFrame) -> Iterable[Any]:
+    """The rows of a table, columns as attributes."""
+    return table.itertuples()
 
 
 def _placed(part: pd.DataFrame, at: str, task: str, unit: str) -> tuple[pd.DataFrame, list[str]]:
@@ -380,9 +386,19 @@ def _curves(
         if len(grid) < 2:
             continue
         stacked = np.array([np.interp(grid, steps, values) for steps, values in single])
-        lists = [None if each is None else each.tolist() for each in band(stacked)]
-        diverged = int(part["broken"].sum())
-        curves.append(Curve(task, group, len(single), diverged, grid.tolist(), *lists))
+        centre, low, high = band(stacked)
+        curves.append(
+            Curve(
+                task=task,
+                group=group,
+                seeds=len(single),
+                diverged=int(part["broken"].sum()),
+                steps=grid.tolist(),
+                mean=centre.tolist(),
+                low=None if low is None else low.tolist(),
+                high=None if high is None else high.tolist(),
+            )
+        )
     return curves
 
 
@@ -409,7 +425,7 @@ def _runs(table: pd.DataFrame, grouping: Grouping) -> list[ScoredRun]:
             score=None if row.broken else float(row.score),
             values={key: texts[row.Index] for key, texts in values.items()},
         )
-        for row in table.sort_values("start", kind="stable").itertuples()
+        for row in _each(table.sort_values("start", kind="stable"))
     ]
 
 

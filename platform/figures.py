@@ -143,6 +143,6 @@ def styles(groups: Sequence[str], ordered: bool, baseline: str | None) -> dict[s
     told = list(groups)
     if len(groups) > len(COLOURS):
         told = [group for group in groups if group != baseline][: len(COLOURS) - 1]
-        told += [baseline] if baseline in groups else []
-    colours = dict(zip([group for group in groups if group in told], COLOURS, strict=False))
-    return {group: colours.get(group) for group in groups}
+        told += [group for group in groups if group == baseline]
+    named = dict(zip(told, COLOURS, strict=False))
+    return {group: named.get(group) for group in groups}

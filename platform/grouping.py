@@ -66,7 +66,7 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> Grouping:
             short if key in table else key + "=" + short
             for key, short in ((key, _shortened(texts[key])) for key in keys)
         ]
-        labels = parts[0].str.cat(parts[1:], sep=", ")
+        labels = pd.concat(parts, axis=1).agg(", ".join, axis=1)
         return Grouping(keys, labels, {}, swept, binned=False)
     numbers = pd.to_numeric(texts[keys[0]].replace(DEFAULT, "nan"), errors="coerce")
     is_number = keys[0] not in table and bool(numbers.notna().any())
