@@ -6,7 +6,7 @@ on CVaR-adapted features with an elliptic bonus, ICVaR-G any class of models by 
 alpha = 1 is risk-neutral. README.md says what of this is reconstructed and what was measured.
 """
 
-from tenfold.envs.risk.names import TASK_NAMES
+from tenfold.envs.risk.names import MDP_ENDINGS, TASK_NAMES
 from tenfold.platform.registry import Method
 
 METHOD = Method(
@@ -16,6 +16,7 @@ METHOD = Method(
     trainable="tenfold.algorithms.icvar.algorithm:ICVaR",
     config="tenfold.algorithms.icvar.config:ICVaRConfig",
     tasks=TASK_NAMES,
+    task_files=MDP_ENDINGS,
     metric="regret",
     mode="min",
     metrics=(

@@ -1,5 +1,6 @@
 """Config of iterated CVaR RL."""
 
+from pathlib import Path
 from typing import Literal
 
 from tenfold.algorithms.icvar.general import known_weights
@@ -8,7 +9,9 @@ from tenfold.algorithms.regret import RegretConfig
 from tenfold.envs.risk.benchmarks import BUILDERS, make_task
 from tenfold.envs.risk.fields import check_size
 from tenfold.envs.risk.mdp import TabularMDP
+from tenfold.envs.risk.mdp_tasks import mixture_of_file
 from tenfold.envs.risk.mixture import Mixture
+from tenfold.envs.risk.names import MDP_ENDINGS
 from tenfold.platform.parameters import parameter, parameters_of
 
 
@@ -53,7 +56,9 @@ class ICVaRConfig(RegretConfig):
 
     @classmethod
     def task_parameters(cls, task: str) -> type[Parameters] | None:
-        """Arguments of the task's builder."""
+        """Arguments of the task's builder, or of the reader of the user's file."""
+        if Path(task).suffix in MDP_ENDINGS:
+            return parameters_of(mixture_of_file, leave_out=["path"])
         return parameters_of(BUILDERS[task], leave_out=["alpha"]) if task in BUILDERS else None
 
     def validate(self) -> None:
@@ -116,8 +121,10 @@ class ICVaRConfig(RegretConfig):
         """The task of `env`: the true model and the models that it is a mixture of.
 
         Raises:
-            ValueError: No such task or field, or values that make no MDP.
+            ValueError: No such task, or values or a file that make no MDP.
         """
+        if Path(self.env).suffix in MDP_ENDINGS:
+            return mixture_of_file(self.env, **self.env_config)
         return make_task(self.env, self.alpha, **self.env_config)
 
     def risk_level(self) -> float:

@@ -7,7 +7,7 @@ on vectors, and hindsight gives plain counts for an optimistic bonus. README.md 
 reconstructed, what was measured and what is not built.
 """
 
-from tenfold.envs.risk.pomdp_names import POMDP_NAMES
+from tenfold.envs.risk.pomdp_names import POMDP_ENDINGS, POMDP_NAMES
 from tenfold.platform.registry import Method
 
 METHOD = Method(
@@ -17,6 +17,7 @@ METHOD = Method(
     trainable="tenfold.algorithms.risk_pomdp.algorithm:RiskPOMDP",
     config="tenfold.algorithms.risk_pomdp.config:RiskPOMDPConfig",
     tasks=POMDP_NAMES,
+    task_files=POMDP_ENDINGS,
     metric="regret",
     mode="min",
     metrics=("regret", "episode_return", "policy_value", "optimal_value", "planning_seconds"),

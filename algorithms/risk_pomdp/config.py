@@ -1,11 +1,14 @@
 """Config of risk-sensitive learning with hindsight observation."""
 
+from pathlib import Path
 from typing import Literal
 
 from tenfold.algorithms.regret import RegretConfig
 from tenfold.algorithms.risk_pomdp.beta import check_gamma
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import BUILDERS, make_pomdp
+from tenfold.envs.risk.pomdp_names import POMDP_ENDINGS
+from tenfold.envs.risk.pomdp_tasks import pomdp_of_file
 from tenfold.platform.parameters import parameter, parameters_of
 
 
@@ -40,7 +43,9 @@ class RiskPOMDPConfig(RegretConfig):
 
     @classmethod
     def task_parameters(cls, task: str) -> type[Parameters] | None:
-        """Arguments of the POMDP's builder."""
+        """Arguments of the POMDP's builder, or of the reader of the user's file."""
+        if Path(task).suffix in POMDP_ENDINGS:
+            return parameters_of(pomdp_of_file, leave_out=["path"])
         return parameters_of(BUILDERS[task]) if task in BUILDERS else None
 
     def validate(self) -> None:
@@ -59,6 +64,8 @@ class RiskPOMDPConfig(RegretConfig):
             check_gamma(self.risk(), H, "planning_gamma")
 
     def world(self) -> TabularPOMDP:
+        if Path(self.env).suffix in POMDP_ENDINGS:
+            return pomdp_of_file(self.env, **self.env_config)
         return make_pomdp(self.env, **self.env_config)
 
     def risk(self) -> float:

@@ -5,6 +5,7 @@ what was collected so far, confidence sets come from least squares or likelihood
 the best member of the sets. README.md says what of this is reconstructed and what was measured.
 """
 
+from tenfold.envs.risk.names import MDP_ENDINGS
 from tenfold.envs.risk.static_names import STATIC_TASK_NAMES
 from tenfold.platform.registry import Method
 
@@ -15,6 +16,7 @@ METHOD = Method(
     trainable="tenfold.algorithms.rs_disrl.algorithm:RSDisRLAlgorithm",
     config="tenfold.algorithms.rs_disrl.config:RSDisRLConfig",
     tasks=STATIC_TASK_NAMES,
+    task_files=MDP_ENDINGS,
     metric="regret",
     mode="min",
     metrics=(

@@ -1,11 +1,14 @@
 """Config of risk-sensitive distributional RL."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from tenfold.algorithms.regret import RegretConfig
 from tenfold.algorithms.rs_disrl.linear import hats
 from tenfold.envs.risk.fields import check_size
+from tenfold.envs.risk.mdp_tasks import grid_of_file
 from tenfold.envs.risk.measures import RiskMeasure
+from tenfold.envs.risk.names import MDP_ENDINGS
 from tenfold.envs.risk.returns import GridMDP
 from tenfold.envs.risk.static_benchmarks import BUILDERS, make_static_task
 from tenfold.envs.risk.static_measures import make_measure
@@ -49,7 +52,9 @@ class RSDisRLConfig(RegretConfig):
 
     @classmethod
     def task_parameters(cls, task: str) -> type[Parameters] | None:
-        """Arguments of the task's builder."""
+        """Arguments of the task's builder, or of the reader of the user's file."""
+        if Path(task).suffix in MDP_ENDINGS:
+            return parameters_of(grid_of_file, leave_out=["path"])
         return parameters_of(BUILDERS[task]) if task in BUILDERS else None
 
     def validate(self) -> None:
@@ -84,4 +89,6 @@ class RSDisRLConfig(RegretConfig):
         return make_measure(self.rho, self.rho_parameters)
 
     def world(self) -> GridMDP:
+        if Path(self.env).suffix in MDP_ENDINGS:
+            return grid_of_file(self.env, **self.env_config)
         return make_static_task(self.env, **self.env_config)

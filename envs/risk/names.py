@@ -8,3 +8,6 @@ TASK_NAMES = (
     "icvar/FrozenLake-v0",
     "icvar/QueueBacklog-v0",
 )
+
+# Endings of files that hold an MDP of the user's own.
+MDP_ENDINGS = (".npz", ".json")

@@ -9,3 +9,6 @@ POMDP_NAMES = (
 
 # The same as Gymnasium tasks whose observation is the history and whose states come at the end.
 HINDSIGHT_NAMES = tuple(name.replace("risk_pomdp/", "hindsight/") for name in POMDP_NAMES)
+
+# Endings of files in Cassandra's format.
+POMDP_ENDINGS = (".pomdp", ".POMDP")
