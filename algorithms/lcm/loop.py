@@ -26,6 +26,7 @@ from tenfold.algorithms.lcm.sampling import draw_grid, lcm_scheduler, sample, so
 from tenfold.algorithms.lcm.student import Student
 from tenfold.algorithms.lcm.teacher import Condition, Teacher
 from tenfold.algorithms.qsr.local import AllReduce
+from tenfold.envs.cache import fingerprint, prepared
 from tenfold.envs.images import worker_indices
 from tenfold.platform.store import runs_folder
 from tenfold.platform.training import TrainingLoop, TrainingTrial
@@ -52,7 +53,6 @@ class LCMLoop(TrainingLoop):
             image_column=c.image_column,
             caption_column=c.caption_column,
             limit=c.images,
-            seed=c.seed,
         )
         dtype = getattr(torch, c.precision)
         self.teacher = Teacher(c.teacher_folder, self.device, dtype)
@@ -67,7 +67,7 @@ class LCMLoop(TrainingLoop):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=c.precision == "float16")
         self.average = AllReduce()
         self.judging = scene_judging(c.teacher_folder, c.style, c.judge_images)
-        self._moments = self._encode_all() if c.cache_latents else None
+        self._latents = self._encode_all() if c.cache_latents else None
 
     @property
     def items(self) -> str:
@@ -235,7 +235,7 @@ class LCMLoop(TrainingLoop):
             "" if dropped else self.data.caption(int(k))
             for k, dropped in zip(places, empty, strict=True)
         ]
-        if self._moments is None:
+        if self._latents is None:
             framed = [
                 self.framing(self.data.image(int(k)), np.random.default_rng([draw, int(k)]))
                 for k in places
@@ -244,24 +244,43 @@ class LCMLoop(TrainingLoop):
             moments = self.teacher.moments(pixels, self.config.vae_batch)
             sizes = [size for _, size in framed]
         else:
-            moments = self._moments[0][torch.from_numpy(places)].to(self.device)
-            sizes = [self._moments[1][int(k)] for k in places]
+            moments = torch.from_numpy(self._latents[0][places]).to(self.device)
+            sizes = self._latents[1][places].tolist()
         R = self.resolution
         time_ids = torch.tensor([[*size, R, R] for size in sizes], dtype=torch.float32)
         return moments, self.teacher.condition(prompts, time_ids)
 
-    def _encode_all(self) -> tuple[Tensor, list[tuple[int, int, int, int]]]:
-        """Moments of the latents of all images, and their sizes and crops."""
-        rng = np.random.default_rng(0)
-        moments: list[Tensor] = []
-        sizes: list[tuple[int, int, int, int]] = []
-        for first in range(0, len(self.data), self.config.vae_batch):
-            last = min(first + self.config.vae_batch, len(self.data))
-            framed = [self.framing(self.data.image(k), rng) for k in range(first, last)]
+    def _encode_all(self) -> tuple[np.ndarray, np.ndarray]:
+        """Moments of the latents of all images (N, 2 C, h, w), and sizes and crops (N, 4).
+
+        They are kept on disk, and used again by trials of the same data, autoencoder and framing.
+        """
+        vae = [
+            f"{file.absolute()} {file.stat().st_size} {file.stat().st_mtime_ns}"
+            for file in sorted((self.teacher.folder.path / "vae").iterdir())
+        ]
+        key = fingerprint([self.data.folder.name, str(self.framing), *vae])
+        folder = prepared(runs_folder() / "data", f"latents-{key}", self._encode_into)
+        return (
+            np.load(folder / "moments.npy", mmap_mode="r"),
+            np.load(folder / "sizes.npy", mmap_mode="r"),
+        )
+
+    def _encode_into(self, folder: Path) -> None:
+        rng, N, batch = np.random.default_rng(0), len(self.data), self.config.vae_batch
+        moments: np.ndarray | None = None
+        sizes = np.empty((N, 4), dtype=np.int64)
+        for first in range(0, N, batch):
+            framed = [self.framing(self.data.image(k), rng) for k in range(first, N)[:batch]]
             pixels = as_tensor(np.stack([image for image, _ in framed]))
-            moments.append(self.teacher.moments(pixels, self.config.vae_batch).cpu())
-            sizes += [size for _, size in framed]
-        return torch.cat(moments), sizes
+            some = self.teacher.moments(pixels, batch).cpu().numpy()
+            if moments is None:
+                moments = np.lib.format.open_memmap(
+                    folder / "moments.npy", "w+", np.float32, (N, *some.shape[1:])
+                )
+            moments[first : first + batch] = some
+            sizes[first : first + batch] = [size for _, size in framed]
+        np.save(folder / "sizes.npy", sizes)
 
     @property
     def _ode_prompts(self) -> list[str]:

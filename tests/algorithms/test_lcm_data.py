@@ -24,7 +24,7 @@ def png(value: int, width: int = 20, height: int = 16) -> bytes:
 
 def load(source: Path, cache: Path, limit: int = 100) -> CaptionData:
     return load_captions(
-        str(source), cache=cache, image_column="image", caption_column="text", limit=limit, seed=0
+        str(source), cache=cache, image_column="image", caption_column="text", limit=limit
     )
 
 
