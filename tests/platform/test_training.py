@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from tenfold.platform.configuration import build_config
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.trial import trial_class
 from tenfold.platform.progress import Progress
 from tenfold.platform.registry import get_method
 from tenfold.platform.training import TrainingTrial
+from tenfold.platform.trial import trial_class
 
 STEPS, EVERY = 60, 10
 
