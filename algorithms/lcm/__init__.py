@@ -23,6 +23,7 @@ METHOD = Method(
     task_files=(".parquet", ".tar"),
     task_folders=True,
     path_keys=("teacher", "clip_model"),
+    adjustable=("lr",),
     metric="ode_distance",
     mode="min",
     metrics=(
