@@ -284,7 +284,7 @@ LEARNERS = ("softmw", "ssmw", "softmw_fast", "discounted_ucb", "window_ucb", "th
 
 
 @app.command()
-def windows(replicas: Replicas = 32, horizon: Horizon = 400_000) -> None:
+def windows(replicas: Replicas = 16, horizon: Horizon = 400_000) -> None:
     """The adversary at other loads and with other windows: who is better, it or we, and where."""
     rows = [
         spread(
@@ -302,7 +302,7 @@ def windows(replicas: Replicas = 32, horizon: Horizon = 400_000) -> None:
 
 
 @app.command()
-def flicker(replicas: Replicas = 64, horizon: Horizon = 200_000) -> None:
+def flicker(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
     """`asymmetric` with phases too short to follow, at loads that a fixed law carries (< 0.58)."""
     rows = [
         row(
@@ -417,8 +417,8 @@ def everything(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """Every measurement."""
     headline(replicas, horizon)
     adversarial(replicas, horizon)
-    windows(min(replicas, 32), min(horizon, 400_000))
-    flicker(replicas, min(horizon, 200_000))
+    windows(min(replicas, 16), min(horizon, 400_000))
+    flicker(min(replicas, 16), min(horizon, 200_000))
     fast(replicas, horizon)
     stationary(replicas, horizon)
     heavy_tails(replicas, horizon)
