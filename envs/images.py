@@ -118,8 +118,8 @@ def worker_indices(
     steps = count // (workers * batch)
     if steps == 0:
         raise ValueError(
-            f"Bad value {batch} for 'batch': {workers} workers with {batch} examples each need "
-            f"{workers * batch}, there are {count}."
+            f"Bad value {batch} for 'batch': {workers} workers ('workers_per_process' in each "
+            f"process) with {batch} examples each need {workers * batch}, there are {count}."
         )
     epoch, place = divmod(step, steps)
     order = np.random.default_rng([seed, epoch]).permutation(count)

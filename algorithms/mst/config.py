@@ -37,7 +37,7 @@ class MSTConfig(TrainingConfig):
     warmup: float = parameter(0.03, "Fraction of T with rising learning rate", ge=0, lt=1)
     weight_decay: float = parameter(0.1, "Of AdamW", ge=0, le=1e6)
     betas: Pair[tuple[Fraction, Fraction]] = parameter((0.9, 0.95), "Of AdamW")
-    clip: float = parameter(1.0, "Largest norm of the gradient; 0 does not clip", ge=0, le=1e30)
+    clip: float = parameter(1.0, "Largest norm of the gradient; 0 does not clip", ge=0, le=1e9)
     sparsity: Listed[tuple[Pair[tuple[Share, Fraction]], ...]] = parameter(
         (
             (0.0, 0.0),

@@ -103,7 +103,7 @@ class QSRConfig(TrainingConfig):
         (0.9, 0.999), "Of AdamW; the first is SGD's momentum"
     )
     clip: float = parameter(
-        1.0, "Largest norm of a worker's gradient; 0 does not clip", ge=0, le=1e30
+        1.0, "Largest norm of a worker's gradient; 0 does not clip", ge=0, le=1e9
     )
     label_smoothing: float = parameter(0.0, "Of the classification loss", ge=0, lt=1)
     label_noise: float = parameter(
