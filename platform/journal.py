@@ -78,6 +78,11 @@ class Journal:
         steps = [record["step"] for record in self._records() if record["op"] == "metrics"]
         return max(steps, default=-1)
 
+    def last_status(self) -> str:
+        """The last status, ``RUNNING`` from the start on."""
+        statuses = [record["status"] for record in self._records() if record["op"] == "status"]
+        return statuses[-1] if statuses else "RUNNING"
+
     def last_tag(self, key: str) -> str:
         """A tag that was set after the start, empty if it was not."""
         values = [r["value"] for r in self._records() if r["op"] == "tag" and r["key"] == key]

@@ -49,7 +49,7 @@ from tenfold.platform.store import check_folder, runs_folder
 from tenfold.platform.tasks import fingerprint, labels
 from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
 from tenfold.platform.training import TrainingConfig
-from tenfold.platform.trial import SCORE, trial_class
+from tenfold.platform.trial import SCORE, has_ended, trial_class
 
 INPUTS_FILE = "inputs.json"
 _MAX_FAILURES = 3
@@ -198,8 +198,24 @@ class _Run:
         recorded = read_record(self.run_dir / EXPERIMENT_FILE)
         longer = bool(_is_longer(recorded, self.experiment))
         _record(self.run_dir, self.experiment)
-        trials: list[Trial] = []
         self.tracker.open()
+        try:
+            return self._run_missing(longer)
+        except KeyboardInterrupt:
+            killed = self.tracker.close("KILLED")
+            known = len(journals(self.run_dir / TRACKING_FOLDER)) - 1
+            return Outcome(self.run_dir, known, 0, max(killed, 1), self.tracker.undelivered)
+        except BaseException:
+            self.tracker.close("KILLED")
+            raise
+
+    def _run_missing(self, longer: bool) -> Outcome:
+        """Go on with the trials that are there, then run the points that have none.
+
+        Args:
+            longer: Trials that ended by the former stopping rule are to run on.
+        """
+        trials: list[Trial] = []
         parts = [self.run_dir, *sorted(self.run_dir.glob("more-*"), key=_number)]
         for part in parts:
             if tune.Tuner.can_restore(str(part)):
@@ -212,8 +228,8 @@ class _Run:
                 if not _all_ended(trials):
                     break
         failed = sum(trial.status == Trial.ERROR for trial in trials)
-        unfinished = sum(not trial.is_finished() for trial in trials)
-        self.tracker.close(failed, unfinished, trials)
+        unfinished = sum(not has_ended(trial) for trial in trials)
+        self.tracker.close("KILLED" if unfinished else "FAILED" if failed else "FINISHED")
         return Outcome(
             run_dir=self.run_dir,
             trials=len(trials),
@@ -393,7 +409,7 @@ def _cell(point: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _all_ended(trials: Sequence[Trial]) -> bool:
-    return all(trial.is_finished() for trial in trials)
+    return all(map(has_ended, trials))
 
 
 def _trial_name(trial: Trial) -> str:
@@ -451,11 +467,15 @@ def _waiting(run_dir: Path) -> list[str]:
 
 @contextmanager
 def _termination_as_interruption() -> Iterator[None]:
-    """While a run goes on, SIGTERM (of a stopped job) is like Ctrl-C: it is written down."""
+    """While a run goes on, SIGTERM (of a stopped job) ends it at once, and that is written down.
+
+    Ctrl-C is Tune's: it saves the state of the experiment and ends the trials one by one. A job
+    that is stopped has three seconds.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -77,7 +77,8 @@ class Progress(Callback):
         self.bars.stop()
 
     def _print(self, verb: str, trials: list[Trial], trial: Trial) -> None:
-        done = sum(other.is_finished() for other in trials)
+        # Tune tells of a trial's end before it counts as finished.
+        done = sum(other is trial or other.is_finished() for other in trials)
         self.bars.update(self.row, completed=done, total=len(trials))
         name, state = trial.custom_trial_name, self._state(trial.last_result or {})
         self.console.print(

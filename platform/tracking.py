@@ -32,9 +32,9 @@ from tenfold.platform.configuration import (
     trial_point,
 )
 from tenfold.platform.experiment import Experiment
-from tenfold.platform.journal import SWEEP, Journal, deliver_all
+from tenfold.platform.journal import SWEEP, Journal, deliver_all, journals
 from tenfold.platform.registry import Method
-from tenfold.platform.trial import is_empty_mean
+from tenfold.platform.trial import has_ended, is_empty_mean
 from tenfold.platform.wheel import commit
 
 TRACKING_FOLDER = "tracking"
@@ -135,25 +135,29 @@ class Tracker(LoggerCallback):
         results = Path(trial.local_path) / EXPR_RESULT_FILE
         if results.exists():
             journal.artifact(Path(shutil.copy(results, self._artifact_folder(trial))))
-        journal.status("FAILED" if failed else "FINISHED")
+        journal.status("FAILED" if failed else "FINISHED" if has_ended(trial) else "KILLED")
         self._deliver(journal)
 
-    def close(self, failed: int, unfinished: int, trials: list[Trial]) -> None:
-        """End the parent run and try once more to deliver all that waits.
+    def close(self, status: str) -> int:
+        """End the parent run, and the runs of trials that were cut off; deliver all that waits.
 
         Args:
-            failed: Trials that ended in an error.
-            unfinished: Trials that were interrupted; their runs are marked so.
-            trials: All of them.
+            status: Of the parent run: ``FINISHED``, ``FAILED`` or ``KILLED``.
+
+        Returns:
+            How many trials were cut off.
         """
-        found = [self._journal(trial.trial_id) for trial in trials]
-        for trial, journal in zip(trials, found, strict=True):
-            if not trial.is_finished() and journal.exists:
+        cut_off = 0
+        found = journals(self.run_dir / TRACKING_FOLDER)
+        for journal in found:
+            if journal.key == SWEEP:
+                journal.status(status)
+            elif journal.last_status() == "RUNNING":
                 journal.status("KILLED")
-        parent = self._journal(SWEEP)
-        parent.status("KILLED" if unfinished else "FAILED" if failed else "FINISHED")
+                cut_off += 1
         self._quiet_until = 0.0
-        self._deliver(parent, *(journal for journal in found if journal.exists))
+        self._deliver(*found)
+        return cut_off
 
     def _config(self, trial: Trial) -> tuple[Point, Any]:
         at = trial_point(self.experiment, trial.config)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.result import DONE, RESULT_DUPLICATE
 
 from tenfold.platform.checkpoints import still_there
@@ -67,6 +68,11 @@ def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
 
     Trial.__name__ = Trial.__qualname__ = method.name
     return Trial
+
+
+def has_ended(trial: TuneTrial) -> bool:
+    """Whether a trial came to its end; Tune calls those finished, too, that Ctrl-C cut off."""
+    return trial.status == TuneTrial.ERROR or bool((trial.last_result or {}).get(DONE))
 
 
 def score(method: Method, flat: Mapping[str, Any]) -> float:

@@ -110,6 +110,43 @@ def assert_whole(runs: Path, uri: str) -> None:
         assert [m.value for m in history] == uninterrupted(seed)
 
 
+def statuses(uri: str) -> dict[str, set[str]]:
+    """Kind of run -> the statuses that MLflow has for it."""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("faults")
+    assert experiment is not None
+    found: dict[str, set[str]] = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        found.setdefault(run.data.tags["kind"], set()).add(run.info.status)
+    return found
+
+
+def test_ctrl_c_and_termination_are_written_down_and_the_run_goes_on_after_both(
+    experiment: Path, runs: Path
+) -> None:
+    uri = f"sqlite:///{runs}/mlflow.db"
+    for number, options in ((signal.SIGINT, []), (signal.SIGTERM, ["--resume"])):
+        with started("run", experiment, *options, cwd=experiment.parent) as driver:
+            before = sum(len(trial) for trial in records(runs).values())
+            wait_until(
+                lambda before=before: sum(map(len, records(runs).values())) > before + 8,
+                lambda driver=driver: driver.poll() is None,
+                "there was something to interrupt",
+            )
+            driver.send_signal(number)
+            said, _ = driver.communicate()
+        assert driver.returncode == 130, said
+        assert "experiment.yaml --resume'" in said
+        found = statuses(uri)
+        assert found["sweep"] == {"KILLED"}
+        assert found["trial"] <= {"KILLED", "FINISHED"}
+        assert "KILLED" in found["trial"]
+    with started("run", experiment, "--resume", cwd=experiment.parent) as driver:
+        driver.communicate()
+    assert driver.returncode == 0
+    assert_whole(runs, uri)
+
+
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_driver_is_resumed_without_rerunning_what_was_finished(
     experiment: Path, runs: Path

@@ -26,13 +26,13 @@ def uri(runs: Path) -> str:
     return f"sqlite:///{runs}/mlflow.db"
 
 
-def run(uri: str, **fields: object) -> Outcome:
+def run(uri: str, resume: bool = False, **fields: object) -> Outcome:
     config = {"pulls_per_iteration": 50, **fields.pop("config", {})}  # type: ignore[dict-item]
     experiment = make_experiment(
         {"method": "ucb1", "stop": {"pulls": 150}, "config": config, **fields}
     )
     check_configs(experiment)
-    return launch(experiment, uri)
+    return launch(experiment, uri, resume=resume)
 
 
 def trials(uri: str, name: str = "ucb1") -> list[Run]:
@@ -126,10 +126,139 @@ def test_grid_search_runs_every_choice_once_a_seed(uri: str) -> None:
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median", "pbt"])
-def test_schedulers_run_every_trial_and_end_it(uri: str, scheduler: str) -> None:
-    outcome = run(uri, space="default", scheduler=scheduler, samples=3, checkpoint={"every": 1})
-    assert (outcome.trials, outcome.failed, outcome.unfinished) == (3, 0, 0)
-    assert {trial.info.status for trial in trials(uri)} == {"FINISHED"}
+@pytest.mark.parametrize("search", ["random", "grid", "optuna"])
+def test_every_scheduler_and_search_runs_and_records_what_was_trained(
+    uri: str, scheduler: str, search: str
+) -> None:
+    fields = {
+        "space": "smoke" if search == "grid" else "default",
+        "search": search,
+        "scheduler": scheduler,
+        "checkpoint": {"every": 1, "keep": 4},
+        "resources": {"concurrent": 2},
+        "stop": {"pulls": 300},
+    }
+    if search != "grid":
+        fields["samples"] = 2
+    if (search, scheduler) == ("optuna", "pbt"):
+        with pytest.raises(InputError, match="both choose the values"):
+            run(uri, **fields)
+        return
+    outcome = run(uri, **fields)
+    assert (outcome.trials, outcome.failed, outcome.unfinished) == (2, 0, 0)
+    found = trials(uri)
+    assert {trial.info.status for trial in found} == {"FINISHED"}
+    for trial in found:
+        trained = json.loads((Path(trial.data.tags["trial_dir"]) / "params.json").read_text())
+        assert float(trial.data.params.get("c", 2.0)) == trained["c"]
+    # The rule is the method's own length, so that at least one trial comes to its end.
+    assert max(trial.data.metrics["regret"] is not None for trial in found)
+    assert 300 in {last_step(uri, trial) for trial in found}
+
+
+def last_step(uri: str, trial: Run) -> int:
+    history = MlflowClient(tracking_uri=uri).get_metric_history(trial.info.run_id, "regret")
+    return max(metric.step for metric in history)
+
+
+def test_a_population_stays_within_its_task_and_its_record_is_true(uri: str) -> None:
+    outcome = run(
+        uri,
+        task=["two-arms", "ten-arms"],
+        space="default",
+        scheduler="pbt",
+        samples=4,
+        checkpoint={"every": 1, "keep": 4},
+        resources={"concurrent": 2},
+        stop={"pulls": 400},
+    )
+    assert (outcome.trials, outcome.failed) == (8, 0)
+    found = trials(uri)
+    changed = 0
+    for trial in found:
+        folder = Path(trial.data.tags["trial_dir"])
+        trained = json.loads((folder / "params.json").read_text())
+        assert trained["task"] == trial.data.tags["task"]
+        assert folder.name.startswith(trial.data.tags["task"])
+        assert trial.data.params["c"] == str(trained["c"])
+        assert 0.1 <= trained["c"] <= 10.0
+        client = MlflowClient(tracking_uri=uri)
+        names = {item.path for item in client.list_artifacts(trial.info.run_id)}
+        if "perturbations.json" in names:
+            file = client.download_artifacts(trial.info.run_id, "perturbations.json")
+            told = json.loads(Path(file).read_text())
+            assert all(set(each["changes"]) == {"c"} for each in told)
+            changed += len(told)
+    assert changed > 0
+    assert [t.data.tags["task"] for t in found].count("two-arms") == 4
+
+
+def test_a_finished_run_takes_more_and_runs_only_what_is_missing(uri: str) -> None:
+    """More seeds, then more samples, then more steps: one parent run, each trial once."""
+    fields = {"space": "default", "samples": 2, "stop": {"pulls": 100}}
+    first = run(uri, seeds=1, **fields)
+    assert first.trials == 2
+    before = {trial.info.run_id: trial.info.end_time for trial in trials(uri)}
+
+    wider = run(uri, resume=True, seeds=2, **fields)
+    assert (wider.run_dir, wider.trials, wider.failed) == (first.run_dir, 4, 0)
+    assert sampled(trials(uri))["0"] == sampled(trials(uri))["1"]
+    for trial in trials(uri):
+        if trial.info.run_id in before:
+            assert trial.info.end_time == before[trial.info.run_id]
+
+    fields["samples"] = 3
+    deeper = run(uri, resume=True, seeds=2, **fields)
+    assert deeper.trials == 6
+    values = sampled(trials(uri))
+    assert values["0"] == values["1"]
+    assert len(values["0"]) == 3
+
+    fields["stop"] = {"pulls": 200}
+    longer = run(uri, resume=True, seeds=2, **fields)
+    assert (longer.trials, longer.failed) == (6, 0)
+    found = trials(uri)
+    assert len(found) == 6
+    assert {last_step(uri, trial) for trial in found} == {200}
+    # Trained in two parts or at once: the same.
+    run(uri, name="at-once", seeds=2, **fields)
+    assert sorted(t.data.metrics["regret"] for t in found) == sorted(
+        t.data.metrics["regret"] for t in trials(uri, "at-once")
+    )
+    with pytest.raises(InputError, match="its seeds is"):
+        run(uri, resume=True, seeds=[7], **fields)
+    with pytest.raises(InputError, match="its stop is"):
+        run(uri, resume=True, seeds=2, **{**fields, "stop": {"pulls": 50}})
+
+
+def test_optuna_goes_on_from_what_it_knows(uri: str) -> None:
+    fields = {"space": "default", "search": "optuna", "stop": {"pulls": 50}}
+    run(uri, samples=1, seeds=1, **fields)
+    outcome = run(uri, resume=True, samples=2, seeds=2, **fields)
+    assert (outcome.trials, outcome.failed) == (4, 0)
+    values = sampled(trials(uri))
+    assert values["0"] == values["1"]
+    assert len(values["0"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "config"),
+    [
+        ("ppo", {"num_env_runners": 40}),
+        ("ppo", {"num_gpus_per_learner": 1}),
+        ("ucb1", {"num_env_runners": 40}),
+        ("qsr", {"workers": 40}),
+        ("qsr", {"workers": 1, "gpus_per_worker": 1.0}),
+    ],
+    ids=str,
+)
+def test_more_than_ray_has_is_refused_with_both_numbers(
+    method: str, config: dict[str, object], uri: str, runs: Path
+) -> None:
+    experiment = make_experiment({"method": method, "config": config})
+    with pytest.raises(InputError, match=r"asks for \d+ (CPU|GPU)s and Ray has \d+"):
+        launch(experiment, uri)
+    assert not any((runs / "tune").iterdir())
 
 
 def test_a_learned_baseline_runs_on_a_queue_task(uri: str) -> None:
