@@ -6,6 +6,7 @@ optimisers are the plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,10 @@ from tenfold.algorithms.rl_cfr.learner import (
 )
 from tenfold.algorithms.rl_cfr.leduc import LeducWorld
 from tenfold.algorithms.rl_cfr.match import score
-from tenfold.algorithms.rl_cfr.mdp import World
+from tenfold.algorithms.rl_cfr.mdp import World, solve
 from tenfold.algorithms.rl_cfr.opponents import Gains, meet_all, meet_in_leduc, standings
 from tenfold.algorithms.rl_cfr.value_network import ValueSamples
+from tenfold.envs.poker.laws import StreetLaw
 
 Results = list[Hand] | list[Judgement] | list[ValueSamples] | list[dict[str, Gains]]
 
@@ -47,10 +49,19 @@ class EpochRunner(PlanningRunner):
     config: RLCFRConfig
 
     def make_env(self) -> None:
-        """Nothing: a work item's value networks make the world."""
+        """Compile what solving needs; a work item's value networks make the world."""
+        warm_up(self.config)
 
     def rollout(self, item: Mapping[str, Any]) -> Results:
         return work_off(self.config, item)
+
+
+def warm_up(config: RLCFRConfig) -> None:
+    """Solve one decision off the clock, or the first that is timed would pay for compilation."""
+    leduc = config.env == "leduc_nl"
+    world: World = LeducWorld() if leduc else HoldemWorld(StreetLaw(hands=10))
+    solving = replace(config.solving(), max_raises=1, iterations=1)
+    solve(world, world.root(np.random.default_rng(0)), None, solving)
 
 
 def work_off(config: RLCFRConfig, item: Mapping[str, Any]) -> Results:

@@ -165,6 +165,7 @@ def judge(
 ) -> Judgement:
     """Solve a decision with an abstraction and with the default one."""
     raises = abstraction(decision)
+    world.equities(decision)  # or the default, which is solved first, would pay for the board
     begin = time.process_time()
     default = solve(world, decision, None, solving)
     middle = time.process_time()

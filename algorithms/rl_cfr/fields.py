@@ -12,8 +12,8 @@ from pydantic import Field
 from tenfold.envs.poker.laws import ShortFlop, StreetLaw
 from tenfold.platform.parameters import Parameters, parameter
 
-_STREET = {field.name: field.default for field in fields(StreetLaw)}
-_SHORT = {field.name: field.default for field in fields(ShortFlop)}
+_STREET: dict[str, Any] = {field.name: field.default for field in fields(StreetLaw)}
+_SHORT: dict[str, Any] = {field.name: field.default for field in fields(ShortFlop)}
 
 LEDUC_STACK = 10
 

@@ -23,7 +23,7 @@ take, for each decision, the mean over the seeds first.
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +75,8 @@ JUDGE = 1_000
 """Seed of the value network that judges turns."""
 SINGLE = (1.0, 0.5, 1.5, 2.0)
 """Fixed sizes in Leduc, the default's first."""
+BY_STREET = (1.0, 0.5)
+"""A fixed size for each street of Leduc."""
 KINDS = ("first to act", "after a check", "facing a bet")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -157,6 +159,7 @@ def value(
             rng = np.random.default_rng((1_000, HELD_OUT, number))
             decision = first_choice(world, solving, rng)
             raises = abstraction(decision)
+            world.equities(decision)  # or the first abstraction would pay for each board's tables
             start = time.process_time()
             subgame = world.subgame(decision, bet_tree(decision, raises, solving))
             solver = Solver(subgame.game, solving.variant)
@@ -265,6 +268,7 @@ def leduc(
     config = configured(task)
     world, solving = LeducWorld(**config.env_config), config.solving()
     policies: dict[str, Abstraction] = {f"{size:g} pot": Fixed([size]) for size in SINGLE}
+    policies["1 pot, then 0.5 pot"] = ByStreet(BY_STREET)
     for seed in range(seeds):
         policies[f"random {seed}"] = Random(config.size_map(), np.random.default_rng(seed))
     for seed in range(seeds):
@@ -295,6 +299,16 @@ def leduc(
             lines.append({"abstraction": kind, "seeds": len(part), "column": column})
             lines[-1] |= interval("more than the default", part[column].to_numpy())
     write(f"{task}_difference", pd.DataFrame(lines))
+
+
+class ByStreet:
+    """One pot fraction a street, and all-in."""
+
+    def __init__(self, sizes: Sequence[float]) -> None:
+        self._streets = [Fixed([size]) for size in sizes]
+
+    def __call__(self, decision: Decision) -> list[int]:
+        return self._streets[decision.state.street](decision)
 
 
 def kind(decision: Decision) -> str:
