@@ -22,7 +22,7 @@ METHOD = Method(
     tasks=("scenes", "scenes_inked", "scenes_night", "scenes_tilted"),
     task_files=(".parquet", ".tar"),
     task_folders=True,
-    path_keys=("teacher", "clip_model"),
+    path_keys=("teacher", "clip_model", "inception"),
     adjustable=("lr",),
     metric="ode_distance",
     mode="min",
@@ -42,6 +42,7 @@ METHOD = Method(
         *(f"frechet_{n}_steps" for n in _STEPS),
         *(f"accuracy_{n}_steps" for n in _STEPS),
         "clip_score",
+        "fid",
         "train_loss",
         "lr",
         "skipped_images",
@@ -51,6 +52,7 @@ METHOD = Method(
     optional_metrics=frozenset(
         {
             "clip_score",
+            "fid",
             "frechet",
             "mmd",
             "accuracy",

@@ -94,10 +94,11 @@ class LCMConfig(TrainingConfig):
     sample_steps: Listed[tuple[int, ...]] = parameter(
         (1, 2, 4, 8), "Numbers of steps that are sampled and judged", min_length=1
     )
-    judge_images: int = parameter(256, "Images a number of steps, of scenes", ge=4)
+    judge_images: int = parameter(256, "Images a number of steps, of scenes and of FID", ge=4)
     ode_images: int = parameter(16, "Samples that are held against the teacher's ODE", ge=1)
     device: Literal["auto", "cpu", "cuda"] = parameter("auto", "auto: cuda where there is one")
     clip_model: str = parameter("", "Folder of a CLIPModel for CLIP scores; none when empty")
+    inception: str = parameter("", "TorchScript file of Inception for FID; none when empty")
 
     @property
     def teacher_folder(self) -> Path:
@@ -180,6 +181,11 @@ class LCMConfig(TrainingConfig):
         if self.clip_model and not (Path(self.clip_model) / "config.json").exists():
             raise ValueError(
                 f"Bad value '{self.clip_model}' for 'clip_model': it is no folder of a CLIPModel."
+            )
+        if self.inception and not Path(self.inception).is_file():
+            raise ValueError(
+                f"Bad value '{self.inception}' for 'inception': there is no such file; give "
+                "TorchScript that is called as StyleGAN's inception-2015-12-05.pt is."
             )
         self._check_teacher()
         if self.task not in SCENES:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
 from tenfold.algorithms.lcm.judge import (
     FILE,
@@ -19,7 +20,7 @@ from tenfold.algorithms.lcm.judge import (
     load_judge,
     mmd,
 )
-from tenfold.algorithms.lcm.sampling import evaluations, sample
+from tenfold.algorithms.lcm.sampling import evaluations, sample, to_image
 from tenfold.envs.scenes import Scenes, draw_scenes
 
 HELD_OUT_SEED = 1_000_000
@@ -89,6 +90,22 @@ def scene_judging(folder: Path, style: str, images: int) -> SceneJudging | None:
 
 
 @torch.no_grad()
+def inception_features(file: str, images: torch.Tensor, batch: int = 64) -> np.ndarray:
+    """Features of images, (B, F).
+
+    Args:
+        file: TorchScript that maps pixels 0 to 255 (B, 3, H, W) to features, called with
+            ``return_features=True`` as StyleGAN's ``inception-2015-12-05.pt``.
+        images: (B, 3, H, W) in [-1, 1].
+        batch: Images at once.
+    """
+    model = torch.jit.load(file, map_location="cpu").eval()
+    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round()
+    parts = [model(part, return_features=True) for part in pixels.split(batch)]
+    return torch.cat(parts).double().numpy()
+
+
+@torch.no_grad()
 def clip_score(folder: str, images: torch.Tensor, prompts: list[str]) -> float:
     """100 times the mean cosine between CLIP's embeddings of images and prompts.
 
@@ -97,10 +114,6 @@ def clip_score(folder: str, images: torch.Tensor, prompts: list[str]) -> float:
         images: (B, 3, H, W) in [-1, 1].
         prompts: B.
     """
-    from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
-
-    from tenfold.algorithms.lcm.sampling import to_image
-
     model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     looks = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)

@@ -20,8 +20,8 @@ from tenfold.algorithms.consistency import (
 from tenfold.algorithms.lcm.config import LCMConfig
 from tenfold.algorithms.lcm.data import Framing, load_captions
 from tenfold.algorithms.lcm.export import export
-from tenfold.algorithms.lcm.judge import as_tensor
-from tenfold.algorithms.lcm.judging import clip_score, scene_judging
+from tenfold.algorithms.lcm.judge import as_tensor, frechet_distance
+from tenfold.algorithms.lcm.judging import clip_score, inception_features, scene_judging
 from tenfold.algorithms.lcm.sampling import draw_grid, lcm_scheduler, sample, solver, write_png
 from tenfold.algorithms.lcm.student import Student
 from tenfold.algorithms.lcm.teacher import Condition, Teacher
@@ -128,12 +128,30 @@ class LCMLoop(TrainingLoop):
                     metrics[f"accuracy_{n}_steps"] = judged["accuracy"]
                     if n == c.judged_steps:
                         metrics |= judged
-            if c.clip_model:
-                images = sample(
-                    pipeline, self._ode_prompts, c.judged_steps, scale, 0, size=self.resolution
-                )
-                metrics["clip_score"] = clip_score(c.clip_model, images, self._ode_prompts)
+            if c.clip_model or c.inception:
+                metrics |= self._judged_by_others(pipeline, scale)
         return metrics
+
+    def _judged_by_others(self, pipeline: Any, scale: float) -> dict[str, float]:
+        """CLIP score and FID, of samples of the first captions against their images."""
+        c = self.config
+        places = range(min(c.judge_images, len(self.data)))
+        prompts = [self.data.caption(k) for k in places]
+        images = sample(
+            pipeline, prompts, c.judged_steps, scale, c.seed, batch=8, size=self.resolution
+        )
+        found = {}
+        if c.clip_model:
+            found["clip_score"] = clip_score(c.clip_model, images, prompts)
+        if c.inception:
+            middle = Framing(self.resolution)
+            rng = np.random.default_rng(0)
+            real = np.stack([middle(self.data.image(k), rng)[0] for k in places])
+            found["fid"] = frechet_distance(
+                inception_features(c.inception, images),
+                inception_features(c.inception, as_tensor(real)),
+            )
+        return found
 
     def draw(self, folder: Path) -> list[Path]:
         """Grids of the prompts at each number of steps, as PNG files."""

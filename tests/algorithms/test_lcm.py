@@ -16,6 +16,7 @@ from diffusers import LCMScheduler, StableDiffusionPipeline, UNet2DConditionMode
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from tenfold.algorithms.consistency import SolverGrid
 from tenfold.algorithms.lcm import METHOD
@@ -290,6 +291,44 @@ def test_an_image_depends_on_its_place_and_not_on_the_batch(folders: dict[str, P
     assert (at_once[0] - at_once[2]).abs().max() > 1e-3
 
 
+class MeanColour(torch.nn.Module):
+    """Stands for Inception: called as it is, its features are mean colours."""
+
+    def forward(self, pixels: Tensor, return_features: bool = False) -> Tensor:
+        assert return_features
+        return pixels.mean(dim=[2, 3]) / 255
+
+
+def test_local_weights_of_clip_and_inception_give_clip_score_and_fid(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    tokenizer = StableDiffusionPipeline.from_pretrained(folders["sd"]).tokenizer
+    text = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    text |= {"num_attention_heads": 2, "vocab_size": len(tokenizer)}
+    text |= {"eos_token_id": tokenizer.eos_token_id, "max_position_embeddings": 12}
+    looks = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    looks |= {"num_attention_heads": 2, "image_size": 16, "patch_size": 8}
+    config = CLIPConfig(text_config=text, vision_config=looks, projection_dim=8)
+    clip = tmp_path / "clip"
+    CLIPModel(config).save_pretrained(clip)
+    tokenizer.save_pretrained(clip)
+    size = {"height": 16, "width": 16}
+    CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=size).save_pretrained(clip)
+    inception = str(tmp_path / "inception.pt")
+    torch.jit.save(torch.jit.script(MeanColour()), inception)
+    loop = make_loop(folders["sd"], clip_model=str(clip), inception=inception)
+    metrics = loop.evaluate()
+    assert -100 <= metrics["clip_score"] <= 100
+    real = np.stack([np.asarray(loop.data.image(k).resize((16, 16))) for k in range(4)]) / 255
+    assert metrics["fid"] > 0
+    with loop._sampling() as (pipeline, scale):
+        captions = [loop.data.caption(k) for k in range(4)]
+        made = sample(pipeline, captions, 2, scale, 0, size=16)
+    means = torch.from_numpy(real.mean(axis=(0, 1, 2)))
+    away = ((made.clamp(-1, 1) + 1) / 2).mean(dim=(0, 2, 3)) - means
+    assert metrics["fid"] >= 0.9 * float(away.square().sum())
+
+
 def test_the_config_says_which_value_is_wrong(folders: dict[str, Path], tmp_path: Path) -> None:
     sd = str(folders["sd"])
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
@@ -310,6 +349,7 @@ def test_the_config_says_which_value_is_wrong(folders: dict[str, Path], tmp_path
         ({"flip": True}, "true for 'cache_latents'"),
         ({"optimizer": "adamw8bit"}, "bitsandbytes is not installed"),
         ({"clip_model": "nowhere"}, "'nowhere' for 'clip_model'"),
+        ({"inception": "nowhere.pt"}, "'nowhere.pt' for 'inception'"),
         ({"steps": 0}, "0 for .*'?steps'?"),
     ]
     for changes, sentence in mistakes:
