@@ -474,7 +474,7 @@ def _notes_on_scores(
             notes.append(
                 f"Not paired, since the baseline has other seeds (Welch): {', '.join(unpaired)}."
             )
-    if any(row.seeds - row.diverged == 1 for row in rows):
+    if any(row.mean.low is None and math.isfinite(row.mean.value) for row in rows):
         notes.append("A group of one seed has too few seeds for an interval: run it with more.")
     tasks = {row.task for row in rows}
     if baseline is not None and len(tasks) > 1 and ALL_TASKS not in tasks:
@@ -523,15 +523,11 @@ def _notes_on_groups(grouping: Grouping, mixed: list[str]) -> list[str]:
 
 def _notes_on_absence(trials: Trials, metric: str, without: int) -> list[str]:
     notes = []
-    said = []
-    for status, word in (("FAILED", "failed"), ("KILLED", "killed"), ("RUNNING", "unfinished")):
-        found = trials.left_out
-        if status == "RUNNING":
-            found = found[~found["status"].isin(["FAILED", "KILLED"])]
-        else:
-            found = found[found["status"] == status]
-        if len(found):
-            said.append(f"{len(found)} {word} ({', '.join(sorted(set(found['variant'])))})")
+    words = trials.left_out["status"].map({"FAILED": "failed", "KILLED": "killed"})
+    said = [
+        f"{len(part)} {word} ({', '.join(sorted(set(part['variant'])))})"
+        for word, part in trials.left_out.groupby(words.fillna("unfinished"))
+    ]
     if said:
         notes.append(f"Left out: {', '.join(said)}.")
     if without:

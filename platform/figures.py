@@ -1,6 +1,7 @@
 """The one look of our figures, and the names on them as people write them."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,11 +98,11 @@ def written(name: str) -> str:
     """The name of a metric, a parameter or a unit of steps as people write it on an axis.
 
     ``backlog_mean`` is the mean backlog, ``gain_mbb`` the gain (mbb), ``env steps`` are environment
-    steps; what comes before the last ``/`` is dropped.
+    steps; what comes before the last ``/`` or dot is dropped.
     """
     if name in _STEPS:
         return _STEPS[name]
-    words = name.rsplit("/", 1)[-1].replace("_", " ").split()
+    words = re.split(r"[/.]", name)[-1].replace("_", " ").split()
     unit = ""
     if len(words) > 1 and words[-1] in _UNITS:
         unit = f" ({_UNITS[words.pop()]})"

@@ -78,9 +78,9 @@ def plus_minus(value: Estimate) -> str:
 
 
 def chance(value: Estimate) -> str:
-    """A probability with two digits, and its interval if it has one."""
+    """A probability and its interval with two digits; without one it says too little."""
     if value.low is None or value.high is None:
-        return f"{value.value:.2f}"
+        return TOO_FEW
     return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 

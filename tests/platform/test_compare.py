@@ -186,6 +186,9 @@ def test_one_seed_has_too_few_seeds_for_an_interval(store: Store) -> None:
     assert any("too few seeds" in line for line in lines)
     (line,) = (line for line in lines if line.startswith("softmw"))
     assert line.split() == ["softmw", "1", "10", "5.000", "5.000"]
+    store.trial([6.0], variant="uniform")
+    (line,) = (x for x in printed(store.collect(baseline="uniform")) if x.startswith("softmw"))
+    assert line.split()[-5:] == ["5.000", "-1.000", "too", "few", "seeds"]
 
 
 def test_unequal_seeds_agree_with_the_statistics_by_hand(store: Store) -> None:
@@ -786,6 +789,7 @@ def test_axes_say_what_people_write(store: Store) -> None:
         ("model_bytes", "model (bytes)"),
         ("learners/default_policy/entropic_risk", "entropic risk"),
         ("flops_blocks", "FLOPs blocks"),
+        ("constants.c_eta", "c eta"),
         ("mean", "mean"),
     ):
         assert written(name) == text
