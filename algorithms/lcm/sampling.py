@@ -91,12 +91,25 @@ def sample(
             generator=draws,
             height=size,
             width=size,
-            output_type="latent" if latent else "pt",
+            output_type="latent",
         ).images
-        parts.append(made.float().cpu() if latent else made.float().cpu() * 2 - 1)
+        parts.append((made if latent else decode(pipeline.vae, made)).float().cpu())
         if progress is not None:
             progress(len(some))
     return torch.cat(parts)
+
+
+def decode(vae: Any, latents: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1]; always in float32, since SDXL's overflows in half precision.
+
+    Args:
+        vae: An AutoencoderKL in float32.
+        latents: Scaled, (B, C, h, w).
+    """
+    z = latents.float() / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
+    with torch.autocast(latents.device.type, enabled=False):
+        images: Tensor = vae.decode(z).sample
+    return images.clamp(-1, 1)
 
 
 def to_image(image: Tensor) -> Image.Image:
