@@ -27,7 +27,7 @@ from tenfold.algorithms.consistency import (
     solver_step,
 )
 from tenfold.algorithms.lcm.config import LCMConfig
-from tenfold.algorithms.lcm.embedded import FOLDER
+from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER
 from tenfold.algorithms.lcm.sampling import lcm_scheduler, sample, solver
 from tenfold.algorithms.lcm.student import Student, add_lora
 from tenfold.algorithms.lcm.teacher import Condition, Teacher
@@ -57,7 +57,7 @@ def sampling(images: int, repeats: int) -> None:
     """CPU seconds an image: 4 steps of a LoRA, and DDIM-50 with guidance."""
     pipelines: dict[str, tuple[Any, int, float]] = {}
     for name, steps, scale in (("LCM-LoRA", 4, 1.0), ("DDIM with guidance", 50, 7.5)):
-        pipeline = Teacher(FOLDER, torch.device("cpu"), torch.float32).pipeline
+        pipeline = Teacher(EMBEDDED_FOLDER, torch.device("cpu"), torch.float32).pipeline
         config = pipeline.scheduler.config
         if name == "LCM-LoRA":
             add_lora(pipeline.unet, LCMConfig())

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tenfold.algorithms.consistency import Boundary, SolverGrid
 from tenfold.algorithms.lcm.data import SCENES, check_source
-from tenfold.algorithms.lcm.folder import PipelineFolder
+from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, PipelineFolder
 from tenfold.algorithms.qsr.schedule import LearningRate
 from tenfold.platform.parameters import parameter
 from tenfold.platform.training import Listed, TrainingConfig
@@ -104,7 +104,7 @@ class LCMConfig(TrainingConfig):
     def teacher_folder(self) -> Path:
         """Where the teacher lies."""
         if self.teacher == EMBEDDED:
-            return Path(__file__).parent / "scenes_teacher"
+            return EMBEDDED_FOLDER
         return Path(self.teacher)
 
     @property

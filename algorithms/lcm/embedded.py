@@ -5,8 +5,6 @@ A word-level tokenizer, a CLIP text model, an AutoencoderKL and a UNet2DConditio
 code. The trained one lies beside this module; `experiments/lcm/teacher.py` made it.
 """
 
-from pathlib import Path
-
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -23,8 +21,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from tenfold.envs.scenes import WORDS
 
-FOLDER = Path(__file__).parent / "scenes_teacher"
-"""The trained pipeline, half precision."""
 SIZE = 32
 """Pixels of a side."""
 PROMPT_TOKENS = 12

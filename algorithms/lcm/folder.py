@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+EMBEDDED_FOLDER = Path(__file__).parent / "scenes_teacher"
+"""The embedded default, in half precision; `experiments/lcm/teacher.py` made it."""
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 
 

@@ -25,8 +25,7 @@ import torch
 from scipy import stats
 
 from tenfold.algorithms.lcm.commands import build_pipeline, find_source
-from tenfold.algorithms.lcm.embedded import FOLDER
-from tenfold.algorithms.lcm.folder import PipelineFolder
+from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, PipelineFolder
 from tenfold.algorithms.lcm.judge import load_judge
 from tenfold.algorithms.lcm.judging import SceneJudging
 from tenfold.algorithms.lcm.sampling import SOLVERS, sample, solver
@@ -106,7 +105,7 @@ def of_speed(experiment: str, w: float, images: int) -> list[dict[str, Any]]:
     """Seconds an image of a 4-step student and of DDIM-50 with guidance, alternating."""
     _, _, folder = next(trials(experiment))
     student = build_pipeline(find_source(str(folder)), [])
-    teacher = Teacher(FOLDER, torch.device("cpu"), torch.float32).pipeline
+    teacher = Teacher(EMBEDDED_FOLDER, torch.device("cpu"), torch.float32).pipeline
     teacher.scheduler = solver("ddim", teacher.scheduler.config)
     prompts = ["a red ring left of a blue square"] * images
     rows = []
@@ -164,7 +163,7 @@ def main() -> None:
     if given.what == "table":
         table()
     elif given.what == "solvers":
-        rows = of_solvers(given.base or FOLDER, given.images, seeds, given.w)
+        rows = of_solvers(given.base or EMBEDDED_FOLDER, given.images, seeds, given.w)
         write(rows, given.name or "solvers")
     elif given.what == "speed":
         write(of_speed(given.experiment, given.w, 100), given.name or "speed")

@@ -18,7 +18,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from tenfold.algorithms.lcm.embedded import FOLDER, make_pipeline
+from tenfold.algorithms.lcm.embedded import make_pipeline
+from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER
 from tenfold.algorithms.lcm.judge import (
     FILE,
     as_tensor,
@@ -58,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--style", choices=STYLES, default="plain")
     parser.add_argument("--base", type=Path, help="pipeline to fine-tune; from scratch without")
-    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--out", type=Path, default=EMBEDDED_FOLDER)
     parser.add_argument("--work", type=Path, default=Path("runs/lcm-teacher"))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
