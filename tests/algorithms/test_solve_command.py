@@ -109,17 +109,16 @@ def test_a_flop_is_solved(
 
 
 @pytest.mark.parametrize(
-    ("board", "ranges", "sizes"),
+    ("board", "ranges", "sizes", "most"),
     [
-        ("AsKd7h2c3d", "22+,AK", "0.5,1,allin"),
-        ("AsKs7s2d", "77+,AK,QJs", "0.5,allin"),
-        ("QsJh2h", "AA,KQs", "1,allin"),
-        ("7c8c9c", "AA,72o:0.5", "allin"),
+        ("AsKd7h2c3d", "22+,AK", "0.5,1,allin", 3),
+        ("AsKs7s2d", "77+,AK,QJs", "0.5,allin", 2),
+        ("7c8c9c", "AA,K2o:0.5", "allin", 1),
     ],
 )
-def test_a_tree_is_counted_as_it_is_built(board: str, ranges: str, sizes: str) -> None:
+def test_a_tree_is_counted_as_it_is_built(board: str, ranges: str, sizes: str, most: int) -> None:
     spot, menu = read_spot(board, 100, "450,400", [ranges, ranges]), parse_menu(sizes)
-    size, built = tree_size(spot, menu.raises, 2), Subgame(spot, menu.raises, 2)
+    size, built = tree_size(spot, menu.raises, most), Subgame(spot, menu.raises, most)
     tree = built.game.tree
     assert size.complete
     assert (size.nodes, size.rows, size.hands) == (len(tree.kind), tree.rows, tree.hands)
@@ -128,7 +127,7 @@ def test_a_tree_is_counted_as_it_is_built(board: str, ranges: str, sizes: str) -
     assert size.matrices == len(tree.matrices)
     held = sum(each.nbytes for each in tree) + 2 * tree.rows * tree.hands * 4
     assert size.memory() > held
-    stopped = tree_size(spot, menu.raises, 2, most=size.memory() - 1)
+    stopped = tree_size(spot, menu.raises, most, most=size.memory() - 1)
     assert not stopped.complete
 
 
