@@ -351,15 +351,6 @@ class LCM(TrainingTrial):
 
     loop_class = LCMLoop
 
-    def step(self) -> dict[str, Any]:
-        """Train until the next report, and draw its grids into the trial's folder ``drawings``."""
-        result = super().step()
-        if self.settings.workers == 0:  # Ray Train's workers draw into their checkpoints
-            folder = Path(self.logdir) / "drawings" / f"step_{int(result['step']):06d}"
-            folder.mkdir(parents=True, exist_ok=True)
-            self.draw_evaluation(folder)
-        return result
-
     def draw_evaluation(self, folder: Path) -> list[Path]:
         """Grids of the restored student at each number of steps."""
         assert isinstance(self.loop, LCMLoop)
