@@ -10,7 +10,7 @@ what its quantiles learn.
 """
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,8 +23,11 @@ from ray.rllib.core.models.base import ENCODER_OUT
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import TD_ERROR_KEY
 
-from tenfold.algorithms.typed_config import TypedConfig
+from tenfold.algorithms.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.network_parameters import Buffer, DQNParameters, LearningRate, Share
 from tenfold.envs.risk.measures import Distortion, Entropic
+from tenfold.platform.parameters import parameter
+from tenfold.platform.rllib_keys import Network
 
 QUANTILES = "quantiles"
 NEXT_QUANTILES = "next_quantiles"
@@ -138,51 +141,48 @@ def at_actions(values: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
     return values[torch.arange(len(actions), device=values.device), actions.long()]
 
 
-class QuantileConfig(TypedConfig, DQNConfig):
+class QuantileConfig(GymnasiumConfig, DQNConfig):
     """DQN's config with what quantile critics share.
 
-    Attributes:
-        num_atoms: N, the quantiles of an action.
-        kappa: Of the quantile Huber loss, in reward units. Above 0 it pulls quantiles towards the
-            mean (as expectiles are), so it is small against the rewards.
-        replay_buffer_config: Uniform replay. Priorities would change the law of next states that
-            the quantiles learn, and weights would correct its mean only.
+    Replay is uniform: priorities would change the law of next states that the quantiles learn, and
+    weights would correct its mean only.
     """
 
-    def __init__(self, algo_class: type) -> None:
-        super().__init__(algo_class=algo_class)
-        self.num_env_runners = 0
-        self.num_envs_per_env_runner = 8
-        self._train_batch_size_per_learner = 64
-        self._model_config = {"fcnet_hiddens": [64, 64], "head_fcnet_hiddens": []}
-        self.num_atoms = 40
-        self.kappa = 0.01
-        self.gamma = 1.0
-        self.dueling = False
-        self.lr = 1e-3
-        self.tau = 0.03
-        self.target_network_update_freq = 1
-        self.epsilon = [[0, 1.0], [8_000, 0.05]]
-        self.replay_buffer_config = {"type": "EpisodeReplayBuffer", "capacity": 50_000}
+    class Parameters(DQNParameters):
+        """Quantile critics; the rest stands in `DQNParameters`."""
 
-    def validate(self) -> None:
-        """Refuse what cannot run.
-
-        Raises:
-            ValueError: A bad value, with what would be right.
-        """
-        super().validate()
-        if not isinstance(self.num_atoms, int) or self.num_atoms < 2:
-            raise ValueError(
-                f"Bad value {self.num_atoms!r} for 'num_atoms': give at least 2 quantiles."
-            )
-        if not self.kappa >= 0.0:
-            raise ValueError(f"Bad value {self.kappa} for 'kappa': give 0 (pinball) or more.")
-        if self.n_step != 1:
-            raise ValueError(
-                f"Bad value {self.n_step} for 'n_step': targets look one step ahead, so give 1."
-            )
-        if self.dueling:
-            raise ValueError("Bad value True for 'dueling': a quantile critic has one head.")
-        if isinstance(self.lr, int | float) and self.lr <= 0:
-            raise ValueError(f"Bad value {self.lr} for 'lr': give a learning rate above 0.")
+        num_atoms: int = parameter(40, "Quantiles of an action", ge=2, le=10_000)
+        kappa: float = parameter(
+            0.01,
+            "Where the quantile Huber loss becomes linear; small against the rewards, since it "
+            "pulls quantiles towards the mean; 0 is the pinball loss",
+            ge=0,
+            le=1e6,
+        )
+        gamma: float = parameter(1.0, "Discount of a step", ge=0, le=1)
+        lr: LearningRate = parameter(1e-3, "Learning rate of Adam, or its schedule")
+        epsilon: Share = parameter(
+            [[0, 1.0], [8_000, 0.05]], "Share of random actions, or its schedule"
+        )
+        tau: float = parameter(
+            0.03, "Share of the network that its target takes over in an update", gt=0, le=1
+        )
+        target_network_update_freq: int = parameter(
+            1, "Steps between two updates of the target", unit="env steps", ge=0, le=10**9
+        )
+        train_batch_size_per_learner: int = parameter(
+            64, "Steps of a training batch, for each learner", ge=1, le=10**9
+        )
+        network: Network = parameter(
+            {"fcnet_hiddens": [64, 64], "head_fcnet_hiddens": []},
+            "Layers of the network",
+            alias="model_config",
+        )
+        num_envs_per_env_runner: int = parameter(
+            8, "Environments that a runner steps through together", ge=1, le=10_000
+        )
+        replay_buffer_config: Buffer = parameter(
+            {"type": "EpisodeReplayBuffer", "capacity": 50_000}, "The replay buffer"
+        )
+        n_step: Literal[1] = parameter(1, "Targets look one step ahead")
+        dueling: Literal[False] = parameter(False, "A quantile critic has one head")

@@ -1,16 +1,19 @@
 """RLlib configs whose keys are typed: filled from a `Parameters` model, and checked against it.
 
 A method's config names its model as ``Parameters``; RLlib's own keys that the method gives another
-default, or wants to bound, stand in the model too. What a task may change (`env_config`) is a model
-that `task_parameters` returns.
+default, or wants to bound, stand in the model too (`TypedConfig.Parameters` has those of every
+method, `tenfold.algorithms.network_parameters` has those of methods that train networks). What a
+task may change (`env_config`) is a model that `task_parameters` returns.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
 from tenfold.platform import parameters
+from tenfold.platform.parameters import parameter
+from tenfold.platform.rllib_keys import attribute
 
 
 class TypedConfig(AlgorithmConfig):
@@ -20,12 +23,24 @@ class TypedConfig(AlgorithmConfig):
     mark of keys that are gone. A key of a method may well be -1, so `get_state` keeps ours.
     """
 
-    Parameters: ClassVar[type[parameters.Parameters]] = parameters.Parameters
+    class Parameters(parameters.Parameters):
+        """RLlib's runners, which every method has; a method adds its own keys."""
+
+        num_env_runners: int = parameter(
+            0, "Runner processes; 0 collects in the trial's own", ge=0, le=10_000
+        )
+        num_cpus_per_env_runner: int = parameter(1, "CPUs of a runner", ge=0, le=10_000)
+        num_gpus_per_env_runner: float = parameter(0, "GPUs of a runner", ge=0, le=10_000)
 
     def __init__(self, algo_class: type | None = None) -> None:
         super().__init__(algo_class=algo_class)
         for key, field in self.Parameters.model_fields.items():
-            setattr(self, key, field.get_default(call_default_factory=True))
+            setattr(self, self._attribute(key), field.get_default(call_default_factory=True))
+
+    def _attribute(self, name: str) -> str:
+        """Where a field's value stands: RLlib spells some keys its own way."""
+        spelled = attribute(self, self.Parameters.model_fields[name].alias or name)
+        return spelled if spelled in vars(self) else name
 
     @classmethod
     def task_parameters(cls, task: str) -> type[parameters.Parameters] | None:
@@ -49,7 +64,9 @@ class TypedConfig(AlgorithmConfig):
             ValueError: As `validate`.
         """
         fields = self.Parameters.model_fields
-        values = {field.alias or key: getattr(self, key) for key, field in fields.items()}
+        values = {
+            field.alias or key: getattr(self, self._attribute(key)) for key, field in fields.items()
+        }
         parameters.check(self.Parameters, values)
         model = self.task_parameters(self.env) if isinstance(self.env, str) else None
         if model is not None:

@@ -1,25 +1,26 @@
 """From an experiment's point (task, variant, seed, overrides) to the method's own config object.
 
-Defaults live in the method's config class, a subclass of RLlib's `AlgorithmConfig` or, for a
-training loop, of `TrainingConfig`; here overrides are checked against them (is there such a key, is
-the value of the default's type) and applied. What a value means is for the config's own
-`validate()` or `check()`.
+Keys, types, bounds and defaults live in the method's `Parameters` (for a training loop, in its
+`TrainingConfig`), and what RLlib says about its own keys in `rllib_keys`; here overrides are held
+against them and applied. What values mean together is for the config's own `validate()` or
+`check()`.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 from ray import tune
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.tune.search.sample import Categorical
 
+from tenfold.platform import rllib_keys
 from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.experiment import Experiment
+from tenfold.platform.parameters import Parameters, check, complaint
 from tenfold.platform.registry import Method, get_method
 from tenfold.platform.tasks import labels
 from tenfold.platform.training import TrainingConfig
@@ -65,9 +66,10 @@ def check_configs(experiment: Experiment) -> None:
     space = experiment.search_space()
     if space is not None:
         domains = space.define(tune)
-        defaults = flatten(method.load_config_class()().to_dict())
+        config_class = method.load_config_class()
+        default = config_class if issubclass(config_class, TrainingConfig) else config_class()
         for key, domain in domains.items():
-            _check_key(method, defaults, key)
+            check_key(method, default, key)
             if experiment.search_kind() == "grid" and not isinstance(domain, Categorical):
                 raise InputError(
                     f"'search: grid' needs choices, but '{key}' of space '{experiment.space}' is "
@@ -97,34 +99,99 @@ def build_config(
     """
     changes = {**method.variants[variant], **overrides}
     config_class = method.load_config_class()
-    if issubclass(config_class, TrainingConfig):
-        return _training_config(method, config_class, changes, task, seed)
-    config: AlgorithmConfig = config_class()
-    defaults = config.to_dict()
+    try:
+        if issubclass(config_class, TrainingConfig):
+            return _training_config(method, config_class, changes, task, seed)
+        return _rllib_config(method, config_class(), changes, task, seed)
+    except InputError:
+        raise
+    except ValueError as error:
+        sentence = " ".join(str(error).split())
+        raise InputError(sentence.partition(" To suppress all validation errors")[0]) from None
+
+
+def _rllib_config(
+    method: Method, config: AlgorithmConfig, changes: Mapping[str, Any], task: str, seed: int
+) -> AlgorithmConfig:
     config.environment(task)
     config.debugging(seed=seed, log_level="ERROR")
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     for key, value in changes.items():
-        _check_key(method, defaults, key)
+        check_key(method, config, key)
         head, *path = key.split(".")
-        attribute = _attribute(defaults, head)
-        if not path:
-            _check_type(method, key, defaults[attribute], value)
-            _set(config, attribute, value)
-            continue
-        nested = deepcopy(getattr(config, attribute))
-        inner = nested
-        for part in path[:-1]:
-            inner = inner.setdefault(part, {})
-        if path[-1] in inner:
-            _check_type(method, key, inner[path[-1]], value)
-        inner[path[-1]] = value
-        _set(config, attribute, nested)
-    try:
-        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        config.validate()
-    except ValueError as error:
-        raise InputError(" ".join(str(error).split())) from None
+        attribute = rllib_keys.attribute(config, head)
+        if path:
+            value = _placed(method, key, getattr(config, attribute), path, value)
+        _check_value(config, head, value)
+        # RLlib routes some keys to methods of the config (env_config, evaluation_*).
+        config.update_from_dict({attribute: value})
+    config.validate()
     return config
+
+
+def check_key(method: Method, config: AlgorithmConfig | type[TrainingConfig], key: str) -> None:
+    """Refuse a config key that there is not, or that something else sets.
+
+    Args:
+        method: The method whose config it is.
+        config: A default config, or the class of a training loop's.
+        key: The key; only its part before the first dot is looked at.
+
+    Raises:
+        InputError: The reason, and the nearest key.
+    """
+    head = key.partition(".")[0]
+    if isinstance(config, AlgorithmConfig):
+        reason = rllib_keys.refusal(config, head)
+        known = [*_own_parameters(config), *rllib_keys.types_of(type(config))]
+        known += rllib_keys.own_keys(config)
+    else:
+        reason = rllib_keys.SET_ELSEWHERE.get(head) if head in ("task", "seed") else None
+        known = list(config.model_fields)
+    if reason is not None:
+        raise InputError(f"Config key '{head}' of {method.name} {reason}.")
+    if head not in known:
+        raise unknown(f"config key of {method.name}", head, dict.fromkeys(known))
+
+
+def _own_parameters(config: AlgorithmConfig) -> dict[str, str]:
+    """The keys of a config's `Parameters`, if it has such a model, and the fields behind them."""
+    model = getattr(config, "Parameters", Parameters)
+    return {field.alias or name: name for name, field in model.model_fields.items()}
+
+
+def _check_value(config: AlgorithmConfig, key: str, value: Any) -> None:
+    """Hold a value against its type: the method's own, else RLlib's, else that of the default."""
+    if key in _own_parameters(config):
+        check(config.Parameters, {key: value})
+    elif key in rllib_keys.types_of(type(config)):
+        check(rllib_keys.library_parameters(type(config)), {key: value})
+    else:
+        default = rllib_keys.own_keys(config)[key]
+        kind: Any = type(default) if isinstance(default, bool | int | float | str | dict) else Any
+        check(create_model("own", __base__=Parameters, **{key: (kind, default)}), {key: value})
+
+
+def _placed(
+    method: Method, key: str, present: Any, path: Sequence[str], value: Any
+) -> dict[str, Any]:
+    """A mapping with one entry changed, however deep.
+
+    Raises:
+        InputError: What the path leads into is no mapping.
+    """
+    changed = deepcopy(present)
+    inner = changed
+    for depth, part in enumerate(path):
+        if not isinstance(inner, dict):
+            into = ".".join([key.partition(".")[0], *path[:depth]])
+            raise InputError(
+                f"Config key '{key}' of {method.name} reaches into '{into}', which is no mapping: "
+                f"set '{into}' itself."
+            )
+        inner = inner.setdefault(part, {}) if depth < len(path) - 1 else inner
+    inner[path[-1]] = value
+    return changed
 
 
 def _training_config(
@@ -135,20 +202,17 @@ def _training_config(
     seed: int,
 ) -> TrainingConfig:
     """A training loop's config; pydantic checks the types, `check` the rest."""
-    for key in values:
-        _check_key(method, config_class.model_fields, key)
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        check_key(method, config_class, key)
+        head, *path = key.split(".")
+        present = nested.get(head, config_class.model_fields[head].get_default())
+        nested[head] = _placed(method, key, present, path, value) if path else value
     try:
-        config = config_class(**values, task=task, seed=seed)
-        config.check()
+        config = config_class(**nested, task=task, seed=seed)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if not str(part).endswith("]"))
-        said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        raise InputError(
-            f"Bad value {first['input']!r} for config key '{key}' of {method.name}: {said}."
-        ) from None
-    except ValueError as error:
-        raise InputError(" ".join(str(error).split())) from None
+        raise ValueError(complaint(error, config_class, nested)) from None
+    config.check()
     return config
 
 
@@ -198,65 +262,3 @@ def changed_from_default(
         and isinstance(value, bool | int | float | str | list | tuple)
         and defaults.get(key) != value
     }
-
-
-def _attribute(defaults: Mapping[str, Any], key: str) -> str:
-    """The attribute behind a key: RLlib keeps some behind properties of the same name."""
-    return key if key in defaults else f"_{key}"
-
-
-def _set(config: AlgorithmConfig, attribute: str, value: Any) -> None:
-    # RLlib routes some keys to methods of the config (env_config, evaluation_*).
-    config.update_from_dict({attribute: value})
-
-
-def _check_key(method: Method, defaults: Mapping[str, Any], key: str) -> None:
-    head, _, rest = key.partition(".")
-    if head in _SET_BY:
-        raise InputError(f"Config key '{head}' is set by '{_SET_BY[head]}', not in config.")
-    public = [name.removeprefix("_") for name in defaults]
-    if head not in public:
-        raise unknown(f"config key of {method.name}", head, public)
-    if not rest:
-        return
-    if not isinstance(defaults[_attribute(defaults, head)], dict):
-        raise InputError(
-            f"Config key '{key}' of {method.name} reaches into '{head}', which is no mapping: "
-            f"set '{head}' itself."
-        )
-    if head == "model_config":
-        names = [field.name for field in fields(DefaultModelConfig)]
-        if rest not in names:
-            raise unknown(f"entry of model_config of {method.name}", rest, names)
-
-
-_SET_BY = {"env": "task", "task": "task", "seed": "seeds"}
-
-
-def _check_type(method: Method, key: str, default: Any, value: Any) -> None:
-    """A value must be of its default's type; None as the default says nothing about the type."""
-    expected: tuple[type, str] | None = None
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(default, bool):
-        expected = None if isinstance(value, bool) else (bool, "true or false")
-    elif isinstance(default, int) and not is_int:
-        expected = (int, "a whole number")
-    elif isinstance(default, float) and not (is_int or isinstance(value, float)):
-        expected = (float, "a number")
-    elif isinstance(default, str) and not isinstance(value, str | int):
-        expected = (str, "a text")
-    elif isinstance(default, dict) and not isinstance(value, dict):
-        expected = (dict, f"a mapping; set one entry with '{key}.<entry>'")
-    if expected is not None:
-        raise InputError(
-            f"Bad value {value!r} for config key '{key}' of {method.name}: give {expected[1]}."
-        )
-    counts = key.rsplit(".", 1)[-1].startswith("num_")
-    if counts and is_int and value < 0:
-        raise InputError(
-            f"Bad value {value} for config key '{key}' of {method.name}: give 0 or more."
-        )
-    if key.endswith(("_size", "_length", "_size_per_learner")) and is_int and value < 1:
-        raise InputError(
-            f"Bad value {value} for config key '{key}' of {method.name}: give 1 or more."
-        )

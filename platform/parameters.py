@@ -105,7 +105,8 @@ def complaint(
     if meant["type"] in _BOUNDED and len(path) == 1 and (limits := _range(model, path[0])):
         cures = {limits: None}
     where = ".".join(str(step) for step in path)
-    return f"Bad value {shown(meant['input'])} for '{place}{where}': {' or '.join(cures)}."
+    cure = " or ".join(cures).replace(" or give ", " or ")
+    return f"Bad value {shown(meant['input'])} for '{place}{where}': {cure}."
 
 
 def _steps(values: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:

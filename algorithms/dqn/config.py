@@ -2,26 +2,24 @@
 
 from ray.rllib.algorithms.dqn import DQNConfig
 
-from tenfold.algorithms.queue_tasks import register_queue_tasks
+from tenfold.algorithms.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.network_parameters import DQNParameters
+from tenfold.algorithms.queue_tasks import queue_parameters, register_queue_tasks
 from tenfold.algorithms.seeded_replay import SeededDQN
+from tenfold.envs.queues.names import SCENARIO_NAMES
+from tenfold.platform.parameters import Parameters as Model
 
 register_queue_tasks()
 
 
-class DQNBaselineConfig(DQNConfig):
-    """DQN sized for a laptop.
+class DQNBaselineConfig(GymnasiumConfig, DQNConfig):
+    """DQN sized for a laptop."""
 
-    Raises:
-        ValueError: From `validate`, for a learning rate that is not positive.
-    """
+    Parameters = DQNParameters
 
     def __init__(self) -> None:
         super().__init__(algo_class=SeededDQN)
-        self.num_env_runners = 0
-        self._train_batch_size_per_learner = 32
-        self._model_config = {"fcnet_hiddens": [64, 64]}
 
-    def validate(self) -> None:
-        if isinstance(self.lr, int | float) and self.lr <= 0:
-            raise ValueError(f"Bad value {self.lr} for 'lr': give a learning rate above 0.")
-        super().validate()
+    @classmethod
+    def own_task(cls, task: str) -> type[Model] | None:
+        return queue_parameters(task) if task in SCENARIO_NAMES else None

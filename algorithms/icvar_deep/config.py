@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from tenfold.algorithms.control_tasks import register_control_tasks
+from tenfold.algorithms.control_tasks import fields_of, register_control_tasks
 from tenfold.algorithms.icvar_deep.algorithm import ICVaRDeep, ICVaRLearner, ICVaRModule
 from tenfold.algorithms.quantile_critic import QuantileConfig
-from tenfold.envs.risk.measures import check_alpha
+from tenfold.envs.risk.control import BUILDERS
+from tenfold.platform.parameters import Parameters as Model
+from tenfold.platform.parameters import parameter
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner
@@ -16,34 +18,26 @@ register_control_tasks()
 
 
 class ICVaRDeepConfig(QuantileConfig):
-    """Q(s, a) = CVaR_alpha(r + gamma max_a' Q(s', a')) by quantile regression.
+    """Q(s, a) = CVaR_alpha(r + gamma max_a' Q(s', a')) by quantile regression."""
 
-    Attributes:
-        alpha: Risk level in (0, 1]; 1 is risk-neutral.
-        anneal_steps: Environment steps over which the level falls linearly from 1 to `alpha`: learn
-            the task first, then caution. 0 starts with `alpha`.
-        double_q: The online network chooses the next action, the target network says its worth.
+    class Parameters(QuantileConfig.Parameters):
+        """Iterated CVaR; the rest stands in `QuantileConfig`."""
 
-    Everything else: `QuantileConfig`, and RLlib's `DQNConfig`.
-    """
+        alpha: float = parameter(0.25, "Risk level; 1 is risk-neutral", ge=1e-6, le=1)
+        anneal_steps: int = parameter(
+            0,
+            "Steps in which the level falls linearly from 1 to alpha: the task first, then caution",
+            unit="env steps",
+            ge=0,
+            le=10**12,
+        )
 
     def __init__(self) -> None:
         super().__init__(algo_class=ICVaRDeep)
-        self.alpha = 0.25
-        self.anneal_steps = 0
 
-    def validate(self) -> None:
-        """Refuse what cannot run.
-
-        Raises:
-            ValueError: A bad value, with what would be right.
-        """
-        super().validate()
-        check_alpha(self.alpha)
-        if not isinstance(self.anneal_steps, int) or self.anneal_steps < 0:
-            raise ValueError(
-                f"Bad value {self.anneal_steps!r} for 'anneal_steps': give a whole number of steps."
-            )
+    @classmethod
+    def own_task(cls, task: str) -> type[Model] | None:
+        return fields_of(BUILDERS, task)
 
     def level(self, steps: int) -> float:
         """The risk level after some environment steps."""

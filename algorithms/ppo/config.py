@@ -1,29 +1,28 @@
 """Config of the PPO baseline: RLlib's defaults but for what is named here."""
 
+from typing import ClassVar
+
+from gymnasium import spaces
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 
-from tenfold.algorithms.queue_tasks import register_queue_tasks
+from tenfold.algorithms.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.network_parameters import PPOParameters
+from tenfold.algorithms.queue_tasks import queue_parameters, register_queue_tasks
+from tenfold.envs.queues.names import SCENARIO_NAMES
+from tenfold.platform.parameters import Parameters as Model
 
 register_queue_tasks()
 
 
-class PPOBaselineConfig(PPOConfig):
-    """PPO sized for a laptop: sampling in the trial's own process, a small network.
+class PPOBaselineConfig(GymnasiumConfig, PPOConfig):
+    """PPO sized for a laptop: sampling in the trial's own process, a small network."""
 
-    Raises:
-        ValueError: From `validate`, for a learning rate that is not positive.
-    """
+    Parameters: ClassVar[type[Model]] = PPOParameters
+    actions = (spaces.Discrete, spaces.MultiDiscrete, spaces.Box)
 
     def __init__(self) -> None:
         super().__init__(algo_class=PPO)
-        self.num_env_runners = 0
-        self.num_envs_per_env_runner = 8
-        self.lr = 3e-4
-        self.entropy_coeff = 0.01
-        self.num_epochs = 8
-        self._model_config = {"fcnet_hiddens": [64, 64]}
 
-    def validate(self) -> None:
-        if isinstance(self.lr, int | float) and self.lr <= 0:
-            raise ValueError(f"Bad value {self.lr} for 'lr': give a learning rate above 0.")
-        super().validate()
+    @classmethod
+    def own_task(cls, task: str) -> type[Model] | None:
+        return queue_parameters(task) if task in SCENARIO_NAMES else None

@@ -7,6 +7,8 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.tune.registry import register_env
 
+from tenfold.algorithms.control_tasks import fields_of
+from tenfold.algorithms.network_parameters import Coefficient, LearningRate, PPOParameters
 from tenfold.algorithms.risk_pomdp.beta import check_gamma
 from tenfold.algorithms.risk_pomdp_deep.algorithm import (
     HindsightConnector,
@@ -17,7 +19,11 @@ from tenfold.algorithms.risk_pomdp_deep.module import BeliefModule
 from tenfold.algorithms.typed_config import TypedConfig
 from tenfold.envs.risk.hindsight import make_history
 from tenfold.envs.risk.pomdp import TabularPOMDP
+from tenfold.envs.risk.pomdp_benchmarks import BUILDERS
 from tenfold.envs.risk.pomdp_names import HINDSIGHT_NAMES
+from tenfold.platform.parameters import Parameters as Model
+from tenfold.platform.parameters import parameter
+from tenfold.platform.rllib_keys import Network
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner
@@ -29,33 +35,46 @@ for _name in HINDSIGHT_NAMES:
 class RiskPOMDPDeepConfig(TypedConfig, PPOConfig):
     """Entropic risk (1 / gamma) log E[e^{gamma R}] by PPO on histories.
 
-    Attributes:
-        gamma_risk: gamma of the entropic risk; below 0 averse, above 0 seeking, 0 risk-neutral.
-        hindsight_coeff: Weight of the hindsight head's cross entropy; 0 leaves it untrained.
-        lr: Learning rate.
-        entropy_coeff: Weight of the policy's entropy.
-
     The utility is paid at the end of an episode, so there is no discount and advantages are those
     of whole episodes (gamma = lambda = 1). A batch holds whole episodes because fragments are a
     multiple of their length: RLlib's `complete_episodes` would reset the environments with the same
-    seed for every fragment and so repeat their chances. Everything else: RLlib's `PPOConfig`.
+    seed for every fragment and so repeat their chances.
     """
+
+    class Parameters(PPOParameters):
+        """Entropic risk with hindsight; the rest stands in `PPOParameters`."""
+
+        gamma_risk: float = parameter(
+            -3.0, "gamma of the entropic risk: below 0 averse, above 0 seeking, 0 risk-neutral"
+        )
+        hindsight_coeff: float = parameter(
+            0.5, "Weight of the hindsight head's cross entropy; 0 leaves it untrained", ge=0, le=1e6
+        )
+        gamma: float = parameter(1.0, "Discount of a step", ge=0, le=1)
+        lr: LearningRate = parameter(1e-3, "Learning rate of Adam, or its schedule")
+        entropy_coeff: Coefficient = parameter(0.003, "Weight of the entropy, or its schedule")
+        minibatch_size: int | None = parameter(
+            256, "Steps of a gradient step; the whole batch when null", ge=1, le=10**9
+        )
+        vf_clip_param: float = parameter(
+            float("inf"), "Largest loss of a value; .inf for none", gt=0, allow_inf_nan=True
+        )
+        train_batch_size_per_learner: int = parameter(
+            2_000, "Steps of a training batch, for each learner", ge=1, le=10**9
+        )
+        network: Network = parameter(
+            {"fcnet_hiddens": [64], "fcnet_activation": "tanh"},
+            "Layers of the network",
+            alias="model_config",
+        )
 
     def __init__(self) -> None:
         super().__init__(algo_class=RiskPOMDPDeep)
-        self.gamma_risk = -3.0
-        self.hindsight_coeff = 0.5
-        self.gamma = 1.0
-        self.lambda_ = 1.0
-        self.lr = 1e-3
-        self.entropy_coeff = 0.003
-        self.num_epochs = 8
-        self.minibatch_size = 256
-        self.vf_clip_param = float("inf")
-        self.train_batch_size_per_learner = 2_000
-        self.num_env_runners = 0
-        self.num_envs_per_env_runner = 8
-        self._model_config = {"fcnet_hiddens": [64], "fcnet_activation": "tanh"}
+
+    @classmethod
+    def task_parameters(cls, task: str) -> type[Model] | None:
+        """Arguments of the POMDP's builder."""
+        return fields_of(BUILDERS, task.replace("hindsight/", "risk_pomdp/"))
 
     def validate(self) -> None:
         """Refuse what cannot run.
@@ -63,14 +82,9 @@ class RiskPOMDPDeepConfig(TypedConfig, PPOConfig):
         Raises:
             ValueError: A bad value, with what would be right.
         """
+        self.check_parameters()
         if self.gamma_risk != 0.0 and self.env is not None:
             check_gamma(self.gamma_risk, self.world().H, "gamma_risk")
-        if not 0.0 <= self.hindsight_coeff < float("inf"):
-            raise ValueError(
-                f"Bad value {self.hindsight_coeff} for 'hindsight_coeff': give 0 or more."
-            )
-        if isinstance(self.lr, int | float) and self.lr <= 0:
-            raise ValueError(f"Bad value {self.lr} for 'lr': give a learning rate above 0.")
         super().validate()
 
     def world(self) -> TabularPOMDP:

@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from tenfold.algorithms.control_tasks import register_collected_tasks
+from tenfold.algorithms.control_tasks import fields_of, register_collected_tasks
 from tenfold.algorithms.quantile_critic import QuantileConfig
 from tenfold.algorithms.rs_disrl_deep.algorithm import (
     RSDisRLDeep,
     StaticRiskLearner,
     StaticRiskModule,
 )
-from tenfold.envs.risk.collected import CollectedReturn, make_collected
+from tenfold.envs.risk.collected import BUILDERS, CollectedReturn, make_collected, make_limited
 from tenfold.envs.risk.measures import RiskMeasure
 from tenfold.envs.risk.static_measures import make_measure
+from tenfold.platform.parameters import Parameters as Model
+from tenfold.platform.parameters import parameter
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner
@@ -28,29 +30,52 @@ register_collected_tasks()
 class RSDisRLDeepConfig(QuantileConfig):
     """max rho(return) over policies that see the reward collected so far, by quantile regression.
 
-    Attributes:
-        rho: Risk measure of the return, a name of `envs/risk/static_measures.py`.
-        rho_parameters: Its parameters, all of them.
-        first_states: Observations after a reset that the law of the return is averaged over.
-        return_scale: Reward units that are 1 in what the network sees and gives; `kappa` is in
-            these units too.
-        shift_span: Largest shift of y in training, and of the utility that F is the best for, in
-            reward units; 0 shifts nothing.
-        judged_episodes: Greedy episodes of an evaluation.
-        double_q: The online network chooses the next action, the target network says its law.
-        gamma: 1, since risk is that of the undiscounted return.
-
-    Everything else: `QuantileConfig`, and RLlib's `DQNConfig`.
+    A Gymnasium environment is played with the share of its time that is gone and the reward
+    collected so far in the observation, and ends for good at its limit of steps.
     """
+
+    class Parameters(QuantileConfig.Parameters):
+        """Static risk; the rest stands in `QuantileConfig`."""
+
+        rho: str = parameter(
+            "cvar",
+            "Risk measure of the return, a name of envs/risk/static_measures.py, or a function as "
+            "package.module:function",
+        )
+        rho_parameters: dict[str, Any] = parameter(
+            {"alpha": 0.25}, "Parameters of the risk measure, all of them"
+        )
+        first_states: int = parameter(
+            16, "First observations that the law of the return is averaged over", ge=1, le=100_000
+        )
+        return_scale: float = parameter(
+            1.0,
+            "Rewards that are 1 in what the network sees and gives, and in kappa; about the size "
+            "of a return",
+            gt=0,
+            le=1e12,
+        )
+        shift_span: float = parameter(
+            0.5,
+            "Largest shift, in training, of the reward collected so far, some share of a return's "
+            "spread; 0 shifts nothing",
+            ge=0,
+            le=1e12,
+        )
+        judged_episodes: int = parameter(
+            1_000, "Greedy episodes of an evaluation", ge=2, le=100_000
+        )
 
     def __init__(self) -> None:
         super().__init__(algo_class=RSDisRLDeep)
-        self.rho = "cvar"
-        self.rho_parameters: dict[str, Any] = {"alpha": 0.25}
-        self.first_states = 16
-        self.return_scale = 1.0
-        self.shift_span = 0.5
-        self.judged_episodes = 1_000
+
+    @classmethod
+    def own_task(cls, task: str) -> type[Model] | None:
+        return fields_of(BUILDERS, task)
+
+    @staticmethod
+    def make_gymnasium(task: str, **fields: Any) -> CollectedReturn:
+        return make_limited(task, **fields)
 
     def validate(self) -> None:
         """Refuse what cannot run.
@@ -60,18 +85,6 @@ class RSDisRLDeepConfig(QuantileConfig):
         """
         super().validate()
         self.measure()
-        for key, least in (("first_states", 1), ("judged_episodes", 2)):
-            value = getattr(self, key)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"Bad value {value!r} for '{key}': give a whole number of at least {least}."
-                )
-        if not 0.0 < self.return_scale < np.inf:
-            raise ValueError(
-                f"Bad value {self.return_scale} for 'return_scale': give a number above 0."
-            )
-        if not 0.0 <= self.shift_span < np.inf:
-            raise ValueError(f"Bad value {self.shift_span} for 'shift_span': give 0 or more.")
         if self.gamma != 1.0:
             raise ValueError(
                 f"Bad value {self.gamma} for 'gamma': the risk is that of the undiscounted "
@@ -84,9 +97,10 @@ class RSDisRLDeepConfig(QuantileConfig):
         """The task of `env` with the fields that `env_config` changes.
 
         Raises:
-            ValueError: No such task or field, or a value out of range.
+            ValueError: No such task, or fields that together make no world.
         """
-        return make_collected(self.env, **self.env_config)
+        make = make_collected if self.env in BUILDERS else make_limited
+        return make(self.env, **self.env_config)
 
     def measure(self) -> RiskMeasure:
         """The risk measure.

@@ -3,19 +3,23 @@
 A policy that maximises a risk measure of the whole return looks at y, the reward collected so far.
 `CollectedReturn` appends it to the observation of any environment with a flat one. `GridControl`
 plays a grid MDP, whose augmented policies have an exact law of the return. All tasks end after a
-fixed number of steps that the observation tells.
+fixed number of steps at the latest, and the observation tells how many are gone; `LimitedTime`
+makes any environment so.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
+from tenfold.envs.gymnasium_tasks import make_gymnasium
+from tenfold.envs.risk.control import BUILDERS as CONTROLS
 from tenfold.envs.risk.control import make_control
 from tenfold.envs.risk.control_names import COLLECTED_NAMES
 from tenfold.envs.risk.returns import GridMDP
+from tenfold.envs.risk.static_benchmarks import BUILDERS as GRIDS
 from tenfold.envs.risk.static_benchmarks import make_static_task
-from tenfold.envs.risk.static_names import STATIC_TASK_NAMES
 
 
 class CollectedReturn(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
@@ -52,6 +56,49 @@ class CollectedReturn(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
 
     def _augmented(self, observation: np.ndarray) -> np.ndarray:
         return np.append(observation, self.collected).astype(np.float32)
+
+
+class LimitedTime(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
+    """Ends an episode at its limit of steps for good, and appends the share of them that is gone.
+
+    The risk of a return is that of an episode that ends, so its limit is part of the world and not
+    an accident that a learner looks beyond.
+
+    Args:
+        env: An environment with a flat box of observations, that Gymnasium cuts after a limit.
+
+    Raises:
+        ValueError: The observations are no flat box, or there is no limit.
+    """
+
+    def __init__(self, env: gym.Env[np.ndarray, Any]) -> None:
+        super().__init__(env)
+        space, name = env.observation_space, env.spec.id if env.spec else str(env)
+        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
+            raise ValueError(f"Task '{name}' shows {space}, but a flat box of numbers is needed.")
+        if env.spec is None or env.spec.max_episode_steps is None:
+            raise ValueError(
+                f"Task '{name}' has no limit of steps, and the risk of a return needs one: set "
+                "env_config.max_episode_steps."
+            )
+        self.limit = env.spec.max_episode_steps
+        low, high = np.append(space.low, 0.0), np.append(space.high, 1.0)
+        self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start at step 0."""
+        observation, info = self.env.reset(**kwargs)
+        self.steps = 0
+        return self._timed(observation), info
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """One step; at the limit the episode is over."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.steps += 1
+        return self._timed(observation), float(reward), terminated or truncated, False, info
+
+    def _timed(self, observation: np.ndarray) -> np.ndarray:
+        return np.append(observation, self.steps / self.limit).astype(np.float32)
 
 
 class GridControl(gym.Env[np.ndarray, np.int64]):
@@ -106,19 +153,41 @@ def all_observations(mdp: GridMDP) -> np.ndarray:
     return np.concatenate([plain, y], axis=-1, dtype=np.float32)
 
 
-def make_collected(name: str, **fields: float) -> CollectedReturn:
+# What each task is made by; the signature (without `alpha`) says what a task can be told.
+BUILDERS: dict[str, Callable[..., Any]] = {
+    name: GRIDS.get(name.replace("collected/", "static/"))
+    or CONTROLS[name.replace("collected/", "risk/")]
+    for name in COLLECTED_NAMES
+}
+
+
+def make_collected(name: str, **fields: Any) -> CollectedReturn:
     """A task by its name.
 
     Args:
         name: One of `COLLECTED_NAMES`: a task of `static_benchmarks` or of `control` with y.
-        **fields: Arguments of the task that differ from its defaults.
+        **fields: Arguments of its builder that differ from its defaults, of the types and within
+            the bounds that its signature says.
 
     Raises:
-        ValueError: No such task or field, or a value out of range.
+        ValueError: No such task, or fields that together make no world.
     """
-    if name not in COLLECTED_NAMES:
-        raise ValueError(f"No task '{name}': choose one of {', '.join(COLLECTED_NAMES)}.")
+    if name not in BUILDERS:
+        raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")
     static = name.replace("collected/", "static/")
-    if static in STATIC_TASK_NAMES:
+    if static in GRIDS:
         return CollectedReturn(GridControl(make_static_task(static, **fields)))
     return CollectedReturn(make_control(name.replace("collected/", "risk/"), **fields))
+
+
+def make_limited(task: str, **fields: Any) -> CollectedReturn:
+    """Any Gymnasium environment as such a task, with the share of time that is gone and y.
+
+    Args:
+        task: Its id, see `make_gymnasium`.
+        **fields: Arguments of `gymnasium.make`.
+
+    Raises:
+        ValueError: It cannot be made, its observations are images, or it has no limit of steps.
+    """
+    return CollectedReturn(LimitedTime(make_gymnasium(task, **fields)))

@@ -7,13 +7,17 @@ fixed number of steps that the observation tells, so they are to be played with 
 """
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from pydantic import Field
 
+from tenfold.envs.risk.benchmarks import BUILDERS as TABLES
 from tenfold.envs.risk.benchmarks import make_task
 from tenfold.envs.risk.control_names import CONTROL_NAMES
+from tenfold.envs.risk.fields import Steps
 
 
 class TableEnv(gym.Env[np.ndarray, np.int64]):
@@ -34,7 +38,7 @@ class TableEnv(gym.Env[np.ndarray, np.int64]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
-    def __init__(self, task: str, alpha: float = 1.0, **fields: float) -> None:
+    def __init__(self, task: str, alpha: float = 1.0, **fields: Any) -> None:
         self.mdp = make_task(task, alpha, **fields).mdp
         size = self.mdp.S + self.mdp.H
         self.observation_space = gym.spaces.Box(0.0, 1.0, (size,), np.float32)
@@ -87,29 +91,21 @@ class CurvyRoad(gym.Env[np.ndarray, np.int64]):
     Observation: cos 2 pi x, sin 2 pi x, v, share of the time gone, (4,) float32. Start: x uniform,
     v = 0. An episode terminates after T steps. ``info`` of a step holds ``skid_probability``.
 
-    Args:
-        T: Steps of an episode.
-        cost: What a skid costs.
-        steepness: Growth of the probability with the excess speed.
-        most: Largest probability.
-
-    Raises:
-        ValueError: A value out of range.
+    The signature says what each field is and within which bounds.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
     PUSHES = (-0.2, 0.0, 0.1)
 
     def __init__(
-        self, T: int = 40, cost: float = 2.0, steepness: float = 0.5, most: float = 0.1
+        self,
+        T: Steps = 40,
+        cost: Annotated[float, Field(gt=0, le=1e6, description="What a skid costs")] = 2.0,
+        steepness: Annotated[
+            float, Field(gt=0, le=1e6, description="Growth of a skid's chance with excess speed")
+        ] = 0.5,
+        most: Annotated[float, Field(gt=0, le=1, description="Largest chance of a skid")] = 0.1,
     ) -> None:
-        for name, value in (("T", T), ("cost", cost), ("steepness", steepness)):
-            if not 0.0 < value < math.inf:
-                raise ValueError(f"Bad value {value} for '{name}': give a number above 0.")
-        if not 0.0 < most <= 1.0:
-            raise ValueError(
-                f"Bad value {most} for 'most': give a probability above 0 and at most 1."
-            )
         self.T, self.cost, self.steepness, self.most = T, cost, steepness, most
         self.observation_space = gym.spaces.Box(
             np.array([-1.0, -1.0, 0.0, 0.0], np.float32), np.ones(4, np.float32)
@@ -142,22 +138,25 @@ class CurvyRoad(gym.Env[np.ndarray, np.int64]):
         return np.array(seen, np.float32)
 
 
-def make_control(name: str, **fields: float) -> gym.Env[np.ndarray, np.int64]:
+# What each task is made by; the signature (without `alpha`) says what a task can be told.
+BUILDERS: dict[str, Callable[..., Any]] = {
+    name: TABLES.get(name.replace("risk/", "icvar/"), CurvyRoad) for name in CONTROL_NAMES
+}
+
+
+def make_control(name: str, **fields: Any) -> gym.Env[np.ndarray, np.int64]:
     """A control task by its name.
 
     Args:
         name: One of `CONTROL_NAMES`.
-        **fields: Arguments of the task that differ from its defaults.
+        **fields: Arguments of its builder that differ from its defaults, of the types and within
+            the bounds that its signature says.
 
     Raises:
-        ValueError: No such task or field, or a value out of range.
+        ValueError: No such task, or fields that together make no world.
     """
-    if name not in CONTROL_NAMES:
-        raise ValueError(f"No task '{name}': choose one of {', '.join(CONTROL_NAMES)}.")
-    if name != "risk/CurvyRoad-v0":
-        return TableEnv(name.replace("risk/", "icvar/"), **fields)
-    known = ("T", "cost", "steepness", "most")
-    for field in fields:
-        if field not in known:
-            raise ValueError(f"Task '{name}' has no field '{field}'; it has: {', '.join(known)}.")
-    return CurvyRoad(**fields)  # type: ignore[arg-type]
+    if name not in BUILDERS:
+        raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")
+    if BUILDERS[name] is CurvyRoad:
+        return CurvyRoad(**fields)
+    return TableEnv(name.replace("risk/", "icvar/"), **fields)

@@ -194,8 +194,11 @@ def test_all_observations_are_those_of_the_environment() -> None:
         ({"return_scale": 0.0}, "Bad value 0.0 for 'return_scale'"),
         ({"gamma": 0.9}, "Bad value 0.9 for 'gamma'"),
         ({"num_atoms": 1}, "Bad value 1 for 'num_atoms'"),
-        ({"env_config": {"size": 3}}, "has no field 'size'"),
-        ({"env": "CartPole-v1"}, "No task 'CartPole-v1'"),
+        ({"env_config": {"size": 3}}, "Unknown key of env_config 'size'"),
+        ({"env": "Card-v1"}, "Task 'Card-v1' cannot be made"),
+        ({"env": "Pendulum-v1"}, "has the actions Box.*takes Discrete"),
+        ({"env": "CliffWalking-v1"}, "no limit of steps.*max_episode_steps"),
+        ({"env": "FrozenLake-v1", "env_config": {"is_slippery": "no"}}, "'env_config.is_slippery'"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(values: dict, said: str) -> None:

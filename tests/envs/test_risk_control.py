@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tenfold.envs.risk.control import CurvyRoad, TableEnv, make_control
+from tenfold.envs.risk.control import BUILDERS, CurvyRoad, TableEnv, make_control
 from tenfold.envs.risk.control_names import CONTROL_NAMES
+from tenfold.platform.parameters import check, parameters_of
 
 
 @pytest.mark.parametrize("name", CONTROL_NAMES)
@@ -79,13 +80,18 @@ def test_caution_costs_reward_on_the_road_and_pays_under_cvar() -> None:
 @pytest.mark.parametrize(
     ("name", "fields", "said"),
     [
-        ("risk/CurvyRoad-v0", {"speed": 1.0}, "has no field 'speed'"),
-        ("risk/CurvyRoad-v0", {"cost": -1.0}, "Bad value -1.0 for 'cost'"),
-        ("risk/CurvyRoad-v0", {"most": 2.0}, "Bad value 2.0 for 'most'"),
-        ("risk/WindyCliff-v0", {"wind": 1.5}, "is no probability law"),
-        ("risk/Cliff-v0", {}, "No task 'risk/Cliff-v0'"),
+        ("risk/CurvyRoad-v0", {"speed": 1.0}, "Unknown key of env_config 'speed'"),
+        ("risk/CurvyRoad-v0", {"cost": -1.0}, "Bad value -1.0 for 'env_config.cost'"),
+        ("risk/CurvyRoad-v0", {"most": "0.1"}, "Bad value '0.1' for 'env_config.most'"),
+        ("risk/WindyCliff-v0", {"wind": 1.5}, "Bad value 1.5 for 'env_config.wind'"),
+        ("risk/WindyCliff-v0", {"alpha": 0.5}, "Unknown key of env_config 'alpha'"),
     ],
 )
 def test_bad_fields_are_refused(name: str, fields: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        make_control(name, **fields)
+        check(parameters_of(BUILDERS[name], leave_out=["alpha"]), fields, "env_config.")
+
+
+def test_a_task_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="No task 'risk/Cliff-v0'"):
+        make_control("risk/Cliff-v0")

@@ -1,0 +1,47 @@
+"""Any Gymnasium environment as a task: made by its id, with observations that networks take."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.wrappers import DtypeObservation, FlattenObservation, TransformObservation
+
+
+def make_gymnasium(task: str, **fields: Any) -> gym.Env[np.ndarray, Any]:
+    """An environment by its id, ``Taxi-v3`` or ``my_package:MyEnv-v0``.
+
+    Observations become a flat box or an image: discrete ones one-hot, nested and square ones
+    flattened, bytes of an image scaled to [0, 1], whole numbers as float32.
+
+    Args:
+        task: The id; the module before a colon is imported first, so that it can register it.
+        **fields: Arguments of `gymnasium.make`: the environment's own, and `max_episode_steps`.
+
+    Raises:
+        ValueError: There is no such environment, it cannot be made, or its observations are none
+            that networks take.
+    """
+    try:
+        env = gym.make(task, **{"disable_env_checker": True, **fields})
+    except Exception as error:  # whatever an environment's own constructor raises
+        given = f" with env_config {fields}" if fields else ""
+        raise ValueError(
+            f"Task '{task}' cannot be made{given}: {' '.join(str(error).split()).rstrip('.')}."
+        ) from None
+    space = env.observation_space
+    if isinstance(space, spaces.Box) and len(space.shape) == 3:
+        if space.dtype != np.uint8:
+            return env
+        scaled = spaces.Box(0.0, 1.0, space.shape, np.float32)
+        return TransformObservation(env, lambda seen: np.float32(seen) / 255.0, scaled)
+    if not space.is_np_flattenable:
+        raise ValueError(
+            f"Task '{task}' has the observations {space}, of which a network takes numbers only: "
+            "choose another task, or wrap it."
+        )
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        env = FlattenObservation(env)
+    if not np.issubdtype(env.observation_space.dtype, np.floating):
+        env = DtypeObservation(env, np.float32)
+    return env
