@@ -14,6 +14,7 @@ METHOD = Method(
     trainable="tenfold.algorithms.seeded_replay:SeededDQN",
     config="tenfold.algorithms.dqn.config:DQNBaselineConfig",
     tasks=("CartPole-v1", "Acrobot-v1", *SCENARIO_NAMES),
+    gymnasium_tasks=True,
     metric="env_runners/episode_return_mean",
     mode="max",
     metrics=(

@@ -15,6 +15,7 @@ METHOD = Method(
     trainable="tenfold.algorithms.icvar_deep.algorithm:ICVaRDeep",
     config="tenfold.algorithms.icvar_deep.config:ICVaRDeepConfig",
     tasks=CONTROL_NAMES,
+    gymnasium_tasks=True,
     metric="env_runners/episode_return_mean",
     mode="max",
     metrics=(

@@ -14,6 +14,7 @@ METHOD = Method(
     trainable="ray.rllib.algorithms.ppo:PPO",
     config="tenfold.algorithms.ppo.config:PPOBaselineConfig",
     tasks=("CartPole-v1", "Acrobot-v1", "Pendulum-v1", *SCENARIO_NAMES),
+    gymnasium_tasks=True,
     metric="env_runners/episode_return_mean",
     mode="max",
     metrics=(

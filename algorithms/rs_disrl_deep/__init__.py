@@ -15,6 +15,7 @@ METHOD = Method(
     trainable="tenfold.algorithms.rs_disrl_deep.algorithm:RSDisRLDeep",
     config="tenfold.algorithms.rs_disrl_deep.config:RSDisRLDeepConfig",
     tasks=COLLECTED_NAMES,
+    gymnasium_tasks=True,
     metric="env_runners/episode_return_mean",
     mode="max",
     metrics=(

@@ -13,6 +13,7 @@ METHOD = Method(
     trainable="tenfold.algorithms.seeded_replay:SeededSAC",
     config="tenfold.algorithms.sac.config:SACBaselineConfig",
     tasks=("Pendulum-v1", "HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5"),
+    gymnasium_tasks=True,
     metric="env_runners/episode_return_mean",
     mode="max",
     metrics=(
