@@ -65,6 +65,11 @@ class RegretConfig(PlanningConfig):
         )
         episodes_per_iteration: int = parameter(100, "Episodes between two results", ge=1, le=10**9)
 
+    def total_steps(self) -> int:
+        """Episodes of a run."""
+        episodes: int = self.episodes
+        return episodes
+
     @abstractmethod
     def world(self) -> World:
         """The true model: the task of `env` with the fields that `env_config` changes.
@@ -139,6 +144,9 @@ class RegretAlgorithm(PlanningAlgorithm):
 
     def training_step(self) -> None:
         config = self.config
+        if self.finished():  # a run that had ended goes on: there is nothing to measure
+            self.report(episodes=float(self.episodes), regret=self.regret)
+            return
         returns, seconds = [], 0.0
         for _ in range(min(config.episodes_per_iteration, config.episodes - self.episodes)):
             start = time.perf_counter()

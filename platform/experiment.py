@@ -29,6 +29,10 @@ from tenfold.platform.tasks import resolve, resolve_config
 EXPERIMENT_FILE = "experiment.yaml"  # in the folder of a run, and of a job
 
 
+# What Tune adds to every result.
+_RESULT_KEYS = ("training_iteration", "time_total_s")
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -278,6 +282,10 @@ def _check_names(experiment: Experiment, method: Method) -> None:
     for variant in experiment.variants:
         if variant not in method.variants:
             raise unknown(f"variant of {method.name}", variant, method.variants)
+    results = dict.fromkeys((*method.metrics, method.step_metric, *_RESULT_KEYS))
+    for key in experiment.stop:
+        if key not in results:
+            raise unknown(f"result of {method.name} in 'stop'", key, results)
     if experiment.space is not None and experiment.space not in method.load_spaces():
         raise unknown(f"space of {method.name}", experiment.space, method.load_spaces())
     if experiment.space is None:

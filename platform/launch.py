@@ -318,10 +318,12 @@ class _Run:
             }
         else:
             param_space = tune.grid_search(points)
-            tuning["search_alg"] = BasicVariantGenerator(max_concurrent=concurrent or 0)
+            population = self.experiment.scheduler_kind() == "pbt"
+            made_at_once = 0 if population else concurrent or 0
+            tuning["search_alg"] = BasicVariantGenerator(max_concurrent=made_at_once)
         if self.length is not None:
             tuning["scheduler"] = make_scheduler(
-                self.experiment, self.method, domains(self.experiment), self.length
+                self.experiment, self.method, domains(self.experiment), self.length, concurrent
             )
         return tune.Tuner(
             trial_class(self.experiment, self.method),

@@ -34,12 +34,17 @@ class PerCell(FIFOScheduler):
     Args:
         make: Makes the scheduler of a cell.
         cell: The cell of a trial.
+        at_once: How many trials may run at the same time; as many as fit when None.
     """
 
     def __init__(
-        self, make: Callable[[], TrialScheduler], cell: Callable[[Trial], Hashable]
+        self,
+        make: Callable[[], TrialScheduler],
+        cell: Callable[[Trial], Hashable],
+        at_once: int | None = None,
     ) -> None:
         super().__init__()
+        self._at_once = at_once
         self._make = make
         self._cell = cell
         self._cells: dict[Hashable, TrialScheduler] = {}
@@ -75,11 +80,11 @@ class PerCell(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The trial that has come least far, so that populations advance together."""
-        waiting = [
-            trial
-            for trial in tune_controller.get_trials()
-            if trial.status in (Trial.PENDING, Trial.PAUSED)
-        ]
+        trials = tune_controller.get_trials()
+        running = sum(trial.status == Trial.RUNNING for trial in trials)
+        if self._at_once is not None and running >= self._at_once:
+            return None
+        waiting = [trial for trial in trials if trial.status in (Trial.PENDING, Trial.PAUSED)]
         return min(waiting, key=_iterations, default=None)
 
     def debug_string(self) -> str:
@@ -87,15 +92,23 @@ class PerCell(FIFOScheduler):
 
 
 def make_scheduler(
-    experiment: Experiment, method: Method, domains: Mapping[str, Domain], length: tuple[str, float]
+    experiment: Experiment,
+    method: Method,
+    domains: Mapping[str, Domain],
+    length: tuple[str, float],
+    at_once: int | None,
 ) -> TrialScheduler | None:
     """The scheduler that an experiment names, or that its space brings; None runs all to the end.
+
+    A population must be there as a whole, so its trials take turns if not all may run at once; the
+    trials that other schedulers see are made one by one.
 
     Args:
         experiment: What is run.
         method: Its method.
         domains: The swept keys.
         length: A result key that grows, and its value at a trial's end.
+        at_once: How many trials of a population may run at the same time.
     """
     name = experiment.scheduler_kind()
     if name is None:
@@ -119,6 +132,7 @@ def make_scheduler(
     return PerCell(
         lambda: _population(experiment, mutated),
         lambda trial: (_cell(trial), *(repr(trial.config[key]) for key in kept)),
+        at_once,
     )
 
 

@@ -114,7 +114,7 @@ class Tracker(LoggerCallback):
             values = {
                 key: float(flat[key])
                 for key in self.method.metrics
-                if key in flat and not is_empty_mean(flat, key)
+                if flat.get(key) is not None and not is_empty_mean(flat, key)
             }
             journal.metrics(step, {**values, **self._swept_numbers(trial)})
             self._note_divergence(journal, step, values)

@@ -78,6 +78,10 @@ class TrainingConfig(Parameters):
         """Every field and its value."""
         return self.model_dump()
 
+    def total_steps(self) -> int:
+        """Optimizer steps T of a run."""
+        return self.steps
+
     def trials_at_once(self, cluster: Mapping[str, float]) -> int | None:
         """How many trials a cluster's resources can run; None if Tune can tell by itself.
 

@@ -50,7 +50,7 @@ def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
             flat = flatten(result, separator="/")
             reached = any(flat.get(key, -math.inf) >= value for key, value in stop.items())
             result[DONE] = bool(result.get(DONE)) or reached
-            if method.metric in flat and not is_empty_mean(flat, method.metric):
+            if flat.get(method.metric) is not None and not is_empty_mean(flat, method.metric):
                 self._score = score(method, flat)
             if self._score is not None:  # an iteration without an episode keeps the last one
                 result[SCORE] = self._score

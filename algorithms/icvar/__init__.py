@@ -48,5 +48,6 @@ METHOD = Method(
         "uniform": {"learner": "uniform"},
     },
     spaces="tenfold.tune_spaces.icvar:SPACES",
+    adjustable=("bonus_scale",),
     smoke={"episodes": 200, "episodes_per_iteration": 10},
 )

@@ -18,6 +18,7 @@ METHOD = Method(
     gymnasium_tasks=True,
     metric="env_runners/episode_return_mean",
     mode="max",
+    score="tail_mean",
     metrics=(
         "env_runners/episode_return_mean",
         "env_runners/episode_return_min",
@@ -34,6 +35,7 @@ METHOD = Method(
         "risk_neutral": {"alpha": 1.0},
     },
     spaces="tenfold.tune_spaces.icvar_deep:SPACES",
+    adjustable=("lr", "kappa", "tau"),
     smoke={
         "train_batch_size_per_learner": 16,
         "num_steps_sampled_before_learning_starts": 32,

@@ -72,6 +72,7 @@ METHOD = Method(
         },
     },
     spaces="tenfold.tune_spaces.mst:SPACES",
+    adjustable=("lr", "zeta", "delta", "grad_rand_ratio", "growth"),
     smoke={
         "steps": 12,
         "report_every": 4,

@@ -17,6 +17,7 @@ METHOD = Method(
     gymnasium_tasks=True,
     metric="env_runners/episode_return_mean",
     mode="max",
+    score="tail_mean",
     metrics=(
         "env_runners/episode_return_mean",
         "env_runners/episode_len_mean",
@@ -29,6 +30,7 @@ METHOD = Method(
     stop={"num_env_steps_sampled_lifetime": 100_000},
     variants={"ppo": {}, "no_entropy_bonus": {"entropy_coeff": 0.0}},
     spaces="tenfold.tune_spaces.ppo:SPACES",
+    adjustable=("lr", "entropy_coeff", "num_epochs"),
     smoke={
         "train_batch_size_per_learner": 128,
         "minibatch_size": 64,

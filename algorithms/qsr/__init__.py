@@ -59,6 +59,7 @@ METHOD = Method(
         "data_parallel": {"rule": "data_parallel"},
     },
     spaces="tenfold.tune_spaces.qsr:SPACES",
+    adjustable=("lr", "alpha", "base"),
     smoke={
         "steps": 12,
         "report_every": 4,

@@ -35,5 +35,6 @@ METHOD = Method(
         "uniform": {"learner": "uniform"},
     },
     spaces="tenfold.tune_spaces.risk_pomdp:SPACES",
+    adjustable=("bonus_scale",),
     smoke={"episodes": 200, "episodes_per_iteration": 10},
 )

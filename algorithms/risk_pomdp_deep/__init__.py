@@ -34,6 +34,7 @@ METHOD = Method(
         "no_hindsight": {"hindsight_coeff": 0.0},
     },
     spaces="tenfold.tune_spaces.risk_pomdp_deep:SPACES",
+    adjustable=("lr", "entropy_coeff", "hindsight_coeff"),
     smoke={
         "train_batch_size_per_learner": 64,
         "minibatch_size": 32,

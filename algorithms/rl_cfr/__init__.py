@@ -51,6 +51,7 @@ METHOD = Method(
         },
     },
     spaces="tenfold.tune_spaces.rl_cfr:SPACES",
+    adjustable=("lr", "noise", "updates_per_transition", "value_lr", "value_updates_per_sample"),
     smoke={
         "episodes_per_iteration": 2,
         "tries": 1,

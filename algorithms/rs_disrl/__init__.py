@@ -44,5 +44,6 @@ METHOD = Method(
         "uniform": {"learner": "uniform"},
     },
     spaces="tenfold.tune_spaces.rs_disrl:SPACES",
+    adjustable=("bonus_scale",),
     smoke={"episodes": 200, "episodes_per_iteration": 10},
 )

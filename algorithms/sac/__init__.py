@@ -16,6 +16,7 @@ METHOD = Method(
     gymnasium_tasks=True,
     metric="env_runners/episode_return_mean",
     mode="max",
+    score="tail_mean",
     metrics=(
         "env_runners/episode_return_mean",
         "env_runners/episode_len_mean",
@@ -28,6 +29,7 @@ METHOD = Method(
     stop={"num_env_steps_sampled_lifetime": 50_000},
     variants={"sac": {}, "single_q": {"twin_q": False}},
     spaces="tenfold.tune_spaces.sac:SPACES",
+    adjustable=("actor_lr", "critic_lr", "tau"),
     smoke={
         "train_batch_size_per_learner": 16,
         "num_steps_sampled_before_learning_starts": 32,

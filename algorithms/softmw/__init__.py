@@ -70,6 +70,7 @@ METHOD = Method(
         "longest_queue": {"scheduler": "longest_queue"},
     },
     spaces="tenfold.tune_spaces.softmw:SPACES",
+    adjustable=("constants.c_eta", "constants.delta", "constants.B", "constants.gamma"),
     smoke={
         "replicas": 4,
         "replicas_per_item": 2,

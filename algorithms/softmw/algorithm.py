@@ -87,7 +87,7 @@ class SoftMW(PlanningAlgorithm):
         self.memories: list[Any] = [None] * len(sizes)
 
     def training_step(self) -> None:
-        slots = min(self.config.slots_per_iteration, self.config.horizon_slots() - self.slots)
+        slots = min(self.config.slots_per_iteration, self.config.total_steps() - self.slots)
         results = self._run(slots, self.config.seed, self.worlds)
         self.slots += slots
         self.worlds = [result["world"] for result in results]
@@ -95,7 +95,7 @@ class SoftMW(PlanningAlgorithm):
         self.report(**summary(joined([result["metrics"] for result in results]), self.random))
 
     def finished(self) -> bool:
-        return self.slots >= self.config.horizon_slots()
+        return self.slots >= self.config.total_steps()
 
     def evaluate_plan(self) -> dict[str, float]:
         """The schedulers as they are now, on empty queues of worlds that training never saw."""

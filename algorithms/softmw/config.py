@@ -106,7 +106,7 @@ class SoftMWConfig(PlanningConfig):
 
         return scenario(self.env, **self.env_config)
 
-    def horizon_slots(self) -> int:
+    def total_steps(self) -> int:
         """Slots T of a run."""
         return self.horizon or self.scenario().horizon
 

@@ -152,7 +152,6 @@ def test_every_scheduler_and_search_runs_and_records_what_was_trained(
         trained = json.loads((Path(trial.data.tags["trial_dir"]) / "params.json").read_text())
         assert float(trial.data.params.get("c", 2.0)) == trained["c"]
     # The rule is the method's own length, so that at least one trial comes to its end.
-    assert max(trial.data.metrics["regret"] is not None for trial in found)
     assert 300 in {last_step(uri, trial) for trial in found}
 
 
@@ -247,7 +246,7 @@ def test_optuna_goes_on_from_what_it_knows(uri: str) -> None:
         ("ppo", {"num_env_runners": 40}),
         ("ppo", {"num_gpus_per_learner": 1}),
         ("ucb1", {"num_env_runners": 40}),
-        ("qsr", {"workers": 40}),
+        ("qsr", {"workers": 40, "batch": 1}),
         ("qsr", {"workers": 1, "gpus_per_worker": 1.0}),
     ],
     ids=str,
