@@ -62,11 +62,10 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> Grouping:
         varied = [key for key in keys if texts[key].nunique() > 1]
         keys = varied or keys[:1]
     if len(keys) > 1:
-        parts = [
-            short if key in table else key + "=" + short
-            for key, short in ((key, _shortened(texts[key])) for key in keys)
-        ]
-        labels = pd.concat(parts, axis=1).agg(", ".join, axis=1)
+        tags = {key for key in keys if key in table}
+        short = zip(*(_shortened(texts[key]) for key in keys), strict=True)
+        joined = [_joined(dict(zip(keys, values, strict=True)), tags) for values in short]
+        labels = pd.Series(joined, table.index)
         return Grouping(keys, labels, {}, swept, binned=False)
     numbers = pd.to_numeric(texts[keys[0]].replace(DEFAULT, "nan"), errors="coerce")
     is_number = keys[0] not in table and bool(numbers.notna().any())
@@ -77,6 +76,14 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> Grouping:
     labels = _ranges(numbers) if binned else _shortened(texts[keys[0]])
     places = {str(label): float(part.median()) for label, part in numbers.groupby(labels)}
     return Grouping(keys, labels, {k: v for k, v in places.items() if v == v}, swept, binned)
+
+
+def _joined(values: Mapping[str, str], tags: set[str]) -> str:
+    """Tags by their values, parameters with their names; what is not given has no mention."""
+    parts = [
+        text if key in tags else f"{key}={text}" for key, text in values.items() if text != DEFAULT
+    ]
+    return ", ".join(parts) or DEFAULT
 
 
 def check_alike(
@@ -91,8 +98,8 @@ def check_alike(
         mix: Compare trials that differ all the same.
 
     Returns:
-        In what trials differ beside what they are compared by: because a sweep varied it and the
-        groups are ranges, or because `mix` says so.
+        In what trials differ beside what they are compared by: because one sweep varied it together
+        with that, or because `mix` says so.
 
     Raises:
         InputError: They differ; the sentence names the first parameter and the ways to narrow.
@@ -102,7 +109,8 @@ def check_alike(
         ["method", "variant", *columns(table, PARAM)],
         grouping.by,
     )
-    averaged = [key for key in within if grouping.binned and key in grouping.swept]
+    together = [key for key in grouping.swept if key not in (*grouping.by, "variant")]
+    averaged = [key for key in together if grouping.binned or key not in within]
     across = []
     if not _OTHER_RUNS & set(grouping.by):
         parts = [
@@ -158,19 +166,19 @@ def _explained(key: str, set_here: set[str]) -> bool:
 def _refusal(table: pd.DataFrame, by: Sequence[str], differing: list[str]) -> InputError:
     first = differing[0]
     texts = table[column_of(table, first)].fillna(DEFAULT).astype(str)
-    values = in_order(texts.unique())
+    values = in_order(_shortened(texts).unique())
     shown = ", ".join(values[:_SHOWN_VALUES]) + (", ..." if len(values) > _SHOWN_VALUES else "")
     more = f" and in {', '.join(differing[1:])}" if len(differing) > 1 else ""
     # The newest trial's value is the likeliest to be meant.
-    narrow = f"--variant {texts.iloc[-1]}" if first == "variant" else f"--where {first}=..."
-    if first != "variant":
-        narrow = f"--where {first}={texts.iloc[-1]}"
-    ways = [narrow, "--last (the newest run only)" if table["sweep"].nunique() > 1 else ""]
-    ways += [" ".join(f"--by {key}" for key in [*by, first]) + " (more groups)"]
-    ways += ["--mix (compare them all the same)"]
+    flag = "--variant " if first == "variant" else f"--where {first}="
+    ways = [f"{flag}{texts.iloc[-1]}"]
+    if table["sweep"].nunique() > 1:
+        ways.insert(0, "--last (the newest run only)")
+    ways.append(" ".join(f"--by {key}" for key in [*by, first]) + " (more groups)")
+    ways.append("--mix (compare them all the same)")
     return InputError(
         f"Runs compared by {', '.join(by)} also differ in {first} ({shown}){more}: add "
-        f"{', '.join(way for way in ways[:-1] if way)} or {ways[-1]}."
+        f"{', '.join(ways[:-1])} or {ways[-1]}."
     )
 
 

@@ -640,6 +640,24 @@ def test_a_swept_number_is_compared_by_ranges_and_drawn_as_a_curve(store: Store)
     assert len(axes.collections) == 1
 
 
+def test_what_a_sweep_varied_together_is_told(store: Store) -> None:
+    for place in range(3):
+        for seed in range(2):
+            params = {"lr": 0.1 * place, "heads": 2**place}
+            store.trial([1.0 + place + seed], params=params, seed=seed)
+    store.trial([1.0])
+    found = store.collect(by=["lr"], where=["lr=0.1", "heads=2"])
+    assert "differ in" not in noted(found)
+    assert "differ in heads" in noted(store.collect(by=["lr"]))
+    points = store.collect()
+    assert set(points.groups) == {
+        "lr=0.0, heads=1",
+        "lr=0.1, heads=2",
+        "lr=0.2, heads=4",
+        "(default)",
+    }
+
+
 def test_few_values_group_in_the_order_of_their_numbers(store: Store) -> None:
     for c in ("10.0", "0.5", "2.0", "0.12345678901234567"):
         for seed in range(2):
