@@ -96,13 +96,6 @@ class PlanningConfig(TypedConfig):
         # There are no connectors whose states would have to be merged.
         self._dont_auto_sync_env_runner_states = True
 
-    def check_counts(self, *keys: str) -> None:
-        """Raises ValueError unless the keys are whole numbers above 0."""
-        for key in keys:
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"Bad value {value!r} for '{key}': give a whole number above 0.")
-
 
 class PlanningAlgorithm(Algorithm):
     """An RLlib `Algorithm` without RLModule and Learner.

@@ -12,6 +12,7 @@ from tenfold.envs.risk.mdp import TabularMDP
 from tenfold.envs.risk.mdp_tasks import mixture_of_file
 from tenfold.envs.risk.mixture import Mixture
 from tenfold.envs.risk.names import MDP_ENDINGS
+from tenfold.platform.parameters import Parameters as TaskParameters
 from tenfold.platform.parameters import parameter, parameters_of
 
 
@@ -55,7 +56,7 @@ class ICVaRConfig(RegretConfig):
         )
 
     @classmethod
-    def task_parameters(cls, task: str) -> type[Parameters] | None:
+    def task_parameters(cls, task: str) -> type[TaskParameters] | None:
         """Arguments of the task's builder, or of the reader of the user's file."""
         if Path(task).suffix in MDP_ENDINGS:
             return parameters_of(mixture_of_file, leave_out=["path"])

@@ -101,12 +101,3 @@ def grid_cvar(grid: np.ndarray, values: np.ndarray, kernel: np.ndarray, alpha: f
     expected = kernel @ shortfalls(grid, values).T  # (..., X)
     best: np.ndarray = (grid - expected / alpha).max(axis=-1)
     return best
-
-
-def sample_cvar(samples: np.ndarray, alpha: float) -> np.ndarray:
-    """CVaR of the empirical law of samples (..., n): the mean of the worst alpha n of them."""
-    n = samples.shape[-1]
-    ordered = np.sort(samples, axis=-1)
-    levels = np.minimum(np.arange(1, n + 1) / (n * alpha), 1.0)
-    mean: np.ndarray = ordered @ np.diff(levels, prepend=0.0)
-    return mean

@@ -9,6 +9,7 @@ from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import BUILDERS, make_pomdp
 from tenfold.envs.risk.pomdp_names import POMDP_ENDINGS
 from tenfold.envs.risk.pomdp_tasks import pomdp_of_file
+from tenfold.platform.parameters import Parameters as TaskParameters
 from tenfold.platform.parameters import parameter, parameters_of
 
 
@@ -42,7 +43,7 @@ class RiskPOMDPConfig(RegretConfig):
         )
 
     @classmethod
-    def task_parameters(cls, task: str) -> type[Parameters] | None:
+    def task_parameters(cls, task: str) -> type[TaskParameters] | None:
         """Arguments of the POMDP's builder, or of the reader of the user's file."""
         if Path(task).suffix in POMDP_ENDINGS:
             return parameters_of(pomdp_of_file, leave_out=["path"])

@@ -12,6 +12,7 @@ from tenfold.envs.risk.names import MDP_ENDINGS
 from tenfold.envs.risk.returns import GridMDP
 from tenfold.envs.risk.static_benchmarks import BUILDERS, make_static_task
 from tenfold.envs.risk.static_measures import make_measure
+from tenfold.platform.parameters import Parameters as TaskParameters
 from tenfold.platform.parameters import parameter, parameters_of
 
 
@@ -51,7 +52,7 @@ class RSDisRLConfig(RegretConfig):
         )
 
     @classmethod
-    def task_parameters(cls, task: str) -> type[Parameters] | None:
+    def task_parameters(cls, task: str) -> type[TaskParameters] | None:
         """Arguments of the task's builder, or of the reader of the user's file."""
         if Path(task).suffix in MDP_ENDINGS:
             return parameters_of(grid_of_file, leave_out=["path"])

@@ -43,7 +43,7 @@ def mixture_of_file(path: str, H: FileSteps = None) -> Mixture:
     scale = Scale.of(rewards)
     say(
         f"'{path}': rewards from {scale.low:g} to {scale.low + scale.span:g} are scaled to 0 to 1, "
-        f"so a value v stands for {scale.span:g} v + {scale.low:g} for each step in the file's."
+        f"so a value v stands for {scale.span:g} v, with {scale.low:g} added for each step."
     )
     kernels, theta = file.mixture or noise_kernels(file.transitions)
     return Mixture(
@@ -123,8 +123,8 @@ def grid_of_file(
     off = np.abs(levels * step + scale.low - file.rewards)[possible].max()
     say(
         f"'{path}': rewards are counted from {scale.low:g} on in steps of {step:.6g}, which moves "
-        f"none by more than {off:.2g}, so a value v stands for v + {scale.low:g} for each step in "
-        "the file's."
+        f"none by more than {off:.2g}, so a value v stands for v, with {scale.low:g} added for "
+        "each step."
     )
 
     def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:

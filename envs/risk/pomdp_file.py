@@ -122,7 +122,9 @@ class _Reader:
                 self._refuse(f"'{head}:' must come before start, T, O and R")
         return POMDPFile(
             discount,
-            *(names[head] for head in _LISTS),
+            names["states"],
+            names["actions"],
+            names["observations"],
             self._laws("start", self.start),
             self._laws("T", self.T),
             self._laws("O", self.O),

@@ -43,9 +43,8 @@ def pomdp_of_file(
     scale = Scale.of(file.R[_possible(file)])
     say(
         f"'{path}': rewards from {scale.low:g} to {scale.low + scale.span:g} are scaled to 0 to 1, "
-        f"so a value v stands for {scale.span:g} v + {scale.low:g} for each "
-        f"{'(discounted) ' if discounted else ''}step in the file's rewards, and a gamma g for "
-        f"g / {scale.span:g}."
+        f"so a value v stands for {scale.span:g} v, with {scale.low:g} added for each "
+        f"{'(discounted) ' if discounted else ''}step, and a gamma g for g / {scale.span:g}."
     )
     return finite_horizon(file, H, scale, file.discount if discounted else 1.0)
 

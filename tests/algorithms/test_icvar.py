@@ -15,7 +15,6 @@ from tenfold.algorithms.icvar.linear import ICVaRL, confidence_radius
 from tenfold.algorithms.icvar.operators import (
     exact_cvar,
     grid_cvar,
-    sample_cvar,
     shortfalls,
     uniform_grid,
 )
@@ -131,13 +130,6 @@ def test_the_uniform_grid_is_below_by_at_most_its_step_and_the_exact_grid_by_not
         assert short.min() >= -1e-12
         assert short.max() <= epsilon + 1e-12
         assert (short.max() > 1e-12) == (alpha < 1.0)  # the mean needs one point above V only
-
-
-def test_the_cvar_of_samples_is_that_of_their_empirical_law() -> None:
-    samples = np.random.default_rng(1).normal(size=(5, 30))
-    for alpha in (0.01, 0.25, 0.33, 1.0):
-        expected = CVaR(alpha)(samples, np.full(30, 1 / 30))
-        np.testing.assert_allclose(sample_cvar(samples, alpha), expected, atol=1e-12)
 
 
 def test_the_exact_grid_holds_the_largest_bonus_and_value_of_all_x() -> None:

@@ -327,7 +327,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(ray_session, tmp_path) -> None:
 
 def test_an_evaluation_logs_the_distribution_functions_to_mlflow(ray_session, tmp_path) -> None:
     """A trial as Tune leaves it: its config, a checkpoint, and a run in the store."""
-    (tmp_path / EXPERIMENT_FILE).write_text("method: rs_disrl\nconfig: {episodes: 20}\n")
+    (tmp_path / EXPERIMENT_FILE).write_text(
+        "name: rs_disrl\nmethod: rs_disrl\nconfig: {episodes: 20}\n"
+    )
     point = {"task": "static/BudgetedPath-v0", "variant": "m_lsr", "seed": 0}
     (tmp_path / "params.json").write_text(json.dumps(point))
     algorithm = RSDisRLAlgorithm(small_config(episodes=20, env_config={}))

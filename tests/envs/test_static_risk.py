@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm, wasserstein_distance
 
-from tenfold.algorithms.rs_disrl.planner import StaticPlanner
-from tenfold.envs.risk.augmented import CollectedReward, GridMDPEnv, action
 from tenfold.envs.risk.brute_force import best_risk, every_policy
 from tenfold.envs.risk.measures import CVaR, Entropic, RiskMeasure
 from tenfold.envs.risk.returns import GridMDP, project
@@ -148,21 +146,6 @@ def test_played_returns_have_the_exact_mean(name: str) -> None:
     deviation = math.sqrt(mdp.returns**2 @ law - mean**2)
     totals = [mdp.play(policy, rng).total for _ in range(800)]
     assert np.mean(totals) == pytest.approx(mean, abs=4 * deviation / math.sqrt(800) + 1e-9)
-
-
-def test_the_gymnasium_view_adds_y_and_plays_the_planned_policy() -> None:
-    mdp = make_static_task("static/Betting-v0", H=2, capital=2, most=4)
-    policy = StaticPlanner(mdp).solve(CVaR(0.5)).policy
-    env = CollectedReward(GridMDPEnv(mdp), mdp.step, mdp.Y - 1, mdp.H)
-    law = np.zeros(mdp.Y)
-    for seed in range(600):
-        observation, _ = env.reset(seed=seed)
-        done = False
-        while not done:
-            assert env.observation_space.contains(observation)
-            observation, _, _, done, _ = env.step(action(policy, observation))
-        law[observation["collected"]] += 1 / 600
-    assert np.abs(law - mdp.law(policy)).max() < 0.08
 
 
 @pytest.mark.parametrize(
