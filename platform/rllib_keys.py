@@ -192,7 +192,7 @@ def refusal(config: AlgorithmConfig, key: str) -> str | None:
     """
     if key in SET_ELSEWHERE:
         return SET_ELSEWHERE[key]
-    if key in own_keys(config):
+    if attribute(config, key) in own_keys(config):
         return None
     if key in REPLACED:
         there = REPLACED[key] if _has(config, REPLACED[key].partition(".")[0]) else ""
