@@ -123,7 +123,10 @@ def make_scheduler(
             _cell,
         )
     if name == "median":
-        return PerCell(lambda: MedianStoppingRule(time_attr=axis, grace_period=first), _cell)
+        return PerCell(
+            lambda: MedianStoppingRule(time_attr=axis, grace_period=first, min_time_slice=first),
+            _cell,
+        )
     # Tune's explorer draws from the global generators.
     random.seed(experiment.seeds[0])
     np.random.seed(experiment.seeds[0])
