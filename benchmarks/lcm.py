@@ -85,7 +85,9 @@ def distillation(architecture: str, batch: int, steps: int) -> None:
     dtype = torch.bfloat16
     with device:
         unet = UNet2DConditionModel(**sizes).to(dtype)
-    config = LCMConfig(rank=64, precision="bfloat16", gradient_checkpointing=True, ema_decay=0.0)
+    config = LCMConfig(
+        rank=64, precision="bfloat16", gradient_checkpointing=True, target="student", ema_decay=0.0
+    )
     student = Student(config, unet)
     optimizer = torch.optim.AdamW(student.parameters.values(), lr=1e-4)
     abar = torch.linspace(0.999, 0.005, 1000)

@@ -7,7 +7,7 @@ SPACES = {
         define=lambda tune: {
             "lr": tune.loguniform(1e-4, 2e-3),
             "rank": tune.choice([8, 16, 32]),
-            "ema_decay": tune.choice([0.0, 0.9, 0.95, 0.99]),
+            "ema_decay": tune.choice([0.9, 0.95, 0.99]),
             "loss": tune.choice(["huber", "l2"]),
         },
         samples=8,
@@ -26,7 +26,7 @@ SPACES = {
         define=lambda tune: {"loss": tune.choice(["huber", "l2"])}, samples=2, search="grid"
     ),
     "averaging": Space(
-        define=lambda tune: {"ema_decay": tune.choice([0.0, 0.95, 0.99])}, samples=3, search="grid"
+        define=lambda tune: {"ema_decay": tune.choice([0.9, 0.95, 0.99])}, samples=3, search="grid"
     ),
     "rate": Space(
         define=lambda tune: {"lr": tune.choice([2e-4, 5e-4, 1e-3, 2e-3])}, samples=4, search="grid"

@@ -11,7 +11,7 @@ reconstructed and what was measured.
 from tenfold.platform.registry import Method
 
 _STEPS = (1, 2, 4, 8)
-_FULL = {"mode": "full", "lr": 3e-4, "target": "average"}
+_FULL = {"mode": "full", "lr": 3e-4}
 
 METHOD = Method(
     name="lcm",
@@ -73,6 +73,8 @@ METHOD = Method(
     stop={},
     variants={
         "lcm_lora": {},
+        "lcm_lora_self": {"target": "student"},
+        "lcm_lora_k50": {"solver_steps": 20},
         "lcm_lora_l2": {"loss": "l2"},
         "lcm_lora_untold_w": {"w_min": 5.0, "w_max": 8.0},
         "full": {**_FULL, "w_min": 5.0, "w_max": 8.0, "time_cond_proj_dim": 256},

@@ -55,7 +55,9 @@ class LCMConfig(TrainingConfig):
     timestep_scaling: float = parameter(10.0, "s of c_skip and c_out", gt=0, le=1000)
     loss: Literal["l2", "huber"] = parameter("huber", "Distance d")
     huber_c: float = parameter(1e-3, "c of huber", gt=0, le=10)
-    target: Literal["student", "average"] = parameter("student", "f' of the loss")
+    target: Literal["student", "average"] = parameter(
+        "average", "f' of the loss: the student itself drifts, see README.md"
+    )
     ema_decay: float = parameter(
         0.95,
         "Decay a step of the averaged weights, which are judged and saved; 0: none",

@@ -1,7 +1,8 @@
 """Judges what `tenfold run` distilled, beside the teacher's solvers, and writes CSV files.
 
 python -m experiments.lcm.measure solvers                     the teacher by DDIM, Euler, ...
-python -m experiments.lcm.measure students lcm-quality        every trial of an experiment
+python -m experiments.lcm.measure history lcm-target          what its trials reported
+python -m experiments.lcm.measure students lcm-quality        its last students, judged anew
 python -m experiments.lcm.measure speed lcm-quality           seconds an image, in one process
 python -m experiments.lcm.measure plugged lcm-quality --base runs/lcm-night
                                                               a base's LoRAs in a fine-tuned teacher
@@ -58,6 +59,29 @@ def trials(experiment: str) -> Iterator[tuple[str, dict[str, Any], Path]]:
         if checkpoints:
             config = json.loads(params.read_text())
             yield config["variant"], config, max(checkpoints)[1] / "student"
+
+
+def of_history(experiment: str) -> list[dict[str, Any]]:
+    """What every trial of the newest run of an experiment reported, a row a number of steps."""
+    runs = sorted((runs_folder() / "tune").glob(f"{experiment}-*"), key=lambda p: p.stat().st_mtime)
+    rows = []
+    for params in sorted(runs[-1].rglob("params.json")):
+        point = json.loads(params.read_text())
+        for line in (params.parent / "result.json").read_text().splitlines():
+            result = json.loads(line)
+            rows += [
+                {
+                    "sampler": point["variant"],
+                    "trained": int(result["step"]),
+                    "steps": n,
+                    "seed": point["seed"],
+                    "frechet": result[f"frechet_{n}_steps"],
+                    "accuracy": result[f"accuracy_{n}_steps"],
+                    "ode_distance": result["ode_distance"],
+                }
+                for n in STEPS
+            ]
+    return rows
 
 
 def write(rows: list[dict[str, Any]], name: str) -> None:
@@ -136,9 +160,10 @@ def table() -> None:
         if "frechet" not in frame:
             print(f"\n{file.name}\n{frame.groupby('sampler').cpu_seconds.apply(interval)}")
             continue
-        shown = ["frechet", "accuracy", "mmd", "diversity", "evaluations", "image_seconds"]
-        rows = frame.groupby(["sampler", "steps"])[shown].agg(interval)
-        rows.insert(0, "seeds", frame.groupby(["sampler", "steps"]).size())
+        shown = ["frechet", "accuracy", "mmd", "diversity", "evaluations", "ode_distance"]
+        by = [key for key in ("sampler", "trained", "steps") if key in frame]
+        rows = frame.groupby(by)[[key for key in shown if key in frame]].agg(interval)
+        rows.insert(0, "seeds", frame.groupby(by).size())
         print(f"\n{file.name}\n")
         flat = rows.reset_index()
         print("|".join(["", *flat.columns, ""]) + "\n" + "|---" * len(flat.columns) + "|")
@@ -149,7 +174,9 @@ def table() -> None:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["solvers", "students", "speed", "plugged", "table"])
+    parser.add_argument(
+        "what", choices=["solvers", "history", "students", "speed", "plugged", "table"]
+    )
     parser.add_argument("experiment", nargs="?", default="lcm-quality")
     parser.add_argument("--base", type=Path, default=None, help="another pipeline's folder")
     parser.add_argument("--images", type=int, default=1_000)
@@ -165,6 +192,8 @@ def main() -> None:
     elif given.what == "solvers":
         rows = of_solvers(given.base or EMBEDDED_FOLDER, given.images, seeds, given.w)
         write(rows, given.name or "solvers")
+    elif given.what == "history":
+        write(of_history(given.experiment), given.name or name)
     elif given.what == "speed":
         write(of_speed(given.experiment, given.w, 100), given.name or "speed")
     else:

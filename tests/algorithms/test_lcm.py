@@ -86,9 +86,9 @@ def plain_metrics(metrics: dict[str, float]) -> dict[str, float]:
         ("sdxl", {"variant": "full", "gradient_checkpointing": True}),
         ("sd", {"variant": "lcf"}),
         ("sd", {"precision": "bfloat16"}),
-        ("sd", {"target": "average", "ema_decay": 0.9}),
+        ("sd", {"target": "student", "ema_decay": 0.0}),
     ],
-    ids=["lora", "v", "xl", "full", "xl_full", "lcf", "bf16", "averaged"],
+    ids=["lora", "v", "xl", "full", "xl_full", "lcf", "bf16", "self"],
 )
 def test_a_resumed_loop_ends_where_the_straight_one_does(
     folders: dict[str, Path], tmp_path: Path, kind: str, changes: dict[str, Any]
@@ -344,7 +344,7 @@ def test_the_config_says_which_value_is_wrong(folders: dict[str, Path], tmp_path
         ({"sample_steps": [0]}, "Bad value 0 for 'sample_steps': give from 1"),
         ({"sample_steps": [51]}, "Bad value 51 for 'sample_steps'"),
         ({"w_min": 9.0}, "Bad value 9.0 for 'w_min': give at most 'w_max'"),
-        ({"target": "average", "ema_decay": 0.0}, "'average' for 'target'"),
+        ({"ema_decay": 0.0}, "'average' for 'target'"),
         ({"time_cond_proj_dim": 64}, "64 for 'time_cond_proj_dim'"),
         ({"flip": True}, "true for 'cache_latents'"),
         ({"optimizer": "adamw8bit"}, "bitsandbytes is not installed"),
