@@ -28,9 +28,9 @@ def uri(runs: Path) -> str:
 
 def run(uri: str, resume: bool = False, **fields: object) -> Outcome:
     config = {"pulls_per_iteration": 50, **fields.pop("config", {})}  # type: ignore[dict-item]
-    experiment = make_experiment(
-        {"method": "ucb1", "stop": {"pulls": 150}, "config": config, **fields}
-    )
+    # Two actors at once: on a small machine more of them start more slowly than they work.
+    defaults = {"method": "ucb1", "stop": {"pulls": 150}, "resources": {"concurrent": 2}}
+    experiment = make_experiment({**defaults, "config": config, **fields})
     check_configs(experiment)
     return launch(experiment, uri, resume=resume)
 
@@ -135,7 +135,6 @@ def test_every_scheduler_and_search_runs_and_records_what_was_trained(
         "search": search,
         "scheduler": scheduler,
         "checkpoint": {"every": 1, "keep": 4},
-        "resources": {"concurrent": 2},
         "stop": {"pulls": 300},
     }
     if search != "grid":
@@ -168,7 +167,6 @@ def test_a_population_stays_within_its_task_and_its_record_is_true(uri: str) -> 
         scheduler="pbt",
         samples=4,
         checkpoint={"every": 1, "keep": 4},
-        resources={"concurrent": 2},
         stop={"pulls": 400},
     )
     assert (outcome.trials, outcome.failed) == (8, 0)
