@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from pydantic import ValidationError
 
-from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
+from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE, VECTOR
 from tenfold.platform.parameters import Parameters, complaint
 
 
@@ -122,13 +122,33 @@ class CompiledScheduler:
         self.t += 1
 
 
-@njit(cache=True)
+_MATRIX = types.Array(types.float64, 2, "C")
+
+
+# With the functions' types named, one compilation serves all schedulers. Without, Numba caches one
+# for each, and finds it again when the scheduler's own file has changed.
+@njit(
+    types.void(types.FunctionType(PROBABILITIES), VECTOR, _MATRIX, _MATRIX, types.int64, _MATRIX),
+    cache=True,
+)
 def _all_probabilities(probabilities, params, state, q, t, p):
     for r in range(len(q)):
         probabilities(params, state[r], q[r], t, p[r])
 
 
-@njit(cache=True)
+@njit(
+    types.void(
+        types.FunctionType(UPDATE),
+        VECTOR,
+        _MATRIX,
+        _MATRIX,
+        _MATRIX,
+        types.Array(types.int64, 1, "C"),
+        VECTOR,
+        types.int64,
+    ),
+    cache=True,
+)
 def _all_updates(update, params, state, q, p, actions, services, t):
     for r in range(len(q)):
         update(params, state[r], q[r], p[r], actions[r], services[r], t)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tenfold.algorithms.softmw import METHOD
+from tenfold.algorithms.softmw import scheduler as scheduler_module
 from tenfold.algorithms.softmw.algorithm import joined, summary
 from tenfold.algorithms.softmw.config import SoftMWConfig
 from tenfold.algorithms.softmw.exp3splus import EXP3SPlus
@@ -134,6 +135,22 @@ def test_exp3splus_is_its_equations_whatever_the_sizes() -> None:
             estimate[arms[r]] = rewards[r] / p[r, arms[r]]
             x[r] *= np.exp(eta[r] * estimate)
             x[r] = (1 - 1 / (t + 1)) * x[r] / x[r].sum() + 1 / (3 * (t + 1))
+
+
+def test_a_scheduler_serves_alone_in_the_lines_of_its_docstring() -> None:
+    _, _, indented = (scheduler_module.__doc__ or "").partition("::\n\n")
+    lines = "\n".join(line.removeprefix("    ") for line in indented.splitlines())
+    rng = np.random.default_rng(0)
+    names: dict[str, Any] = {
+        "np": np,
+        "rng": rng,
+        "SoftMW": SCHEDULERS["softmw"],
+        "service": np.ones(4),
+        "arrivals": np.full(4, 0.2),
+    }
+    exec(lines, names)
+    assert names["scheduler"].t == 1_001
+    assert 0 < names["q"].sum() < 300  # 800 units came
 
 
 lengths = st.one_of(

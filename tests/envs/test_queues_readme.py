@@ -13,9 +13,7 @@ import pandas as pd
 import pytest
 import typer
 
-from tenfold.algorithms.softmw import scheduler
 from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
-from tenfold.algorithms.softmw.softmw import SoftMW
 from tenfold.envs.queues.scenarios import SAMPLE_TRACE, scenario
 from tenfold.envs.queues.simulator import Simulator
 from tenfold.platform import cli, configuration, launch
@@ -126,22 +124,6 @@ def test_the_benchmark_says_how_to_install_its_peer(
     assert len(said.splitlines()) == 1
     assert "Ciw" in said
     assert "make bench" in said
-
-
-def test_a_scheduler_serves_alone_in_the_lines_of_its_docstring() -> None:
-    _, _, indented = (scheduler.__doc__ or "").partition("::\n\n")
-    lines = "\n".join(line.removeprefix("    ") for line in indented.splitlines())
-    rng = np.random.default_rng(0)
-    names: dict[str, Any] = {
-        "np": np,
-        "rng": rng,
-        "SoftMW": SoftMW,
-        "service": np.ones(4),
-        "arrivals": np.full(4, 0.2),
-    }
-    exec(lines, names)
-    assert names["scheduler"].t == 1_001
-    assert 0 < names["q"].sum() < 300  # 800 units came
 
 
 def test_every_symbol_of_the_table_is_a_constant_with_its_default() -> None:
