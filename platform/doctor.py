@@ -1,6 +1,7 @@
 """`tenfold doctor`: what on this machine would make a run fail or crawl, and what to do about it.
 
-Nothing heavy is imported, unless there is a GPU to ask torch about.
+Nothing heavier is imported than what the methods' Gymnasium tasks are made of, unless there is a
+GPU to ask torch about.
 """
 
 import json
@@ -10,12 +11,15 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterable, Iterator
+from ctypes.util import find_library
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+import gymnasium
+from gymnasium.envs.registration import load_env_creator
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
@@ -23,6 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tenfold.platform.errors import InputError
+from tenfold.platform.registry import Method, methods
 from tenfold.platform.store import MINIMUM_FREE_BYTES, check_store, runs_folder, sqlite_path
 from tenfold.platform.ui import is_free, next_free
 
@@ -83,6 +88,8 @@ def diagnose(uri: str) -> list[Check]:
         check_memory(memory),
         check_shared_memory(Path("/dev/shm"), memory),
         check_gpu(),
+        check_tasks(methods().values()),
+        check_rendering(),
         check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         check_disk(sqlite_path(uri) or runs_folder()),
         check_tracking(uri),
@@ -153,6 +160,32 @@ def check_gpu() -> Check:
         return Check("GPU", ", ".join(names))
     found = f"there is one, but torch {torch.__version__} cannot use it"
     return Check("GPU", found, "warn", "install a CUDA build of torch that fits the driver")
+
+
+def check_tasks(installed: Iterable[Method]) -> Check:
+    """Whether everything can be imported that the methods' Gymnasium tasks are made of."""
+    names = {task for method in installed for task in method.tasks if method.gymnasium_tasks}
+    found = [gymnasium.spec(task) for task in sorted(names & gymnasium.registry.keys())]
+    lacking, missing = [], set()
+    for spec in found:
+        try:
+            load_env_creator(str(spec.entry_point))
+        except ImportError as error:
+            lacking.append(f"{spec.id} ({error})")
+            missing.add(error.name or "'gymnasium[all]'")
+    if not lacking:
+        return Check("Gymnasium tasks", f"all {len(found)} can be made")
+    advice = f"pip install {' '.join(sorted(missing))}"
+    return Check("Gymnasium tasks", f"cannot be made: {', '.join(lacking)}", "fail", advice)
+
+
+def check_rendering() -> Check:
+    """Whether MuJoCo finds something to draw with; training needs none of it."""
+    backends = [name for name in ("EGL", "OSMesa", "GLU") if find_library(name)]
+    if backends:
+        return Check("rendering", f"by {', '.join(backends)}")
+    advice = "for pictures of MuJoCo tasks: apt-get install libegl1 or libosmesa6"
+    return Check("rendering", "no GL library; runs need none", "warn", advice)
 
 
 def check_open_files(limit: int) -> Check:

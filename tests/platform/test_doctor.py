@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,6 +11,7 @@ import pytest
 
 from tenfold.platform import doctor, store
 from tenfold.platform.doctor import Check
+from tenfold.platform.registry import get_method
 
 GIB = 2**30
 Call = Callable[..., CompletedProcess[str]]
@@ -50,6 +52,27 @@ def test_shared_memory_is_measured_against_the_object_store(tmp_path: Path) -> N
     assert short.verdict == "warn"
     assert short.advice.endswith(f"--shm-size={0.3 * int(total / 0.29) / GIB:.1f}g")
     assert doctor.check_shared_memory(tmp_path / "none", GIB).verdict == "ok"
+
+
+def test_tasks_that_lack_an_import_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    sac = get_method("sac")
+    assert doctor.check_tasks([sac]) == Check("Gymnasium tasks", "all 6 can be made")
+    for module in [name for name in sys.modules if name.startswith("gymnasium.envs.mujoco")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "imageio", None)
+    check = doctor.check_tasks([sac, get_method("ppo")])
+    assert check.verdict == "fail"
+    assert check.advice == "pip install imageio"
+    assert "HalfCheetah-v5" in check.found
+    assert "imageio" in check.found
+    assert "Pendulum-v1" not in check.found
+
+
+def test_no_gl_library_is_a_warning_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_library", lambda name: None)
+    assert doctor.check_rendering().verdict == "warn"
+    monkeypatch.setattr(doctor, "find_library", lambda name: name == "EGL" or None)
+    assert doctor.check_rendering() == Check("rendering", "by EGL")
 
 
 @pytest.mark.parametrize(
