@@ -4,17 +4,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from ray import tune
 from safetensors.numpy import load_file
 
-from tenfold.platform.configuration import build_config, flatten
+from tenfold.envs.gymnasium_tasks import make_gymnasium
+from tenfold.platform.configuration import build_config, check_key, flatten
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.trial import trial_class
 from tenfold.platform.registry import Method, Space, methods
-from tenfold.platform.training import TrainingTrial
+from tenfold.platform.training import TrainingConfig, TrainingTrial
+from tenfold.platform.trial import trial_class
 
 METHODS = methods()
 TIMED = ("_seconds", "_per_second")
@@ -142,6 +144,19 @@ def test_every_variant_and_space_is_valid_for_the_config(method: Method) -> None
         build_config(method, task, next(iter(method.variants)), {**method.smoke, **sampled}, 0)
 
 
+def test_every_task_is_there(method: Method) -> None:
+    """Each task's config is built; an environment also takes a step."""
+    for task in method.tasks:
+        build_config(method, task, next(iter(method.variants)), method.smoke, seed=0)
+        if task in gymnasium.registry:
+            env = make_gymnasium(task)
+            env.reset(seed=0)
+            observation, reward, *_ = env.step(env.action_space.sample())
+            assert env.observation_space.contains(observation), task
+            assert np.isfinite(reward), task
+            env.close()
+
+
 def test_it_refuses_a_key_it_does_not_have(method: Method) -> None:
     with pytest.raises(InputError, match="learning_rat_e") as refusal:
         build_config(method, method.tasks[0], next(iter(method.variants)), {"learning_rat_e": 1}, 0)
@@ -152,7 +167,8 @@ def test_its_declaration_is_whole(method: Method) -> None:
     assert method.mode in ("min", "max")
     assert method.title
     assert len(set(method.tasks)) == len(method.tasks)
-    defaults = method.load_config_class()().to_dict()
     assert method.step_metric
+    config_class = method.load_config_class()
+    is_loop = issubclass(config_class, TrainingConfig)
     for key in method.smoke:
-        assert key.split(".")[0] in {name.removeprefix("_") for name in defaults}
+        check_key(method, config_class if is_loop else config_class(), key)

@@ -68,21 +68,21 @@ def estimate_risk(
 def played_returns(
     envs: Sequence[gym.Env[np.ndarray, Any]], policy: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> np.ndarray:
-    """Returns of one episode in each environment, all of which end after equally many steps.
+    """Returns of one episode in each environment.
 
     Args:
         envs: Of one task.
-        policy: Observations (B, n) to actions (B,).
+        policy: Observations (B, n) of the B that are not over yet to actions (B,).
         seed: Environment i starts from `seed` + i.
 
     Returns:
-        (B,) float64.
+        (len(envs),) float64.
     """
     seen = np.array([env.reset(seed=seed + i)[0] for i, env in enumerate(envs)])
-    totals, over = np.zeros(len(envs)), False
-    while not over:
-        steps = [env.step(action) for env, action in zip(envs, policy(seen), strict=True)]
-        seen = np.array([step[0] for step in steps])
-        totals += [step[1] for step in steps]
-        over = any(step[2] or step[3] for step in steps)
+    totals, going = np.zeros(len(envs)), np.arange(len(envs))
+    while len(going):
+        steps = [envs[i].step(a) for i, a in zip(going, policy(seen), strict=True)]
+        totals[going] += [step[1] for step in steps]
+        on = np.array([not (step[2] or step[3]) for step in steps])
+        seen, going = np.array([step[0] for step in steps])[on], going[on]
     return totals
