@@ -229,7 +229,7 @@ def types_of(config_class: type[AlgorithmConfig]) -> dict[str, Any]:
     config = config_class()
     found = {}
     for name, given in annotations.items():
-        key, default = name.rstrip("_"), _value(config, name)
+        key, default = name.rstrip("_"), value_of(config, name)
         refused = key in REPLACED or key in SET_ELSEWHERE or _OFFLINE.match(key)
         kind = _united(given)
         if kind is not None and not refused and _has(config, name):
@@ -246,7 +246,7 @@ def library_parameters(config_class: type[AlgorithmConfig]) -> type[Parameters]:
         ("network" if key == "model_config" else key): (
             Network if key == "model_config" else kind,
             Field(
-                _value(config, key),
+                value_of(config, key),
                 alias=key if key == "model_config" else None,
                 description=said.get(key, ""),
             ),
@@ -266,7 +266,8 @@ def _has(config: AlgorithmConfig, key: str) -> bool:
     return bool(key) and attribute(config, key) in vars(config)
 
 
-def _value(config: AlgorithmConfig, key: str) -> Any:
+def value_of(config: AlgorithmConfig, key: str) -> Any:
+    """What a config says for a key."""
     return vars(config).get(attribute(config, key.rstrip("_")))
 
 
