@@ -9,8 +9,8 @@ from ray.tune.result import TRAINING_ITERATION
 
 from tenfold.platform.checkpoints import still_there
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.trial import trial_class
 from tenfold.platform.registry import get_method
+from tenfold.platform.trial import trial_class
 
 
 def recorded(trial: Path, number: int, iteration: int) -> _TrainingResult:
