@@ -39,7 +39,7 @@ def parameter(default: Any, meaning: str, *, unit: str = "", **bounds: Any) -> A
         unit: What it is counted in, where that is not plain from the meaning.
         **bounds: As pydantic's `Field` takes them: gt, ge, lt, le, min_length, alias, ...
     """
-    extra = {"unit": unit} if unit else None
+    extra: Any = {"unit": unit} if unit else None
     return Field(default, description=meaning, json_schema_extra=extra, **bounds)
 
 
