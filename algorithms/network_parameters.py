@@ -3,7 +3,7 @@
 Methods subclass these and give other defaults where theirs differ.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -19,16 +19,13 @@ def _from_the_start(schedule: list[list[float]]) -> list[list[float]]:
     return schedule
 
 
-def _schedule(value: Any) -> Any:
-    """RLlib's schedules: [[step, value], ...], linear in between, the last value for ever."""
-    knot = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
-    several = Annotated[list[knot], Field(min_length=2), AfterValidator(_from_the_start)]  # type: ignore[valid-type]
-    return value | several
+# RLlib's schedules: [[step, value], ...], linear in between, the last value for ever.
+Knot = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
+Schedule = Annotated[list[Knot], Field(min_length=2), AfterValidator(_from_the_start)]
 
-
-LearningRate = _schedule(Annotated[float, Field(gt=0, le=100)])
-Share = _schedule(Annotated[float, Field(ge=0, le=1)])
-Coefficient = _schedule(Annotated[float, Field(ge=0, le=1e6)])
+LearningRate = Annotated[float, Field(gt=0, le=100)] | Schedule
+Share = Annotated[float, Field(ge=0, le=1)] | Schedule
+Coefficient = Annotated[float, Field(ge=0, le=1e6)] | Schedule
 
 
 class NetworkParameters(TypedConfig.Parameters):

@@ -143,7 +143,7 @@ def check_key(method: Method, config: AlgorithmConfig | type[TrainingConfig], ke
     head = key.partition(".")[0]
     if isinstance(config, AlgorithmConfig):
         reason = rllib_keys.refusal(config, head)
-        known = [*_own_parameters(config), *rllib_keys.types_of(type(config))]
+        known = [*_own_parameters(config), *rllib_keys.types_of(config)]
         known += rllib_keys.own_keys(config)
     else:
         reason = rllib_keys.SET_ELSEWHERE.get(head) if head in ("task", "seed") else None
@@ -164,12 +164,13 @@ def _check_value(config: AlgorithmConfig, key: str, value: Any) -> None:
     """Hold a value against its type: the method's own, else RLlib's, else that of the default."""
     if key in _own_parameters(config):
         check(config.Parameters, {key: value})
-    elif key in rllib_keys.types_of(type(config)):
-        check(rllib_keys.library_parameters(type(config)), {key: value})
+    elif key in rllib_keys.types_of(config):
+        check(rllib_keys.library_parameters(config), {key: value})
     else:
         default = rllib_keys.own_keys(config)[key]
         kind: Any = type(default) if isinstance(default, bool | int | float | str | dict) else Any
-        check(create_model("own", __base__=Parameters, **{key: (kind, default)}), {key: value})
+        fields: dict[str, Any] = {key: (kind, default)}
+        check(create_model("own", __base__=Parameters, **fields), {key: value})
 
 
 def _placed(
@@ -230,7 +231,8 @@ def requested(method: Method, config: AlgorithmConfig | TrainingConfig) -> dict[
         fewest = config.min_workers or config.workers
         needed = {"CPU": config.cpus_per_worker, "GPU": config.gpus_per_worker}
         return {name: fewest * each for name, each in needed.items() if each}
-    request = method.load_trainable().default_resource_request(config.to_dict())
+    trainable: Any = method.load_trainable()
+    request = trainable.default_resource_request(config.to_dict())
     return {name: float(each) for name, each in request.required_resources.items() if each}
 
 

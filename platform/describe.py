@@ -66,7 +66,7 @@ def describe(method: Method, task: str | None = None, everything: bool = False) 
             for key, value in rllib_keys.own_keys(default).items()
             if key.rstrip("_") not in known and key not in known
         ]
-        library = rllib_keys.library_parameters(config)
+        library = rllib_keys.library_parameters(default)
         theirs = _rows("rllib", "", library, everything) if everything else ()
         rest = [row for row in theirs if row.key not in {row.key for row in rows}]
     else:
@@ -107,7 +107,9 @@ def _rows(
     inside: bool,
     defaults: dict[str, Any] | None = None,
 ) -> Iterator[Row]:
-    for name in _own_first(model) if model else ():
+    if model is None:
+        return
+    for name in _own_first(model):
         field = model.model_fields[name]
         if name in ("task", "seed") and not place:
             continue

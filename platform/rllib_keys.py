@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache, reduce
 from operator import or_
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from types import GenericAlias, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, Field, create_model
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -200,7 +200,7 @@ def refusal(config: AlgorithmConfig, key: str) -> str | None:
         return f"belongs to RLlib's old API stack, which is not used: {cure}"
     if _OFFLINE.match(key) and _has(config, key):
         return "is for training from recorded data, which this method does not do: leave it out"
-    if _has(config, key) and key not in types_of(type(config)):
+    if _has(config, key) and key not in types_of(config):
         return "takes code: set it in a subclass of the method's config"
     return None
 
@@ -212,13 +212,18 @@ def own_keys(config: AlgorithmConfig) -> dict[str, Any]:
     return {key: value for key, value in vars(config).items() if key not in theirs}
 
 
-@cache
-def types_of(config_class: type[AlgorithmConfig]) -> dict[str, Any]:
+def types_of(config: AlgorithmConfig) -> dict[str, Any]:
     """The type of each RLlib key that a user can set, from the setters' annotations.
 
     What code alone can give (functions, classes, spaces) is left out, and so are keys that are
     refused.
     """
+    kind: Any = type(config)
+    return _types_of(kind)
+
+
+@cache
+def _types_of(config_class: Any) -> dict[str, Any]:
     annotations: dict[str, list[Any]] = {}
     for each in config_class.__mro__:
         setters = vars(each).values() if each.__module__.startswith("ray.") else ()
@@ -238,9 +243,14 @@ def types_of(config_class: type[AlgorithmConfig]) -> dict[str, Any]:
     return found
 
 
-@cache
-def library_parameters(config_class: type[AlgorithmConfig]) -> type[Parameters]:
+def library_parameters(config: AlgorithmConfig) -> type[Parameters]:
     """RLlib's keys as a model: type, default, and the first sentence of RLlib's explanation."""
+    kind: Any = type(config)
+    return _library_parameters(kind)
+
+
+@cache
+def _library_parameters(config_class: Any) -> type[Parameters]:
     config, said = config_class(), _explanations(config_class)
     made: dict[str, Any] = {
         ("network" if key == "model_config" else key): (
@@ -251,7 +261,7 @@ def library_parameters(config_class: type[AlgorithmConfig]) -> type[Parameters]:
                 description=said.get(key, ""),
             ),
         )
-        for key, kind in types_of(config_class).items()
+        for key, kind in _types_of(config_class).items()
     }
     return create_model(f"{config_class.__name__} of RLlib", __base__=Parameters, **made)
 
@@ -287,7 +297,7 @@ def _settable(kind: Any) -> Any:
         return dict[str, Any]
     if origin in (list, tuple, Sequence, Collection):
         entry = _united(inner)
-        return None if entry is None else list[entry]
+        return None if entry is None else GenericAlias(list, (entry,))
     return None
 
 
@@ -361,4 +371,7 @@ def _network_fields() -> Mapping[str, Any]:
     return made
 
 
-Network: type[Parameters] = create_model("Network", __base__=Parameters, **_network_fields())
+if TYPE_CHECKING:
+    Network = Parameters
+else:
+    Network = create_model("Network", __base__=Parameters, **_network_fields())

@@ -1,7 +1,5 @@
 """Config of the PPO baseline: RLlib's defaults but for what is named here."""
 
-from typing import ClassVar
-
 from gymnasium import spaces
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 
@@ -17,7 +15,7 @@ register_queue_tasks()
 class PPOBaselineConfig(GymnasiumConfig, PPOConfig):
     """PPO sized for a laptop: sampling in the trial's own process, a small network."""
 
-    Parameters: ClassVar[type[Model]] = PPOParameters
+    Parameters = PPOParameters
     actions = (spaces.Discrete, spaces.MultiDiscrete, spaces.Box)
 
     def __init__(self) -> None:

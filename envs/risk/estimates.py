@@ -81,7 +81,7 @@ def played_returns(
     seen = np.array([env.reset(seed=seed + i)[0] for i, env in enumerate(envs)])
     totals, going = np.zeros(len(envs)), np.arange(len(envs))
     while len(going):
-        steps = [envs[i].step(a) for i, a in zip(going, policy(seen), strict=True)]
+        steps = [envs[int(i)].step(a) for i, a in zip(going, policy(seen), strict=True)]
         totals[going] += [step[1] for step in steps]
         on = np.array([not (step[2] or step[3]) for step in steps])
         seen, going = np.array([step[0] for step in steps])[on], going[on]

@@ -35,19 +35,19 @@ def sentence(name: str, key: str, value: Any) -> str:
 def test_every_key_of_rllib_is_typed_or_refused_with_a_reason(name: str) -> None:
     """A new version of RLlib with another key fails here until somebody looks at it."""
     config: AlgorithmConfig = get_method(name).load_config_class()()
-    types = rllib_keys.types_of(type(config))
+    types = rllib_keys.types_of(config)
     for key in vars(config):
         public = key.strip("_")
         assert (public in types) != (rllib_keys.refusal(config, public) is not None), key
     defaults = {key: rllib_keys.value_of(config, key) for key in types if key != "v_min"}
-    check(rllib_keys.library_parameters(type(config)), defaults)
+    check(rllib_keys.library_parameters(config), defaults)
 
 
 def test_what_replaces_an_old_key_is_there() -> None:
     configs = [get_method(name).load_config_class()() for name in BASELINES]
     for old, new in rllib_keys.REPLACED.items():
         key, _, entry = new.partition(".")
-        assert not new or any(key in rllib_keys.types_of(type(each)) for each in configs), old
+        assert not new or any(key in rllib_keys.types_of(each) for each in configs), old
         if key == "model_config" and entry:
             assert entry in rllib_keys.Network.model_fields, old
 
