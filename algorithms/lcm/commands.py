@@ -160,29 +160,23 @@ def build_pipeline(source: Source, loras: list[tuple[Path, float]]) -> Any:
     return pipeline
 
 
-def _newest_checkpoint(run_id: str) -> Path:
-    """The last checkpoint of an MLflow run."""
+def _newest_checkpoint(run: str) -> Path:
+    """The last checkpoint of a trial in the store."""
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
+    from tenfold.platform.evaluate import find_trial
     from tenfold.platform.store import tracking_uri
 
-    try:
-        tags = MlflowClient(tracking_uri=tracking_uri()).get_run(run_id).data.tags
-    except MlflowException:
-        raise ValueError(
-            f"'{run_id}' is neither a folder nor a run of the store: give a pipeline's or "
-            "student's folder, or copy a run's id from 'tenfold compare' or the MLflow UI."
-        ) from None
-    if tags.get("kind") != "trial" or tags.get("method") != "lcm":
-        raise ValueError(f"Run '{run_id}' is no trial of lcm: give the id of one.")
+    tags = find_trial(MlflowClient(tracking_uri=tracking_uri()), run).data.tags
+    if tags["method"] != "lcm":
+        raise ValueError(f"Run '{run}' is a trial of {tags['method']}: give the id of one of lcm.")
     found = [
         (int(match[1]), path)
         for path in Path(tags["trial_dir"]).glob("checkpoint_*")
         if (match := re.fullmatch(r"checkpoint_(\d+)", path.name))
     ]
     if not found:
-        raise ValueError(f"Run '{run_id}' has no checkpoint on this machine yet.")
+        raise ValueError(f"Run '{run}' has no checkpoint on this machine yet.")
     return max(found)[1]
 
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(
         ((checkpoint, "--lora", f"{lora}=much"), "'much' is no number"),
         ((xl, "--lora", f"{lora}=1"), "The LoRA '.*' does not fit '.*xl'"),
         ((tmp_path,), "is no pipeline's folder, since it has no model_index.json"),
-        (("0123abc",), "'0123abc' is neither a folder nor a run"),
+        (("0123abc",), "No run '0123abc' in the store"),
     ):
         done = invoke("sample", *arguments, "--prompt", PROMPT, "--out", tmp_path / "out")
         with pytest.raises(ValueError, match=sentence):
