@@ -11,6 +11,8 @@ from pydantic import Field
 
 # Numbers in the largest array that a task or a learner may hold, 400 MB.
 MOST_ENTRIES = 50_000_000
+# Sums of probabilities in a file may be off by so much, as with Cassandra's own reader.
+SLACK = 1e-5
 
 Steps = Annotated[int, Field(ge=1, le=1_000, description="Steps of an episode")]
 Count = Annotated[int, Field(ge=1, le=10_000)]

@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.envs.risk.fields import check_size
+from tenfold.envs.risk.fields import SLACK, check_size
 
 KEYS = ("transition", "kernels", "theta", "reward", "initial", "H")
-SLACK = 1e-5
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,10 +24,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from tenfold.envs.risk.fields import check_size
-
-# As Cassandra's own reader: sums of probabilities may be off by so much.
-SLACK = 1e-5
+from tenfold.envs.risk.fields import SLACK, check_size
 
 _LISTS = ("states", "actions", "observations")
 _HEADS = ("discount", "values", *_LISTS, "start", "T", "O", "R")
