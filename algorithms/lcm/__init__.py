@@ -74,7 +74,7 @@ METHOD = Method(
     variants={
         "lcm_lora": {},
         "lcm_lora_self": {"target": "student"},
-        "lcm_lora_k50": {"solver_steps": 20},
+        "lcm_lora_n50": {"solver_steps": 50},
         "lcm_lora_l2": {"loss": "l2"},
         "lcm_lora_untold_w": {"w_min": 5.0, "w_max": 8.0},
         "full": {**_FULL, "w_min": 5.0, "w_max": 8.0, "time_cond_proj_dim": 256},

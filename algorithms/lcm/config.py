@@ -34,8 +34,8 @@ class LCMConfig(TrainingConfig):
     )
 
     task: str = parameter("scenes", "What to train on: scenes, or a path of captioned images")
-    steps: int = parameter(800, "Optimizer steps T", ge=1, le=10**9)
-    report_every: int = parameter(200, "Between two reports", unit="steps", ge=1, le=10**9)
+    steps: int = parameter(200, "Optimizer steps T", ge=1, le=10**9)
+    report_every: int = parameter(100, "Between two reports", unit="steps", ge=1, le=10**9)
     teacher: str = parameter(
         EMBEDDED, "Folder of a StableDiffusionPipeline or StableDiffusionXLPipeline, or embedded"
     )
@@ -51,7 +51,9 @@ class LCMConfig(TrainingConfig):
     )
     w_min: float = parameter(6.5, "Least guidance strength w", ge=0, le=100)
     w_max: float = parameter(6.5, "Greatest w; fixed when equal", ge=0, le=100)
-    solver_steps: int = parameter(50, "Solver steps N; a step skips k = T // N", ge=1, le=1000)
+    solver_steps: int = parameter(
+        20, "Solver steps N; a step skips k = T // N (the papers: N = 50, k = 20)", ge=1, le=1000
+    )
     timestep_scaling: float = parameter(10.0, "s of c_skip and c_out", gt=0, le=1000)
     loss: Literal["l2", "huber"] = parameter("huber", "Distance d")
     huber_c: float = parameter(1e-3, "c of huber", gt=0, le=10)

@@ -6,6 +6,7 @@ python -m experiments.lcm.measure students lcm-quality        its last students,
 python -m experiments.lcm.measure speed lcm-quality           seconds an image, in one process
 python -m experiments.lcm.measure plugged lcm-quality --base runs/lcm-night
                                                               a base's LoRAs in a fine-tuned teacher
+python -m experiments.lcm.measure picture lcm-target          teacher and first student side by side
 python -m experiments.lcm.measure table                       means and intervals over seeds
 
 A row is one sampler at one number of steps under one seed: of the noise, and for students of the
@@ -18,6 +19,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,10 @@ from scipy import stats
 from tenfold.algorithms.lcm.commands import build_pipeline, find_source
 from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, PipelineFolder
 from tenfold.algorithms.lcm.judge import load_judge
-from tenfold.algorithms.lcm.judging import SceneJudging
-from tenfold.algorithms.lcm.sampling import SOLVERS, sample, solver
+from tenfold.algorithms.lcm.judging import HELD_OUT_SEED, SceneJudging
+from tenfold.algorithms.lcm.sampling import SOLVERS, draw_grid, sample, solver, write_png
 from tenfold.algorithms.lcm.teacher import Teacher
+from tenfold.envs.scenes import draw_scenes
 from tenfold.platform.store import runs_folder
 
 RESULTS = Path("experiments/results/lcm")
@@ -145,6 +148,22 @@ def of_speed(experiment: str, w: float, images: int) -> list[dict[str, Any]]:
     return rows
 
 
+def picture(experiment: str, w: float) -> None:
+    """Eight captions; rows: DDIM-4, DDIM-50, and the student at 1, 2, 4 and 8 steps."""
+    _, _, folder = next(trials(experiment))
+    source = find_source(str(folder))
+    student, teacher = (
+        build_pipeline(each, []) for each in (source, replace(source, student=None))
+    )
+    teacher.scheduler = solver("ddim", teacher.scheduler.config)
+    prompts = draw_scenes(8, HELD_OUT_SEED).captions
+    rows = [sample(teacher, prompts, n, 1 + w, 0) for n in (4, 50)]
+    rows += [sample(student, prompts, n, source.record["guidance_scale"], 0) for n in STEPS]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_png(draw_grid(torch.cat(rows), len(prompts), smallest=64), RESULTS / "steps.png")
+    print(prompts)
+
+
 def interval(values: pd.Series) -> str:
     """Mean and the half-width of its 95 % t interval."""
     if len(values) < 2:
@@ -175,7 +194,7 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "what", choices=["solvers", "history", "students", "speed", "plugged", "table"]
+        "what", choices=["solvers", "history", "students", "speed", "plugged", "picture", "table"]
     )
     parser.add_argument("experiment", nargs="?", default="lcm-quality")
     parser.add_argument("--base", type=Path, default=None, help="another pipeline's folder")
@@ -189,6 +208,8 @@ def main() -> None:
     name = given.experiment.removeprefix("lcm-").replace("-", "_")
     if given.what == "table":
         table()
+    elif given.what == "picture":
+        picture(given.experiment, given.w)
     elif given.what == "solvers":
         rows = of_solvers(given.base or EMBEDDED_FOLDER, given.images, seeds, given.w)
         write(rows, given.name or "solvers")
