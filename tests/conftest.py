@@ -27,31 +27,34 @@ ROOT = Path(__file__).parent.parent
 TENFOLD = [sys.executable, "-m", "tenfold.platform.cli"]
 
 
-def install_example(site: Path) -> None:
-    """Install the method that docs/adding-a-method.md shows, exactly as it stands there."""
+def install_example(site: Path, name: str = "ucb1") -> None:
+    """Install a method that docs/adding-a-method.md shows, exactly as it stands there."""
     text = (ROOT / "docs" / "adding-a-method.md").read_text()
-    declaration, algorithm = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    entry_points = re.search(r"```toml\n\[project\.entry-points\.(.*?)```", text, re.DOTALL)
-    assert entry_points is not None
-    group, line = entry_points.group(1).replace('"', "").strip().split("]\n")
-    info = site / "ucb1-0.1.dist-info"
-    (site / "ucb1").mkdir(parents=True)
+    block = rf"`{name}/(\w+\.py)`[^`]*\n\n```python\n(.*?)```"
+    entry = re.search(rf'```toml\n\[project\.entry-points\."(\S+)"\]\n({name} = \S+)\n```', text)
+    assert entry is not None
+    (site / name).mkdir()
+    for file, source in re.findall(block, text, re.DOTALL):
+        (site / name / file).write_text(source)
+    info = site / f"{name}-0.1.dist-info"
     info.mkdir()
-    (site / "ucb1" / "__init__.py").write_text(declaration)
-    (site / "ucb1" / "algorithm.py").write_text(algorithm)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ucb1\nVersion: 0.1\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n{line}\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2].replace(chr(34), '')}\n")
 
 
 # The example method is there for the whole session: in this process, in Ray's and in children.
 _SITE = Path(tempfile.mkdtemp(prefix="tenfold-site-"))
 install_example(_SITE)
-os.environ["PYTHONPATH"] = os.pathsep.join([str(_SITE), str(ROOT / "tests")])
-sys.path.insert(0, str(_SITE))
+# Where a test puts more of them, for Ray's processes as well; empty otherwise.
+MORE_METHODS = Path(tempfile.mkdtemp(prefix="tenfold-more-"))
+_SITES = [str(_SITE), str(MORE_METHODS)]
+os.environ["PYTHONPATH"] = os.pathsep.join([*_SITES, str(ROOT / "tests")])
+sys.path[:0] = _SITES
 
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_SITE)
+    shutil.rmtree(MORE_METHODS)
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,44 @@
-"""The method that docs/adding-a-method.md shows is whole, short, and runs as the page says."""
+"""The methods that docs/adding-a-method.md shows are whole, short, and run as the page says."""
 
+import importlib
 import json
 import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from conftest import ROOT, invoke
+from conftest import MORE_METHODS, ROOT, install_example, invoke
+
+PAGE = (ROOT / "docs" / "adding-a-method.md").read_text()
+EXAMPLES = ("ucb1", "a2c", "softmax")
 
 
-def test_the_example_is_under_sixty_lines() -> None:
-    text = (ROOT / "docs" / "adding-a-method.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line.strip()]
-    assert len(blocks) == 2
+@pytest.fixture
+def more_methods(runs: Path) -> Iterator[None]:
+    """The page's second and third method, installed for one test."""
+    for name in EXAMPLES[1:]:
+        install_example(MORE_METHODS, name)
+    importlib.invalidate_caches()
+    yield
+    for folder in MORE_METHODS.iterdir():
+        shutil.rmtree(folder)
+    importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_under_sixty_lines(name: str, tmp_path: Path) -> None:
+    install_example(tmp_path, name)
+    files = sorted((tmp_path / name).glob("*.py"))
+    assert len(files) == 2
+    lines = [line for file in files for line in file.read_text().splitlines() if line.strip()]
     assert len(lines) < 60
+    assert max(map(len, lines)) <= 100
+
+
+def test_every_block_belongs_to_an_example() -> None:
+    assert len(re.findall("```python", PAGE)) == 2 * len(EXAMPLES)
 
 
 @pytest.mark.usefixtures("ray_session", "runs")
@@ -28,3 +54,28 @@ def test_its_commands_run_and_compare() -> None:
     # Greedy locks onto the first arm that ever paid: the better one only by luck.
     assert rows["ucb1"]["mean"]["value"] < rows["greedy"]["mean"]["value"]
     assert rows["ucb1"]["better"]["value"] > 0.5
+
+
+@pytest.mark.usefixtures("ray_session", "more_methods")
+@pytest.mark.parametrize("name", EXAMPLES[1:])
+def test_the_commands_of_the_others_run_as_written(name: str) -> None:
+    commands = re.findall(rf"^tenfold (run {name} .*)$", PAGE, re.MULTILINE)
+    assert commands
+    for command in commands:
+        done = invoke(*shlex.split(command))
+        assert done.exit_code == 0, f"{command}\n{done.output}"
+    assert invoke("compare", name, "--last", "--json").exit_code == 0
+
+
+@pytest.mark.usefixtures("more_methods")
+def test_softmax_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+    loop = importlib.import_module("softmax.loop")
+    straight = loop.SoftmaxLoop(loop.SoftmaxConfig(steps=200, report_every=200))
+    assert straight.advance()["accuracy"] > 0.85
+    half = loop.SoftmaxLoop(loop.SoftmaxConfig(steps=200, report_every=100))
+    half.advance()
+    half.save(tmp_path)
+    resumed = loop.SoftmaxLoop(loop.SoftmaxConfig(steps=200, report_every=100))
+    resumed.load(tmp_path)
+    resumed.advance()
+    assert (resumed.weights == straight.weights).all()
