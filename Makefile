@@ -5,7 +5,7 @@ STAMP := .venv/installed
 export MYPYPATH := .venv/typing
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint links types bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/tenfold run experiments/queues/demo.yaml
@@ -19,16 +19,23 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy sees the packages under their import names through links to the folders.
-types: $(STAMP)
+# mypy and the API reference see the packages under their import names through links to the folders.
+links: $(STAMP)
 	@mkdir -p .venv/typing/tenfold
 	@for folder in platform algorithms envs tune_spaces; do \
 		ln -sfn ../../../$$folder .venv/typing/tenfold/$$folder; done
+
+types: links
 	$(BIN)/mypy -p tenfold
 
 bench: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+docs: links
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The site is in build/site: open build/site/index.html"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit('Tenfold needs Python 3.11 or newer: make PYTHON=python3.11' if sys.version_info < (3, 11) else 0)"
