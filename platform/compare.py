@@ -15,7 +15,7 @@ A run that diverged is the worst there is, see `comparison.Row`.
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,24 +25,24 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
 
+from tenfold.platform import notes
 from tenfold.platform.comparison import ALL_TASKS, Comparison, Curve, Row, ScoredRun
 from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.figures import FORMATS, png, save_figure
 from tenfold.platform.grouping import Grouping, check_alike, grouped
 from tenfold.platform.importance import importances
-from tenfold.platform.registry import Method, methods
+from tenfold.platform.registry import methods
 from tenfold.platform.report import draw, write_html
 from tenfold.platform.runs import (
     DEFAULT,
     TAGS,
     Selection,
-    Trials,
     column_of,
     load_history,
     load_trials,
     plain,
-    score_of,
 )
+from tenfold.platform.scoring import each, scored
 from tenfold.platform.statistics import (
     Estimate,
     band,
@@ -52,12 +52,8 @@ from tenfold.platform.statistics import (
     probability_of_improvement,
 )
 from tenfold.platform.store import artifact_location
-from tenfold.platform.tables import count
 
 POSITIONS = ("common", "completed", "end")
-# Runs whose last steps are so near to the longest's have run to the same end: iterations are not
-# equally long.
-_SAME_END = 0.95
 # Where comparisons of several experiments are kept.
 _EXPERIMENT = "comparisons"
 
@@ -138,11 +134,11 @@ def collect(
     grouping = grouped(table, by)
     table["group"] = grouping.labels
     mixed = check_alike(table, grouping, installed, mix)
-    scored, step_notes = _scored(client, table, metric, mode, installed, at)
-    groups = _ordered(scored, mode, grouping)
+    found, step_notes = scored(client, table, metric, mode, installed, at)
+    groups = _ordered(found, mode, grouping)
     if baseline is not None and baseline not in groups:
         raise unknown(f"baseline among the groups by {', '.join(grouping.by)}", baseline, groups)
-    rows = _rows(scored, mode, groups, baseline)
+    rows = _rows(found, mode, groups, baseline)
     unit = " or ".join(sorted(set(table["step_unit"])))
     return Comparison(
         names=list(selection.names),
@@ -154,17 +150,17 @@ def collect(
         baseline=baseline,
         at=at,
         rows=rows,
-        curves=_curves(client, scored, groups, against),
-        runs=_runs(scored, grouping),
+        curves=_curves(client, found, groups, against),
+        runs=_runs(found, grouping),
         places=grouping.places,
         swept=grouping.swept,
-        importances=_importances(scored, grouping),
+        importances=_importances(found, grouping),
         notes=[
-            *_notes_on_scores(rows, scored, metric, mode, baseline, installed),
-            *_notes_on_divergence(rows),
+            *notes.on_scores(rows, found, metric, mode, baseline, installed),
+            *notes.on_divergence(rows),
             *step_notes,
-            *_notes_on_groups(grouping, mixed),
-            *_notes_on_absence(trials, metric, len(trials.table) - len(table)),
+            *notes.on_groups(grouping, mixed),
+            *notes.on_absence(trials, metric, len(trials.table) - len(table)),
         ],
         commits=sorted(set(table["commit"])),
         experiments=sorted(set(table["experiment"])),
@@ -189,80 +185,6 @@ def _judged_by(table: pd.DataFrame, metric: str | None) -> tuple[str, str]:
 
 def _metrics(table: pd.DataFrame) -> list[str]:
     return sorted(frozenset().union(*table["metrics"]))
-
-
-def _scored(
-    client: MlflowClient,
-    table: pd.DataFrame,
-    metric: str,
-    mode: str,
-    installed: Mapping[str, Method],
-    at: str,
-) -> tuple[pd.DataFrame, list[str]]:
-    """Trials with their history, where they are scored and what they score, and notes on that.
-
-    Columns: ``history`` (steps and values), ``broken`` (it diverged), ``last`` (its last step),
-    ``step`` (NaN for the broken) and ``score`` (infinite for the broken).
-    """
-
-    def score(row: Any, until: float) -> float:
-        points = [point for point in zip(*row.history, strict=True) if point[0] <= until]
-        return score_of(points, installed.get(row.method), metric)
-
-    table = table.copy()
-    histories = [load_history(client, run_id, metric) for run_id in table["run_id"]]
-    table["history"] = pd.Series(histories, table.index, dtype=object)
-    table["broken"] = [
-        bool(row.diverged) or math.isnan(score(row, math.inf)) for row in _each(table)
-    ]
-    table["last"] = [steps[-1] if len(steps) else math.nan for steps, _ in histories]
-    parts, notes = [], []
-    # Steps of different units have nothing in common.
-    for (task, unit), part in table.groupby(["task", "step_unit"]):
-        placed, said = _placed(part, at, str(task), str(unit))
-        parts.append(placed)
-        notes += said
-    found = pd.concat(parts)
-    worst = math.inf if mode == "min" else -math.inf
-    found["score"] = [worst if row.broken else score(row, row.until) for row in _each(found)]
-    found["step"] = [
-        math.nan if row.broken else max((s for s in row.history[0] if s <= row.until), default=-1)
-        for row in _each(found)
-    ]
-    late = int((found["step"] == -1).sum())
-    if late:
-        notes.append(f"Left out: {late} runs whose first {metric} is after the common step.")
-    return found[found["step"] != -1], notes
-
-
-def _each(table: pd.DataFrame) -> Iterable[Any]:
-    """The rows of a table, columns as attributes."""
-    return table.itertuples()
-
-
-def _placed(part: pd.DataFrame, at: str, task: str, unit: str) -> tuple[pd.DataFrame, list[str]]:
-    """Runs of one task with the step ``until`` which each is scored, and a note if that matters."""
-    last = part["last"][~part["broken"]]
-    longest = last.max()
-    ended = last[last >= _SAME_END * longest]
-    if at == "end" or len(ended) == len(last):
-        note = (
-            f"On {task} each run is scored at its own end, after {count(last.min())} to "
-            f"{count(longest)} {unit}."
-        )
-        until = part["last"] if at == "end" else last.min()
-        return part.assign(until=until), [] if len(ended) == len(last) else [note]
-    if at == "completed":
-        cut = last.index.difference(ended.index)
-        note = f"Left out on {task}: {len(cut)} of {len(last)} runs that ended before the others."
-        return part.drop(cut).assign(until=ended.min()), [note]
-    longer = int((_SAME_END * last > last.min()).sum())
-    note = (
-        f"On {task} all runs are scored after {count(last.min())} {unit}, which every one reached; "
-        f"{longer} of {len(last)} went on, up to {count(longest)}: --at completed takes only those "
-        "that ran to the end, --at end each run at its own end."
-    )
-    return part.assign(until=last.min()), [note]
 
 
 def _ordered(table: pd.DataFrame, mode: str, grouping: Grouping) -> list[str]:
@@ -425,7 +347,7 @@ def _runs(table: pd.DataFrame, grouping: Grouping) -> list[ScoredRun]:
             score=None if row.broken else float(row.score),
             values={key: texts[row.Index] for key, texts in values.items()},
         )
-        for row in _each(table.sort_values("start", kind="stable"))
+        for row in each(table.sort_values("start", kind="stable"))
     ]
 
 
@@ -443,101 +365,6 @@ def _importances(table: pd.DataFrame, grouping: Grouping) -> dict[str, float]:
         for row in rows
     ]
     return importances(points, list(scores))
-
-
-def _notes_on_scores(
-    rows: list[Row],
-    table: pd.DataFrame,
-    metric: str,
-    mode: str,
-    baseline: str | None,
-    installed: Mapping[str, Method],
-) -> list[str]:
-    better = "less is better" if mode == "min" else "more is better"
-    notes = [f"{metric}: {better}. Intervals: 95 %, Student's t over seeds."]
-    names = sorted(set(table["method"]))
-    kinds = {name: installed[name].score for name in names if name in installed}
-    for kind, said in _SCORES.items():
-        alike = [name for name, own in kinds.items() if own == kind]
-        if any(installed[name].metric == metric for name in alike):
-            of = "" if len(alike) == len(names) else f" of {', '.join(alike)}"
-            notes.append(f"The score of a run{of} is {said}.")
-    if baseline is not None:
-        others = [row for row in rows if row.difference is not None]
-        paired = ", paired by seed" if any(row.paired for row in others) else ""
-        notes.append(
-            f"Difference: mean less that of {baseline}{paired}. P(better): probability that a run "
-            f"beats one of {baseline}, with a score interval."
-        )
-        unpaired = dict.fromkeys(row.group for row in others if not row.paired)
-        if unpaired:
-            notes.append(
-                f"Not paired, since the baseline has other seeds (Welch): {', '.join(unpaired)}."
-            )
-    if any(row.mean.low is None and math.isfinite(row.mean.value) for row in rows):
-        notes.append("A group of one seed has too few seeds for an interval: run it with more.")
-    tasks = {row.task for row in rows}
-    if baseline is not None and len(tasks) > 1 and ALL_TASKS not in tasks:
-        notes.append(
-            "No table over all tasks: it needs a baseline that ran on each of them, with finite "
-            "means other than 0."
-        )
-    return notes
-
-
-_SCORES = {
-    "tail_mean": "its mean over the last tenth of its steps",
-    "best_evaluation": "its best evaluation, which is too good by the evaluations' noise",
-}
-
-
-def _notes_on_divergence(rows: list[Row]) -> list[str]:
-    found = [row for row in rows if row.diverged and row.task != ALL_TASKS]
-    if not found:
-        return []
-    several = len({row.task for row in rows} - {ALL_TASKS}) > 1
-    said = [
-        f"{row.diverged} of {row.seeds} runs of {row.group}"
-        + (f" on {row.task}" if several else "")
-        + " diverged"
-        for row in found
-    ]
-    return [
-        f"{'; '.join(said)}: they count as the worst there is. A group with any has no mean and no "
-        "difference; its IQM and median are there where they do not reach them, P(better) counts "
-        "them as lost, and its curve is of the others."
-    ]
-
-
-def _notes_on_groups(grouping: Grouping, mixed: list[str]) -> list[str]:
-    notes = []
-    if grouping.binned:
-        notes.append(f"{grouping.by[0]} has many values: ranges of about equal counts.")
-    if mixed:
-        notes.append(
-            f"Runs that are compared also differ in {', '.join(mixed)}; intervals take them for "
-            "independent runs."
-        )
-    return notes
-
-
-def _notes_on_absence(trials: Trials, metric: str, without: int) -> list[str]:
-    notes = []
-    words = trials.left_out["status"].map({"FAILED": "failed", "KILLED": "killed"})
-    said = [
-        f"{len(part)} {word} ({', '.join(sorted(set(part['variant'])))})"
-        for word, part in trials.left_out.groupby(words.fillna("unfinished"))
-    ]
-    if said:
-        notes.append(f"Left out: {', '.join(said)}.")
-    if without:
-        notes.append(f"Left out: {without} finished trials without {metric}.")
-    if trials.superseded:
-        notes.append(
-            f"{trials.superseded} older trials that differ in nothing from newer ones are "
-            "superseded."
-        )
-    return notes
 
 
 def _write(comparison: Comparison, out: Path, figure_format: str) -> None:

@@ -1,0 +1,110 @@
+"""What a reader of a comparison must know beside its numbers."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from tenfold.platform.comparison import ALL_TASKS, Row
+from tenfold.platform.grouping import Grouping
+from tenfold.platform.registry import Method
+from tenfold.platform.runs import Trials
+
+
+def on_scores(
+    rows: list[Row],
+    table: pd.DataFrame,
+    metric: str,
+    mode: str,
+    baseline: str | None,
+    installed: Mapping[str, Method],
+) -> list[str]:
+    """How runs are scored, and what stands beside the means."""
+    better = "less is better" if mode == "min" else "more is better"
+    notes = [f"{metric}: {better}. Intervals: 95 %, Student's t over seeds."]
+    names = sorted(set(table["method"]))
+    kinds = {name: installed[name].score for name in names if name in installed}
+    for kind, said in _SCORES.items():
+        alike = [name for name, own in kinds.items() if own == kind]
+        if any(installed[name].metric == metric for name in alike):
+            of = "" if len(alike) == len(names) else f" of {', '.join(alike)}"
+            notes.append(f"The score of a run{of} is {said}.")
+    if baseline is not None:
+        others = [row for row in rows if row.difference is not None]
+        paired = ", paired by seed" if any(row.paired for row in others) else ""
+        notes.append(
+            f"Difference: mean less that of {baseline}{paired}. P(better): probability that a run "
+            f"beats one of {baseline}, with a score interval."
+        )
+        unpaired = dict.fromkeys(row.group for row in others if not row.paired)
+        if unpaired:
+            notes.append(
+                f"Not paired, since the baseline has other seeds (Welch): {', '.join(unpaired)}."
+            )
+    if any(row.mean.low is None and math.isfinite(row.mean.value) for row in rows):
+        notes.append("A group of one seed has too few seeds for an interval: run it with more.")
+    tasks = {row.task for row in rows}
+    if baseline is not None and len(tasks) > 1 and ALL_TASKS not in tasks:
+        notes.append(
+            "No table over all tasks: it needs a baseline that ran on each of them, with finite "
+            "means other than 0."
+        )
+    return notes
+
+
+_SCORES = {
+    "tail_mean": "its mean over the last tenth of its steps",
+    "best_evaluation": "its best evaluation, which is too good by the evaluations' noise",
+}
+
+
+def on_divergence(rows: list[Row]) -> list[str]:
+    """How many runs of which groups diverged, and how they count."""
+    found = [row for row in rows if row.diverged and row.task != ALL_TASKS]
+    if not found:
+        return []
+    several = len({row.task for row in rows} - {ALL_TASKS}) > 1
+    said = [
+        f"{row.diverged} of {row.seeds} runs of {row.group}"
+        + (f" on {row.task}" if several else "")
+        + " diverged"
+        for row in found
+    ]
+    return [
+        f"{'; '.join(said)}: they count as the worst there is. A group with any has no mean and no "
+        "difference; its IQM and median are there where they do not reach them, P(better) counts "
+        "them as lost, and its curve is of the others."
+    ]
+
+
+def on_groups(grouping: Grouping, mixed: list[str]) -> list[str]:
+    """In what runs differ beside what they are compared by."""
+    notes = []
+    if grouping.binned:
+        notes.append(f"{grouping.by[0]} has many values: ranges of about equal counts.")
+    if mixed:
+        notes.append(
+            f"Runs that are compared also differ in {', '.join(mixed)}; intervals take them for "
+            "independent runs."
+        )
+    return notes
+
+
+def on_absence(trials: Trials, metric: str, without: int) -> list[str]:
+    """What is not in the tables."""
+    notes = []
+    words = trials.left_out["status"].map({"FAILED": "failed", "KILLED": "killed"})
+    said = [
+        f"{len(part)} {word} ({', '.join(sorted(set(part['variant'])))})"
+        for word, part in trials.left_out.groupby(words.fillna("unfinished"))
+    ]
+    if said:
+        notes.append(f"Left out: {', '.join(said)}.")
+    if without:
+        notes.append(f"Left out: {without} finished trials without {metric}.")
+    if trials.superseded:
+        notes.append(
+            f"{trials.superseded} older trials that differ in nothing from newer ones are "
+            "superseded."
+        )
+    return notes
