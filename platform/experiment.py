@@ -5,6 +5,7 @@ and how to stop. A single run is a sweep with one point. The fields come from a 
 command-line flags, or from both (flags win).
 """
 
+import math
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from pydantic import (
 
 from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.registry import Method, Space, get_method
+from tenfold.platform.spaces import contents, own_space, parse_domain
 from tenfold.platform.tasks import resolve, resolve_config
 
 EXPERIMENT_FILE = "experiment.yaml"  # in the folder of a run, and of a job
@@ -50,6 +52,15 @@ def _seed_list(value: Any) -> Any:
     if value < 1:
         raise ValueError("give at least 1 seed, or a list of seeds")
     return list(range(value))
+
+
+def _own_space(value: Any) -> Any:
+    """A user's own space with every domain in one form, so that equal spaces are equal."""
+    if not isinstance(value, dict):
+        return value
+    if not value:
+        raise ValueError("name the keys to sweep")
+    return {str(key): parse_domain(str(key), given).record() for key, given in value.items()}
 
 
 Names = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_without_duplicates)]
@@ -89,9 +100,10 @@ class Experiment(_Strict):
         tasks: The worlds to run on, paths absolute; the method's first task when empty.
         variants: The method's named configs to run; its first when empty.
         config: Overrides of the method's config, for every trial. ``a.b`` reaches into a dict.
-        space: Name of one of the method's search spaces; no sweep when None.
+        space: Name of one of the method's search spaces, or an own one: config key -> a range
+            such as ``loguniform(1e-4, 1e-2)`` or a list of values; no sweep when None.
         samples: Points drawn from the space; the space's own number when None.
-        search: ``random``, ``grid`` (every domain of the space is a choice) or ``optuna``.
+        search: ``random``, ``grid`` (every domain of the space is a list) or ``optuna``.
         scheduler: ``asha``, ``pbt``, ``median``; every trial runs to its end when None.
         seeds: Their list; a number n stands for 0, ..., n - 1. Every point runs with every seed.
         stop: Result key -> value at which a trial ends; the method's own rule when empty.
@@ -105,7 +117,7 @@ class Experiment(_Strict):
     tasks: Names = Field(default=[], validation_alias=AliasChoices("tasks", "task"))
     variants: Names = Field(default=[], validation_alias=AliasChoices("variants", "variant"))
     config: dict[str, Any] = {}
-    space: str | None = None
+    space: Annotated[str | dict[str, str | list[Any]] | None, BeforeValidator(_own_space)] = None
     samples: PositiveInt | None = None
     search: Literal["random", "grid", "optuna"] | None = None
     scheduler: Literal["asha", "pbt", "median"] | None = None
@@ -122,12 +134,32 @@ class Experiment(_Strict):
 
     def search_space(self) -> Space | None:
         """The `Space` this experiment sweeps, or None."""
+        if isinstance(self.space, dict):
+            return own_space(self.space)
         return get_method(self.method).load_spaces()[self.space] if self.space else None
 
     def search_kind(self) -> str | None:
-        """How the space is searched: as the user says, else as the space says."""
+        """How the space is searched: as the user says, else as the space says.
+
+        An own space of lists is a grid, unless it is said how many points to draw.
+        """
         space = self.search_space()
+        if space is not None and isinstance(self.space, dict) and self.samples:
+            return self.search or "random"
         return (self.search or space.search) if space else None
+
+    def points(self) -> int:
+        """How many points of the space run with every task, variant and seed; 1 without one."""
+        space = self.search_space()
+        if space is None:
+            return 1
+        if self.search_kind() == "grid":
+            return math.prod(len(domain.values) for domain in contents(space).values())
+        return self.samples or space.samples
+
+    def trials(self) -> int:
+        """How many trials there are."""
+        return len(self.tasks) * len(self.variants) * len(self.seeds) * self.points()
 
     def scheduler_kind(self) -> str | None:
         """What ends or changes trials on the way: as the user says, else as the space says."""
@@ -243,6 +275,7 @@ class _Loader(yaml.SafeLoader):
     two equal keys in a mapping are a mistake."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        node.value = _with_whole_calls(node.value)
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=deep)
@@ -258,6 +291,28 @@ class _Loader(yaml.SafeLoader):
         return int(number) if number.is_integer() else number
 
 
+def _with_whole_calls(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Entries of a mapping in which ``{lr: uniform(0, 1)}`` is one; YAML ends it at the comma."""
+    whole: list[tuple[Any, Any]] = []
+    for key, value in pairs:
+        before = whole[-1][1] if whole else None
+        if (
+            isinstance(before, yaml.ScalarNode)
+            and before.style is None
+            and before.value.count("(") > before.value.count(")")
+            and isinstance(key, yaml.ScalarNode)
+            and isinstance(value, yaml.ScalarNode)
+            and value.value == ""
+        ):
+            text = f"{before.value}, {key.value}"
+            joined = yaml.ScalarNode(_TEXT, text, before.start_mark, key.end_mark)
+            whole[-1] = (whole[-1][0], joined)
+        else:
+            whole.append((key, value))
+    return whole
+
+
+_TEXT = "tag:yaml.org,2002:str"
 _POWER = "!power"
 _Loader.add_implicit_resolver(
     _POWER, re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
@@ -267,6 +322,9 @@ _Loader.add_constructor(_POWER, _Loader.construct_power)
 
 def _one_sentence(error: ValidationError) -> InputError:
     first = error.errors()[0]
+    refusal = first.get("ctx", {}).get("error")
+    if isinstance(refusal, InputError):  # it is a sentence already
+        return refusal
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         *parents, name = (str(part) for part in first["loc"])
@@ -286,7 +344,7 @@ def _check_names(experiment: Experiment, method: Method) -> None:
     for key in experiment.stop:
         if key not in results:
             raise unknown(f"result of {method.name} in 'stop'", key, results)
-    if experiment.space is not None and experiment.space not in method.load_spaces():
+    if isinstance(experiment.space, str) and experiment.space not in method.load_spaces():
         raise unknown(f"space of {method.name}", experiment.space, method.load_spaces())
     if experiment.space is None:
         for field in ("samples", "search", "scheduler"):

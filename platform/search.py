@@ -16,9 +16,11 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.sample import Domain
 from ray.tune.search.variant_generator import generate_variants
 
-from tenfold.platform.configuration import SEED_INDEX
+from tenfold.platform.configuration import SEED_INDEX, build_config
+from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment
-from tenfold.platform.registry import Method
+from tenfold.platform.registry import Method, get_method
+from tenfold.platform.spaces import parse_domain
 from tenfold.platform.tasks import labels
 from tenfold.platform.trial import SCORE
 
@@ -29,6 +31,33 @@ def domains(experiment: Experiment) -> dict[str, Domain]:
     """The swept keys and what they range over."""
     space = experiment.search_space()
     return dict(space.define(tune)) if space else {}
+
+
+def check_space(experiment: Experiment) -> None:
+    """Hold a user's own space against the method: both ends of every range, and every choice.
+
+    While one key is tried the others have their first value.
+
+    Raises:
+        InputError: A value that the method refuses, with the key and what would be right.
+    """
+    if not isinstance(experiment.space, dict):
+        return
+    method = get_method(experiment.method)
+    extremes = {key: parse_domain(key, each).extremes() for key, each in experiment.space.items()}
+    first = {key: values[0] for key, values in extremes.items()}
+    for task in experiment.tasks:
+        for variant in experiment.variants:
+            for key, values in extremes.items():
+                for value in values:
+                    overrides = {**experiment.config, **first, key: value}
+                    try:
+                        build_config(method, task, variant, overrides, experiment.seeds[0])
+                    except InputError as error:
+                        domain = parse_domain(key, experiment.space[key])
+                        raise InputError(
+                            f"{str(error).rstrip('.')}: '{key}' is swept over {domain}."
+                        ) from None
 
 
 def samples(experiment: Experiment) -> int:
