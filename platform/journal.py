@@ -22,6 +22,8 @@ from tenfold.platform.store import artifact_location, open_store
 SWEEP = "sweep"
 _JOURNAL_TAG = "journal"
 _END = "end"
+# Without it MLflow opens an experiment as one of language models, with evaluations and traces.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _BATCH = 900  # MLflow takes at most 1,000 metrics a request
 
 
@@ -87,6 +89,19 @@ class Journal:
         """A tag that was set after the start, empty if it was not."""
         values = [r["value"] for r in self._records() if r["op"] == "tag" and r["key"] == key]
         return values[-1] if values else ""
+
+    def tags(self) -> dict[str, str]:
+        """The tags that the run began with; empty before it does."""
+        begun = [record["tags"] for record in self._records() if record["op"] == "start"]
+        return dict(begun[0]) if begun else {}
+
+    def history(self, metric: str) -> list[tuple[float, float]]:
+        """Step and value of every record of a metric, in the order of the records."""
+        return [
+            (record["step"], record["values"][metric])
+            for record in self._records()
+            if record["op"] == "metrics" and metric in record["values"]
+        ]
 
     def waiting(self) -> int:
         """How many records the store does not have."""
@@ -222,7 +237,7 @@ def _experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location(uri)))
+            return str(client.create_experiment(name, artifact_location(uri), _KIND))
         except MlflowException:  # another process was quicker
             experiment = client.get_experiment_by_name(name)
             if experiment is None:

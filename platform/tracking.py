@@ -1,25 +1,39 @@
 """Tune trials as MLflow runs: a sweep is a parent run, each trial a child.
 
 Tags: method, variant, task, seed, experiment, paper, commit, ray_version, step_unit, metric, mode,
-run_dir, trial_dir. Parameters: what differs from the method's defaults. Artifacts: the whole config
-as YAML and Tune's ``result.json``. Metrics: those that the method declares, over its true step,
-also where they are not finite; the tag `DIVERGED` then holds the step since which they are not.
+run_dir, trial_dir, and MLflow's own for source, user, description and data set. Parameters: every
+key that `recorded_parameters` names, defaults too. Artifacts: the whole config as YAML and Tune's
+``result.json``. Metrics: those that the method declares, over its true step, also where they are
+not finite; the tag `DIVERGED` then holds the step since which they are not.
+
+At its end the parent run has the numbers of trials, and of a sweep the best score (``best_score``),
+its swept values as parameters and its trial's id (tag ``best_trial``).
 
 Population-based training changes the config of a trial on the way, and MLflow's parameters cannot
 change. There the parameters are written at a trial's end, as they were last, each swept number is a
 metric ``config/<key>`` over the steps, and ``perturbations.json`` tells every change.
 """
 
+import getpass
 import json
 import math
+import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 import yaml
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import EXPR_RESULT_FILE
@@ -34,6 +48,11 @@ from tenfold.platform.configuration import (
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.journal import SWEEP, Journal, deliver_all, journals
 from tenfold.platform.registry import Method
+from tenfold.platform.rllib_keys import own_keys, types_of
+from tenfold.platform.standing import groups
+from tenfold.platform.store import in_a_job
+from tenfold.platform.tasks import fingerprint, labels
+from tenfold.platform.training import TrainingConfig
 from tenfold.platform.trial import has_ended, is_empty_mean
 from tenfold.platform.wheel import commit
 
@@ -75,7 +94,8 @@ class Tracker(LoggerCallback):
         if journal.exists:
             journal.status("RUNNING")
         else:
-            journal.start(self.experiment.name, self.run_dir.name, self._tags("sweep"))
+            tags = {**self._tags("sweep"), MLFLOW_RUN_NOTE: self._note()}
+            journal.start(self.experiment.name, self.run_dir.name, tags)
         journal.artifact(self.run_dir / "experiment.yaml")
         self._deliver(journal)
 
@@ -96,8 +116,9 @@ class Tracker(LoggerCallback):
             "variant": at.variant,
             "seed": str(at.seed),
             "trial_dir": str(trial.path),
+            **_data_set(at),
         }
-        params = {} if self._population else changed_from_default(self.method, at.task, config)
+        params = {} if self._population else recorded_parameters(self.method, at.task, config)
         name = f"{at.label}/{at.variant}/seed={at.seed}"
         journal.start(self.experiment.name, name, tags, params, parent=SWEEP)
         journal.artifact(config_file)
@@ -131,7 +152,7 @@ class Tracker(LoggerCallback):
         if self._population:
             at, config = self._config(trial)
             journal.artifact(self._write_config(trial, config))
-            journal.params(changed_from_default(self.method, at.task, config))
+            journal.params(recorded_parameters(self.method, at.task, config))
         results = Path(trial.local_path) / EXPR_RESULT_FILE
         if results.exists():
             journal.artifact(Path(shutil.copy(results, self._artifact_folder(trial))))
@@ -150,14 +171,50 @@ class Tracker(LoggerCallback):
         cut_off = 0
         found = journals(self.run_dir / TRACKING_FOLDER)
         for journal in found:
-            if journal.key == SWEEP:
-                journal.status(status)
-            elif journal.last_status() == "RUNNING":
+            if journal.key != SWEEP and journal.last_status() == "RUNNING":
                 journal.status("KILLED")
                 cut_off += 1
         self._quiet_until = 0.0
         self._deliver(*found)
+        self._sum_up(found)
+        self._journal(SWEEP).status(status)
+        self._deliver(*found)
         return cut_off
+
+    def _sum_up(self, found: Sequence[Journal]) -> None:
+        """Write counts, and of a sweep its best point, into the parent run."""
+        parent = self._journal(SWEEP)
+        statuses = [journal.last_status() for journal in found if journal.key != SWEEP]
+        counts = {
+            "trials": len(statuses),
+            "trials_finished": statuses.count("FINISHED"),
+            "trials_failed": statuses.count("FAILED"),
+            "trials_killed": statuses.count("KILLED"),
+        }
+        parent.metrics(0, {key: float(count) for key, count in counts.items()})
+        ranked = groups(self.experiment, self.run_dir / TRACKING_FOLDER)
+        # Across tasks and variants scores do not mean the same.
+        cells = {(group.trials[0].task, group.trials[0].variant) for group in ranked}
+        if self.experiment.space is None or len(cells) != 1:
+            return
+        best = ranked[0]
+        parent.metrics(0, {"best_score": best.estimate.value})
+        for key, value in best.trials[0].swept.items():
+            parent.tag(f"best.{key}", str(value))
+        parent.tag("best_trial", best.trials[0].run_id)
+
+    def _note(self) -> str:
+        """The description that MLflow shows above a run."""
+        asked = self.experiment
+        lines = [
+            f"**{self.method.title}** ({self.method.name})",
+            f"tasks: {', '.join(labels(asked.tasks))}",
+            f"variants: {', '.join(asked.variants)}",
+            f"seeds: {', '.join(map(str, asked.seeds))}",
+        ]
+        if asked.space is not None:
+            lines.append(f"space: {asked.space}, {asked.search_kind()}, {asked.points()} points")
+        return "\n\n".join(lines)
 
     def _config(self, trial: Trial) -> tuple[Point, Any]:
         at = trial_point(self.experiment, trial.config)
@@ -233,7 +290,55 @@ class Tracker(LoggerCallback):
             "metric": self.method.metric,
             "mode": self.method.mode,
             "run_dir": str(self.run_dir),
+            MLFLOW_USER: _user(),
+            MLFLOW_SOURCE_NAME: f"tenfold {self.method.name}",
+            MLFLOW_SOURCE_TYPE: "JOB" if in_a_job() else "LOCAL",
+            **({MLFLOW_GIT_COMMIT: commit()} if commit() else {}),
         }
+
+
+def recorded_parameters(method: Method, task: str, config: Any) -> dict[str, Any]:
+    """What a trial's run has as parameters: what a user can tell the method, and what differs.
+
+    Args:
+        method: Whose config it is.
+        task: The trial's task.
+        config: Its config.
+
+    Returns:
+        Every key of the method's own, every typed one of the RLlib algorithm it is built on, and of
+        all others those that are not as by default; flat, plain data only.
+    """
+    if isinstance(config, TrainingConfig):
+        told = set(type(config).model_fields)
+    else:
+        # A method that plans or counts has RLlib's general keys and uses none of them.
+        theirs = next(c for c in type(config).__mro__ if c.__module__.startswith("ray."))
+        told = {*(types_of(config) if theirs is not AlgorithmConfig else ()), *own_keys(config)}
+    told -= {"seed", "env", "task", "log_level"}
+    values = {
+        key: value
+        for key, value in flatten(config.to_dict()).items()
+        if key.partition(".")[0] in told and _is_plain(value)
+    }
+    return {**values, **changed_from_default(method, task, config)}
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or type(value) in (bool, int, float, str, list, tuple)
+
+
+def _data_set(at: Point) -> dict[str, str]:
+    """The tags that tell what a trial ran on: its task, and of a file what tells it from others."""
+    mark = fingerprint(at.task)
+    return {"dataset": at.label, **({"dataset_digest": mark} if mark else {})}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return str(os.getuid())
 
 
 def _plain(value: Any) -> Any:

@@ -4,10 +4,12 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy.exc
 from mlflow import MlflowClient
@@ -16,8 +18,9 @@ from tenfold.platform import tracking
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.journal import Journal, deliver_all, journals
 from tenfold.platform.registry import get_method
+from tenfold.platform.score import search_score
 from tenfold.platform.tracking import DIVERGED, TRACKING_FOLDER, Tracker
-from tenfold.platform.trial import SCORE, score, trial_class
+from tenfold.platform.trial import SCORE, trial_class
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +114,8 @@ def test_an_iteration_without_an_episode_is_no_divergence(tmp_path: Path) -> Non
 def test_a_search_ranks_what_diverged_last(method: str, mode: str, value: float) -> None:
     declared = get_method(method)
     assert declared.mode == mode
-    broken = score(declared, {declared.metric: value})
-    finite = [score(declared, {declared.metric: each}) for each in (-1e9, 0.0, 1e9)]
+    finite = [search_score([(1.0, each)], declared) for each in (-1e9, 0.0, 1e9)]
+    broken = search_score([(1.0, 0.0), (2.0, value)], declared)
     better = min if mode == "min" else max
     assert better([broken, *finite]) != broken
     assert all(better(broken, each) == each for each in finite)
@@ -130,6 +133,23 @@ def test_a_trial_reports_its_score_and_ends_by_the_experiments_rule() -> None:
     assert first[SCORE] == first["regret"]
 
 
+def test_a_noisy_methods_score_is_its_mean_over_the_last_tenth_also_after_a_resume(
+    tmp_path: Path,
+) -> None:
+    experiment = make_experiment({"method": "ucb1", "config": {"pulls_per_iteration": 1}})
+    noisy = replace(get_method("ucb1"), score="tail_mean", metric="regret")
+    point = {"task": "two-arms", "variant": "ucb1", "seed": 0}
+    trial = trial_class(experiment, noisy)(point)
+    results = [trial.train() for _ in range(30)]
+    assert results[-1][SCORE] == pytest.approx(np.mean([r["regret"] for r in results[-3:]]))
+    trial.save_checkpoint(str(tmp_path))
+    resumed = trial_class(experiment, noisy)(point)
+    resumed.load_checkpoint(str(tmp_path))
+    following = [r["regret"] for r in results[-3:]] + [resumed.train()["regret"]]
+    assert resumed._history[-1][1] == following[-1]
+    assert len(resumed._history) == 31
+
+
 def test_a_population_is_recorded_as_it_was_trained(tmp_path: Path, uri: str) -> None:
     tracker = tracker_of(tmp_path, uri, space="default", scheduler="pbt")
     trial = trial_in(tmp_path, c=1.0)
@@ -140,7 +160,7 @@ def test_a_population_is_recorded_as_it_was_trained(tmp_path: Path, uri: str) ->
     tracker.log_trial_result(3, trial, {"pulls": 150, "regret": 1.0})
     tracker.log_trial_end(trial)
     run = delivered(tracker)
-    assert run.data.params == {"c": "1.2"}
+    assert run.data.params["c"] == "1.2"
     client = MlflowClient(tracking_uri=tracker.uri)
     swept = [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "config/c")]
     assert swept == [(50, 1.0), (100, 1.0), (150, 1.2)]
