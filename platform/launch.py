@@ -24,14 +24,15 @@ import yaml
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback
-from ray.tune.result import TRAINING_ITERATION
 from ray.tune.result_grid import ResultGrid
 from ray.tune.search import BasicVariantGenerator
 
 from tenfold.platform.configuration import SEED_INDEX, build_config, requested
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, read_record
+from tenfold.platform.faults import only_faults_retried
 from tenfold.platform.journal import journals
+from tenfold.platform.plan import trial_length
 from tenfold.platform.progress import Progress
 from tenfold.platform.ray_session import check_room, local_resources, start_ray
 from tenfold.platform.registry import Method, get_method
@@ -219,7 +220,7 @@ class _Run:
         parts = [self.run_dir, *sorted(self.run_dir.glob("more-*"), key=_number)]
         for part in parts:
             if tune.Tuner.can_restore(str(part)):
-                trials += self._fit(self._restored(part, longer))
+                trials += self._fit(self._restored(part, longer, trials))
         if _all_ended(trials):
             for points in self._missing(trials):
                 part = self.run_dir if not trials else self.run_dir / f"more-{len(parts)}"
@@ -269,7 +270,8 @@ class _Run:
     def _fit(self, tuner: tune.Tuner) -> list[Trial]:
         """Run a Tuner; returns its trials, those of a restored one that had ended among them."""
         try:
-            results: ResultGrid = tuner.fit()
+            with only_faults_retried():
+                results: ResultGrid = tuner.fit()
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise RuntimeError(
@@ -282,7 +284,7 @@ class _Run:
         trials: list[Trial] = results._experiment_analysis.trials
         return trials
 
-    def _restored(self, part: Path, longer: bool) -> tune.Tuner:
+    def _restored(self, part: Path, longer: bool, earlier: Sequence[Trial]) -> tune.Tuner:
         kinds = tune.ResumeConfig.ResumeType
         tuner = tune.Tuner.restore(
             str(part),
@@ -294,7 +296,7 @@ class _Run:
             ),
         )
         # A restored Tuner unpickles the callbacks it was saved with; ours are made anew.
-        tuner._local_tuner._run_config.callbacks = self._callbacks()
+        tuner._local_tuner._run_config.callbacks = self._callbacks(earlier)
         return tuner
 
     def _new(self, part: Path, points: list[Point] | int, trials: Sequence[Trial]) -> tune.Tuner:
@@ -328,16 +330,16 @@ class _Run:
         return tune.Tuner(
             trial_class(self.experiment, self.method),
             param_space=param_space,
-            run_config=self._run_config(part),
+            run_config=self._run_config(part, trials),
             tune_config=tune.TuneConfig(**tuning),
         )
 
-    def _run_config(self, part: Path) -> tune.RunConfig:
+    def _run_config(self, part: Path, earlier: Sequence[Trial]) -> tune.RunConfig:
         saved = self.experiment.checkpoint
         return tune.RunConfig(
             name=part.name,
             storage_path=str(part.parent),
-            callbacks=self._callbacks(),
+            callbacks=self._callbacks(earlier),
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=saved.every,
@@ -347,8 +349,8 @@ class _Run:
             failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
         )
 
-    def _callbacks(self) -> list[Any]:
-        self.progress = Progress(self.experiment, self.method)
+    def _callbacks(self, earlier: Sequence[Trial]) -> list[Any]:
+        self.progress = Progress(self.experiment, self.method, earlier)
         return [JsonLoggerCallback(), self.tracker, self.progress]
 
     def _trials_at_once(self) -> int | None:
@@ -381,17 +383,13 @@ def _length(experiment: Experiment, method: Method) -> tuple[str, float] | None:
     """
     if experiment.scheduler_kind() is None:
         return None
-    rule = experiment.stopping_rule()
-    for axis in (method.step_metric, TRAINING_ITERATION, *rule):
-        if axis in rule:
-            return axis, rule[axis]
-    config = _first_config(experiment, method, experiment.variants[0])
-    if not hasattr(config, "total_steps"):
+    length = trial_length(experiment, method)
+    if length is None:
         raise InputError(
             f"'scheduler: {experiment.scheduler_kind()}' must know how long a trial of "
             f"{method.name} runs: give --stop {method.step_metric}=NUMBER."
         )
-    return method.step_metric, float(config.total_steps())
+    return length
 
 
 def _mean_scores(trials: Sequence[Trial]) -> list[tuple[Point, float]]:

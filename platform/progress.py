@@ -1,100 +1,211 @@
-"""What a run shows while it goes: a live table on a terminal, plain lines elsewhere."""
+"""What a run shows while it goes: one live line on a terminal, few plain lines elsewhere."""
 
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.live import Live
+from rich.text import Text
 
-from tenfold.platform.configuration import flatten
+from tenfold.platform.configuration import flatten, trial_point
 from tenfold.platform.experiment import Experiment
+from tenfold.platform.faults import reason
+from tenfold.platform.plan import trial_length
 from tenfold.platform.registry import Method
+from tenfold.platform.search import sampled_values
+from tenfold.platform.trial import SCORE, has_ended
 
-_LINE_EVERY_SECONDS = 10.0
+# Without a terminal a line is printed at each tenth of the work, and after so long without one.
+_QUIET_SECONDS = 60.0
+# With more trials than these their ends are not told one by one.
+_TOLD = 20
 
 
 class Progress(Callback):
-    """Prints each trial's end with its metric, and where the running ones are.
+    """How far all trials of an experiment are, each trial's end, and why one failed.
 
     Args:
         experiment: What is run.
         method: Its method, whose metric and step are shown.
+        earlier: Trials of this run that have ended before and are not seen here.
     """
 
-    def __init__(self, experiment: Experiment, method: Method) -> None:
-        self.name = experiment.name
+    def __init__(
+        self, experiment: Experiment, method: Method, earlier: Sequence[Trial] = ()
+    ) -> None:
+        self.experiment = experiment
         self.method = method
-        self._last_line = 0.0
+        self.length = trial_length(experiment, method)
+        self.earlier = len(earlier)
+        self._best = _best(method, [_value(trial) for trial in earlier if has_ended(trial)])
 
     def setup(self, stop: Any = None, num_samples: int | None = None, **info: Any) -> None:
         # Made here, since Tune pickles its callbacks before it calls this.
-        self.console = Console(file=sys.stderr)
-        self.bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[latest]}"),
+        self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.begin = self._last_line = time.monotonic()
+        self._shares: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._latest: float | None = None
+        self._done_before: float | None = None
+        self._tenth = 0
+        self.total = self.experiment.trials()
+        self.live = Live(
+            get_renderable=lambda: Text(self.line(self.console.width), no_wrap=True),
             console=self.console,
-            disable=not self.console.is_terminal,
+            refresh_per_second=2,
         )
-        self.row = self.bars.add_task(self.name, total=None, latest="")
-        self.bars.start()
+        if self.console.is_terminal:
+            self.live.start()
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        self.bars.update(self.row, total=len(trials))
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._done_before is None:
+            for trial in trials:
+                self._note(trial, trial.last_result or {})
+            self._done_before = self.share
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        latest = f"{trial.custom_trial_name}: {self._state(result)}"
-        self.bars.update(self.row, latest=latest, total=len(trials))
-        now = time.monotonic()
-        if not self.console.is_terminal and now - self._last_line > _LINE_EVERY_SECONDS:
-            self._last_line = now
-            self.console.print(f"running  {latest}", soft_wrap=True, highlight=False)
+        self._note(trial, result)
+        self._tell_share()
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._print("finished", trials, trial)
+        # Tune tells of a trial's end before it counts as finished.
+        self._note(trial, trial.last_result or {}, ended=True)
+        self._tell_end(trial)
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self.console.print(
+            f"lost      {self.name(trial)}, going on: {_reason(trial)}", markup=False
+        )
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._print("failed  ", trials, trial)
+        self._note(trial, trial.last_result or {}, ended=True)
+        self.console.print(f"failed    {self.name(trial)}: {_reason(trial)}", markup=False)
         if trial.run_metadata.error_filename:
-            where = f"{trial.path}/{trial.run_metadata.error_filename}"
-            self.console.print(f"         see {where}", soft_wrap=True, highlight=False)
+            self.console.print(f"          see {_error_file(trial)}", markup=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self.bars.stop()
+        self.live.stop()
 
-    def _print(self, verb: str, trials: list[Trial], trial: Trial) -> None:
-        # Tune tells of a trial's end before it counts as finished.
-        done = sum(other is trial or other.is_finished() for other in trials)
-        self.bars.update(self.row, completed=done, total=len(trials))
-        name, state = trial.custom_trial_name, self._state(trial.last_result or {})
-        self.console.print(
-            f"{verb} {name}: {state} ({done}/{len(trials)})", soft_wrap=True, highlight=False
-        )
+    @property
+    def share(self) -> float:
+        """How much of all the work is done, from 0 to 1; what has ended counts whole."""
+        return min((self.earlier + sum(self._shares.values())) / self.total, 1.0)
 
-    def _state(self, result: dict[str, Any]) -> str:
-        flat = flatten(result, separator="/")
-        value = flat.get(self.method.metric)
-        step = flat.get(self.method.step_metric)
-        shown = "no result yet" if value is None else f"{self.method.metric} {value:.4g}"
-        if step is not None:
-            shown += f" after {step:,.0f} {self.method.step_unit}"
-        # A training loop says how fast it is and how long it will take.
-        for key, speed in flat.items():
-            if key.endswith("_per_second") and flat.get("eta_seconds"):
-                left = timedelta(seconds=round(flat["eta_seconds"]))
-                shown += f", {speed:,.0f} {key.removesuffix('_per_second')}/s, {left} left"
-        return shown
+    def line(self, width: int) -> str:
+        """Where the run is, in one line of at most so many characters."""
+        ended, share = self.earlier + len(self._ended), self.share
+        elapsed = time.monotonic() - self.begin
+        parts = [f"{ended}/{self.total} trials", f"{share:.0%}", _clock(elapsed)]
+        fresh = share - (self._done_before or 0.0)
+        if fresh > 0 and share < 1:
+            parts.append(f"{_clock(elapsed * (1 - share) / fresh)} left")
+        if self.length is not None:
+            axis, last = self.length
+            unit = self.method.step_unit if axis == self.method.step_metric else "iterations"
+            steps = last * self.total
+            parts.append(f"{_short(share * steps)}/{_short(steps)} {unit}")
+        metric = self.method.metric.rpartition("/")[2]
+        if self._best is not None and len(self.experiment.tasks) == 1:
+            parts.append(f"best {metric} {self._best:.4g}")
+        elif self._latest is not None:
+            parts.append(f"{metric} {self._latest:.4g}")
+        while len(" | ".join(parts)) > width and len(parts) > 1:
+            parts.pop()
+        return " | ".join(parts)[:width]
+
+    def name(self, trial: Trial) -> str:
+        """A trial by what tells it from the others."""
+        point, experiment = trial.config, self.experiment
+        at = trial_point(experiment, point)
+        parts = [
+            *([at.label] if len(experiment.tasks) > 1 else []),
+            *([at.variant] if len(experiment.variants) > 1 else []),
+            *(f"{key}={_written(value)}" for key, value in sampled_values(point).items()),
+        ]
+        if len(experiment.seeds) > 1 or not parts:
+            parts.append(f"seed {at.seed}")
+        return " ".join(parts)
+
+    def _note(self, trial: Trial, result: dict[str, Any], ended: bool = False) -> None:
+        value, key = _value(trial, result), trial.trial_id
+        reached = 0.0
+        if self.length is not None:
+            axis, last = self.length
+            reached = min(float(flatten(result, separator="/").get(axis) or 0.0) / last, 1.0)
+        # Of a cumulative metric an early value is no better one: only whole trials count.
+        whole = bool(result) and (reached >= 1 or (self.length is None and ended))
+        if ended or trial.is_finished():
+            self._ended.add(key)
+        self._shares[key] = 1.0 if key in self._ended else reached
+        if value is not None:
+            self._latest = value
+            if whole:
+                self._best = _best(self.method, [self._best, value])
+
+    def _tell_share(self) -> None:
+        """A plain line where no live one is seen, when it has something to say."""
+        now, tenth = time.monotonic(), int(self.share * 10)
+        if self.console.is_terminal:
+            return
+        if tenth > self._tenth or now - self._last_line > _QUIET_SECONDS:
+            self._tenth, self._last_line = tenth, now
+            self.console.print(f"running   {self.line(200)}", markup=False)
+
+    def _tell_end(self, trial: Trial) -> None:
+        if self.total > _TOLD:
+            return
+        value, ended = _value(trial), self.earlier + len(self._ended)
+        metric = self.method.metric.rpartition("/")[2]
+        shown = "no result" if value is None else f"{metric} {value:.4g}"
+        text = f"finished  {self.name(trial)}: {shown} ({ended}/{self.total})"
+        self.console.print(text, markup=False)
+
+
+def _value(trial: Trial, result: dict[str, Any] | None = None) -> float | None:
+    found = (trial.last_result if result is None else result) or {}
+    return None if found.get(SCORE) is None else float(found[SCORE])
+
+
+def _best(method: Method, values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return (min if method.mode == "min" else max)(known, default=None)
+
+
+def _error_file(trial: Trial) -> Path:
+    return Path(trial.local_path) / trial.run_metadata.error_filename
+
+
+def _reason(trial: Trial) -> str:
+    file = _error_file(trial) if trial.run_metadata.error_filename else None
+    return reason(file.read_text(errors="replace")) if file and file.exists() else "no message"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _short(number: float) -> str:
+    """1234567 as 1.2M."""
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g}{letter}"
+    return f"{number:.0f}"
+
+
+def _written(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -16,7 +16,7 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
     """Connect to a Ray cluster, or start a local Ray unless this process has one.
 
     Raises:
-        InputError: No cluster answers at the address.
+        InputError: No cluster answers at the address, or no local Ray can be started.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -46,9 +46,15 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
         options |= {"address": address, "runtime_env": {"env_vars": environment}}
     try:
         ray.init(**options)
-    except (ConnectionError, TimeoutError) as error:
+    except (ConnectionError, TimeoutError, RuntimeError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if address is None:
+            raise InputError(
+                f"Ray does not start on this machine ({type(error).__name__}: {reason}): "
+                "'tenfold doctor' looks for the cause."
+            ) from None
         raise InputError(
-            f"No Ray cluster answers at '{address}' ({error}): give the address that "
+            f"No Ray cluster answers at '{address}' ({reason}): give the address that "
             "'ray start --head' printed, or leave it out to run locally."
         ) from None
 
