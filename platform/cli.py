@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,14 +60,25 @@ jobs_app = typer.Typer(help="Look after jobs that 'tenfold submit' started.", no
 app.add_typer(jobs_app, name="jobs")
 
 Target = Annotated[str, typer.Argument(help="A method, or a YAML file with an experiment.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", "-t", help="Task; may be repeated.")]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", "-t", help="Task or tasks a,b; may be repeated.")
+]
 Variants = Annotated[
-    list[str] | None, typer.Option("--variant", "-v", help="Variant; may be repeated.")
+    list[str] | None,
+    typer.Option("--variant", "-v", help="Variant or variants a,b; may be repeated."),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="Config override key=value; repeatable.")
 ]
-Seeds = Annotated[int | None, typer.Option(help="Number of seeds: 0, 1, ..., N - 1.")]
+Seeds = Annotated[
+    str | None, typer.Option(help="How many: 3 stands for 0, 1, 2; or which: 4,7 or 5, for one.")
+]
+Swept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep", help='Sweep key=range or list: "lr=loguniform(1e-4,1e-2)"; repeatable.'
+    ),
+]
 Stop = Annotated[list[str] | None, typer.Option(help="Stop a trial at result key=value.")]
 Name = Annotated[str | None, typer.Option(help="Experiment name; the method's by default.")]
 Cpus = Annotated[int | None, typer.Option(help="Logical CPUs of the local Ray.")]
@@ -85,39 +97,75 @@ Head = Annotated[
 TokenFile = Annotated[Path | None, typer.Option(help="File with the cluster's token.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"tenfold {version('tenfold')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Say which this is."
+        ),
+    ] = False,
+) -> None:
+    """Ten research papers as software people run: Ray jobs, Tune sweeps, MLflow comparison."""
+
+
 @app.command("list")
-def list_methods(as_json: Json = False) -> None:
-    """Show methods with their variants, tasks, spaces and papers.
+def list_methods(
+    method: Annotated[str | None, typer.Argument(help="Only this one, with all it has.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show methods with their variants, tasks, spaces and papers; of one, what they contain.
 
-    Example: tenfold list
+    Example: tenfold list softmw
     """
-    from tenfold.platform.registry import methods
+    from tenfold.platform import catalogue
+    from tenfold.platform.registry import get_method, methods
 
-    found = methods().values()
+    found = [get_method(method)] if method else list(methods().values())
     if as_json:
-        rows = [
-            {
-                "name": m.name,
-                "title": m.title,
-                "paper": m.paper,
-                "variants": list(m.variants),
-                "tasks": list(m.tasks),
-                "spaces": list(m.load_spaces()),
-                "metric": m.metric,
-                "mode": m.mode,
-            }
-            for m in found
-        ]
-        print(json.dumps(rows, indent=2))
-        return
-    table = Table("method", "what it offers", show_lines=True)
-    for m in found:
-        paper = f" (arXiv:{m.paper})" if m.paper else ""
-        names = {"variants": m.variants, "tasks": m.tasks, "spaces": m.load_spaces()}
-        lines = [f"[bold]{escape(m.title)}{paper}[/bold]"]
-        lines += [f"[cyan]{kind}[/cyan] {escape(', '.join(each))}" for kind, each in names.items()]
-        table.add_row(m.name, "\n".join(lines))
-    Console().print(table)
+        print(json.dumps([catalogue.fields(each) for each in found], indent=2, default=str))
+    elif method:
+        catalogue.print_method(found[0], Console())
+    else:
+        catalogue.print_methods(found, Console())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of an experiment's YAML, for editors.
+
+    Example: tenfold schema > experiment.schema.json
+    """
+    from tenfold.platform.schema import experiment_schema
+
+    print(json.dumps(experiment_schema(), indent=2))
+
+
+@app.command()
+def describe(
+    method: Annotated[str, typer.Argument(help="A method, see 'tenfold list'.")],
+    task: Annotated[str | None, typer.Argument(help="One of its tasks; its first.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="RLlib's other keys too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show every config key of a method and a task: default, type, bounds, unit, meaning.
+
+    Example: tenfold describe icvar icvar/FrozenLake-v0
+    """
+    from tenfold.platform import describe as describe_module
+    from tenfold.platform.registry import get_method
+
+    found = get_method(method)
+    rows = describe_module.describe(found, task, everything)
+    describe_module.show(found, task, rows, as_json)
 
 
 @app.command()
@@ -126,6 +174,7 @@ def run(
     task: Tasks = None,
     variant: Variants = None,
     settings: Settings = None,
+    swept: Swept = None,
     seeds: Seeds = None,
     stop: Stop = None,
     name: Name = None,
@@ -140,7 +189,7 @@ def run(
 
     Example: tenfold run softmw --task switching --seeds 3 --set horizon=200000
     """
-    flags = _flags(task, variant, settings, seeds, stop, name, cpus, concurrent, store)
+    flags = _flags(task, variant, settings, swept, seeds, stop, name, cpus, concurrent, store)
     _launch(target, flags, address, offline, resume)
 
 
@@ -156,6 +205,7 @@ def sweep(
     task: Tasks = None,
     variant: Variants = None,
     settings: Settings = None,
+    swept: Swept = None,
     seeds: Seeds = None,
     stop: Stop = None,
     name: Name = None,
@@ -166,11 +216,15 @@ def sweep(
     offline: Offline = False,
     resume: Resume = False,
 ) -> None:
-    """Search a method's space; every point is a run in MLflow.
+    """Search a method's space or your own; every point is a run in MLflow.
 
-    Example: tenfold sweep softmw --space default --samples 20 --scheduler asha
+    Example: tenfold sweep ppo --sweep "lr=loguniform(1e-4,1e-2)" --samples 20 --scheduler asha
     """
-    flags = _flags(task, variant, settings, seeds, stop, name, cpus, concurrent, store)
+    flags = _flags(task, variant, settings, swept, seeds, stop, name, cpus, concurrent, store)
+    if space is not None and swept:
+        raise InputError(
+            f"--space {space} and --sweep {swept[0]} both say what to sweep: give one of the two."
+        )
     given = {"space": space, "samples": samples, "search": search, "scheduler": scheduler}
     flags |= {key: value for key, value in given.items() if value is not None}
     _launch(target, flags, address, offline, resume, default_space="default")
@@ -222,7 +276,7 @@ def compare(
     uri = tracking_uri(store)
     check_store(uri)
     comparison = compare_runs(
-        Selection(names, task or (), variant or (), where or (), last),
+        Selection(names, task or (), _split(variant) or (), where or (), last),
         tracking_uri=uri,
         out=out or runs_folder() / "compare" / "-".join(names),
         figure_format=figure_format,
@@ -244,14 +298,16 @@ def compare(
 
 @app.command()
 def evaluate(
-    run_id: Annotated[str, typer.Argument(help="MLflow id of a trial.")],
+    run_id: Annotated[
+        str, typer.Argument(help="MLflow id of a trial or its beginning, or the trial's folder.")
+    ],
     task: Annotated[str | None, typer.Option(help="Another task of the method.")] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a trial's newest checkpoint, on its own task or another.
 
-    Example: tenfold evaluate 1f0c... --task periodic
+    Example: tenfold evaluate 1f0c63ab --task periodic
     """
     from tenfold.platform.store import check_store, tracking_uri
 
@@ -404,7 +460,18 @@ def _options_of_run(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     """What arguments of `tenfold run` say: fields of the experiment, and options of the command."""
     command: Any = typer.main.get_command(app)
     given = command.get_command(None, "run").make_context("run", arguments).params
-    names = ("task", "variant", "settings", "seeds", "stop", "name", "cpus", "concurrent", "store")
+    names = (
+        "task",
+        "variant",
+        "settings",
+        "swept",
+        "seeds",
+        "stop",
+        "name",
+        "cpus",
+        "concurrent",
+        "store",
+    )
     options = [f"--{flag}" for flag in ("resume", "offline") if given[flag]]
     if given["address"] is not None:
         options += ["--address", given["address"]]
@@ -417,11 +484,20 @@ def _show_jobs(found: list[Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2, default=str))
         return
-    columns = ("id", "status", "experiment", "version", "commit", "started", "exit_code")
-    table = Table(*columns)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("id", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("started", no_wrap=True)
+    table.add_column("experiment", overflow="fold")
     for row in rows:
-        table.add_row(*("-" if row[c] is None else escape(str(row[c])) for c in columns))
-    Console().print(table)
+        code = row["exit_code"]
+        status = row["status"] if code in (0, None) else f"{row['status']} ({code})"
+        started = (row["started"] or "-").removesuffix("+00:00").replace("T", " ")
+        table.add_row(*map(escape, (row["id"], status, started, row["experiment"])))
+    console = Console()
+    # An id is there to be copied: in a narrow window the table is cut by the window, not by us.
+    console.width = max(console.width, 80, *(len(row["id"]) + 50 for row in rows))
+    console.print(table)
 
 
 def _launch(
@@ -443,7 +519,8 @@ def _launch(
         default_space: The space where neither the file nor a flag names one.
     """
     from tenfold.platform.experiment import load_experiment, make_experiment
-    from tenfold.platform.store import check_store, tracking_uri
+    from tenfold.platform.plan import plan, total
+    from tenfold.platform.store import check_store, runs_folder, tracking_uri
 
     is_file = target.endswith((".yaml", ".yml"))
     default = {} if default_space is None else {"space": default_space}
@@ -454,29 +531,30 @@ def _launch(
     uri = tracking_uri(experiment.tracking_uri)
     if not offline:
         check_store(uri)
+    print("\n".join(plan(experiment, runs_folder() / "tune", None if offline else uri)), flush=True)
     from tenfold.platform.configuration import check_configs
+    from tenfold.platform.search import check_space
 
     check_configs(experiment)
+    check_space(experiment)
+    length = total(experiment)
+    if length is not None:
+        print(f"  length   {length}", flush=True)
     from tenfold.platform.launch import launch
+    from tenfold.platform.summary import print_summary
 
     outcome = launch(experiment, uri, offline=offline, address=address, resume=resume)
-    again = f"tenfold run {outcome.run_dir}/experiment.yaml --resume"
-    print(f"{outcome.trials} trials, {outcome.failed} failed; folder {outcome.run_dir}")
-    if outcome.undelivered:
-        print("Not all records are in MLflow yet: run 'tenfold sync' when the store is up.")
-    else:
-        print(f"MLflow store {uri}; look at it with 'tenfold ui'.")
+    print_summary(experiment, outcome, uri, Console())
     if outcome.failed or outcome.unfinished:
-        print(f"Continue with '{again}'.")
         raise typer.Exit(INTERRUPTED if outcome.unfinished else 1)
-    print(f"Compare with 'tenfold compare {experiment.name}'.")
 
 
 def _flags(
     task: list[str] | None,
     variant: list[str] | None,
     settings: list[str] | None,
-    seeds: int | None,
+    swept: list[str] | None,
+    seeds: str | None,
     stop: list[str] | None,
     name: str | None,
     cpus: int | None,
@@ -485,10 +563,11 @@ def _flags(
 ) -> dict[str, Any]:
     """The experiment fields that the flags give; a flag that is not there says nothing."""
     fields: dict[str, Any] = {
-        "tasks": task,
-        "variants": variant,
+        "tasks": _split(task),
+        "variants": _split(variant),
         "config": _assignments("--set", settings),
-        "seeds": seeds,
+        "space": _assignments("--sweep", swept),
+        "seeds": None if seeds is None else _seeds(seeds),
         "stop": _assignments("--stop", stop),
         "name": name,
         "tracking_uri": store,
@@ -499,6 +578,30 @@ def _flags(
         },
     }
     return {key: value for key, value in fields.items() if value or value == 0}
+
+
+def _split(texts: list[str] | None) -> list[str] | None:
+    """Names in a row, ``a,b``, one by one; a path that exists is one name, commas and all."""
+    if texts is None:
+        return None
+    names = []
+    for text in texts:
+        is_path = os.path.exists(os.path.expanduser(text))
+        names += [text] if is_path else [part.strip() for part in text.split(",") if part.strip()]
+    return names
+
+
+def _seeds(text: str) -> int | list[int]:
+    """``3`` as a number of seeds, ``4,7`` and ``5,`` as the seeds themselves."""
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise InputError(
+            f"Bad value '{text}' for --seeds: give an integer, how many, or a list like 1,2,3."
+        )
+    return numbers if "," in text else numbers[0]
 
 
 def _assignments(flag: str, texts: list[str] | None) -> dict[str, Any]:
@@ -553,7 +656,11 @@ def _usage_mistake(error: Any) -> int | None:
         names += command_entries()
         message = str(unknown("command", wrong, names))
     elif possible:
-        message = f"{message.split(' Did you')[0].rstrip('.')}: did you mean '{possible[0]}'?"
+        wrong = message.partition(": ")[2].split(" ")[0]
+        close = get_close_matches(wrong, possible) or possible
+        nearest = max(close, key=lambda each: [a == b for a, b in zip(wrong, each, strict=False)])
+        sentence = message.split(" Did you")[0].split(" (Possible")[0].rstrip(".")
+        message = f"{sentence}: did you mean '{nearest}'?"
     elif message.startswith("Invalid value for"):
         message = f"{message} (got '{_given(error.param.opts)}')."
     _complain(message)

@@ -16,6 +16,7 @@ from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
 from tenfold.platform.ray_session import start_ray
 from tenfold.platform.registry import get_method
+from tenfold.platform.runs import ID_PREFIX, search_runs
 from tenfold.platform.store import open_store, runs_folder, sqlite_path
 from tenfold.platform.tasks import labels, resolve
 
@@ -37,7 +38,7 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     them the files that the algorithm draws, if it has a ``draw_evaluation(folder) -> list[Path]``.
 
     Args:
-        run_id: MLflow id of a trial.
+        run_id: A trial, as `find_trial` takes it.
         uri: The store that has it.
         task: Another task of the method (a name, a file, a folder); the trial's own when None.
 
@@ -46,7 +47,7 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
             one that the checkpoint does not fit.
     """
     client = open_store(uri)
-    run = _trial_run(client, run_id)
+    run = find_trial(client, run_id)
     tags = run.data.tags
     method = get_method(tags["method"])
     chosen = None if task is None else resolve(method, task)
@@ -81,7 +82,7 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
             "task": label,
             "task_path": on,
             "checkpoint": str(checkpoint),
-            MLFLOW_PARENT_RUN_ID: run_id,
+            MLFLOW_PARENT_RUN_ID: run.info.run_id,
         },
     )
     for key, value in metrics.items():
@@ -94,17 +95,43 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     return Evaluation(judged.info.run_id, checkpoint.name, label, metrics)
 
 
-def _trial_run(client: MlflowClient, run_id: str) -> Run:
+def find_trial(client: MlflowClient, name: str) -> Run:
+    """The MLflow run of a trial.
+
+    Args:
+        client: Of the store.
+        name: The run's id or the beginning of it, the trial's folder or that folder's name, or the
+            folder of a run with one trial.
+
+    Raises:
+        InputError: Nothing has this name, several trials have, or what has it is no trial.
+    """
     try:
-        run = client.get_run(run_id)
+        exact = client.get_run(name)
     except MlflowException:
-        raise InputError(
-            f"No run '{run_id}' in the store: copy one from 'tenfold compare' or the MLflow UI."
-        ) from None
-    if run.data.tags.get("kind") != "trial":
-        kind = run.data.tags.get("kind", "foreign")
-        raise InputError(f"Run '{run_id}' is a {kind} run: give the id of one of its trials.")
-    return run
+        exact = None
+    if exact is not None:
+        if exact.data.tags.get("kind") != "trial":
+            kind = exact.data.tags.get("kind", "foreign")
+            raise InputError(f"Run '{name}' is a {kind} run: give the id of one of its trials.")
+        return exact
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    trials = search_runs(client, ids, "tags.kind = 'trial'")
+    folder = Path(name).name
+    for found in (
+        [run for run in trials if len(name) >= ID_PREFIX and run.info.run_id.startswith(name)],
+        [run for run in trials if Path(run.data.tags["trial_dir"]).name == folder],
+        [run for run in trials if Path(run.data.tags["run_dir"]).name == folder],
+    ):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            some = ", ".join(f"{run.info.run_id[:12]} ({run.info.run_name})" for run in found[:3])
+            more = ", ..." if len(found) > 3 else ""
+            raise InputError(f"{len(found)} trials are called '{name}': give one of {some}{more}.")
+    raise InputError(
+        f"No run '{name}' in the store: copy one from 'tenfold compare' or the MLflow UI."
+    )
 
 
 def _present(recorded: Path, uri: str) -> Path:

@@ -13,7 +13,6 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tenfold.platform.errors import InputError, unknown
-from tenfold.platform.registry import Method
 
 DEFAULT = "(default)"
 PARAM = "param."
@@ -25,10 +24,9 @@ _KEPT = (
 )
 # Parameters that tags hold already.
 _NO_PARAMETERS = ("seed", "task", "variant", "env")
-_ID_PREFIX = 6
+ID_PREFIX = 6  # so much of an MLflow id must be given
 # MLflow's SQL stores keep an infinite value as the largest number.
 _INFINITE = float(np.finfo(np.float64).max)
-_TAIL = 0.1
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def load_trials(client: MlflowClient, selection: Selection, apart: Sequence[str]
         InputError: A name, a task, a variant or a value that nothing has; nothing has finished.
     """
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    rows = [_row(run) for run in _search(client, experiments, "tags.kind = 'trial'")]
+    rows = [_row(run) for run in search_runs(client, experiments, "tags.kind = 'trial'")]
     table = pd.DataFrame(_named(rows, selection.names)).sort_values("start")
     for column, values in (("task", selection.tasks), ("variant", selection.variants)):
         present = set(table[column])
@@ -143,47 +141,13 @@ def load_history(client: MlflowClient, run_id: str, metric: str) -> tuple[np.nda
     return np.array(steps, dtype=np.float64), values
 
 
-def score_of(
-    history: Iterable[tuple[float, float]], method: Method | None, metric: str | None = None
-) -> float:
-    """The score of a run that has come so far, as its method declares it (`Method.score`).
-
-    The one place that says so: comparisons, searches and schedulers all ask here.
-
-    Args:
-        history: Step and value of every record, in the order of the steps.
-        method: Of the run; its last value counts when None.
-        metric: What the values are, if they are not the method's own metric: of others the last
-            value counts.
-
-    Returns:
-        NaN if it is not finite (the run has diverged) or there is no record.
-    """
-    points = list(history)
-    kind = method.score if method is not None and metric in (None, method.metric) else "last"
-    if kind == "tail_mean" and points:
-        begin = (1 - _TAIL) * points[-1][0]
-        points = [(step, value) for step, value in points if step > begin] or points[-1:]
-        score = math.fsum(value for _, value in points) / len(points) if _finite(points) else np.nan
-    elif kind == "best_evaluation" and _finite(points[-1:]):
-        values = [value for _, value in points if math.isfinite(value)]
-        score = min(values) if method is not None and method.mode == "min" else max(values)
-    else:
-        score = points[-1][1] if points and _finite(points[-1:]) else math.nan
-    return float(score)
-
-
-def _finite(points: Sequence[tuple[float, float]]) -> bool:
-    return bool(points) and all(math.isfinite(value) for _, value in points)
-
-
 def _named(rows: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
     """The rows that some name stands for, each once."""
     chosen: dict[str, dict[str, Any]] = {}
     for name in names:
         found = [row for row in rows if name in (row["experiment"], row["method"])]
         found = found or [row for row in rows if name == row["run"]]
-        if not found and len(name) >= _ID_PREFIX:
+        if not found and len(name) >= ID_PREFIX:
             found = [row for row in rows if row["sweep"].startswith(name)]
             found = found or [row for row in rows if row["run_id"].startswith(name)]
         if not found:
@@ -226,7 +190,8 @@ def plain(text: str) -> float | str:
     return "".join(text.casefold().split()) if math.isnan(value) else value
 
 
-def _search(client: MlflowClient, experiment_ids: list[str], condition: str) -> list[Run]:
+def search_runs(client: MlflowClient, experiment_ids: list[str], condition: str) -> list[Run]:
+    """All runs of some experiments that fulfil a condition, page by page."""
     found: list[Run] = []
     token = None
     while experiment_ids:

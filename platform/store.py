@@ -19,9 +19,30 @@ if TYPE_CHECKING:
 MINIMUM_FREE_BYTES = 100 * 2**20
 
 
+# Ray unpacks a job's folder into its package cache, which goes when the job has ended.
+_PACKAGE_CACHE = ("runtime_resources", "working_dir_files")
+
+
 def runs_folder() -> Path:
-    """The folder that holds Tune's results and the default store (made when first needed)."""
-    return Path(os.environ.get("TENFOLD_RUNS", "runs")).absolute()
+    """The folder that holds Tune's results and the default store (made when first needed).
+
+    The one that ``TENFOLD_RUNS`` names, else ``runs`` in the current folder; of a job whose current
+    folder goes with it, ``~/tenfold-runs``.
+    """
+    named = os.environ.get("TENFOLD_RUNS")
+    if named is None and _is_fleeting(Path.cwd()):
+        return Path.home() / "tenfold-runs"
+    return Path(named or "runs").absolute()
+
+
+def in_a_job() -> bool:
+    """Whether this process is the entrypoint of a Ray job, where nobody types."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def _is_fleeting(folder: Path) -> bool:
+    parts = folder.parts
+    return any(parts[at : at + 2] == _PACKAGE_CACHE for at in range(len(parts)))
 
 
 def tracking_uri(given: str | None = None) -> str:
