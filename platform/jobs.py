@@ -8,6 +8,8 @@ there: the cluster's image holds them.
 
 import asyncio
 import os
+import re
+import secrets
 import shlex
 import sys
 import tempfile
@@ -57,8 +59,8 @@ class Job:
     Attributes:
         id: What `submit` returned.
         status: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
-        experiment: The submitted file.
-        version: The submitter's version of Tenfold.
+        experiment: The submitted file, or what a plain job's `tenfold run` was told.
+        version: The submitter's version of Tenfold, or empty.
         commit: The submitter's commit, or empty.
         started: Start as ISO 8601 in UTC, or None.
         ended: End in the same form, or None while it runs.
@@ -102,8 +104,10 @@ def submit(
     method = get_method(experiment.method)
     client = connect(address, token_file)
     from tenfold.platform.configuration import check_configs  # imports RLlib
+    from tenfold.platform.search import check_space
 
     check_configs(experiment)
+    check_space(experiment)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         version = lay_out(folder)
@@ -113,6 +117,7 @@ def submit(
         (folder / EXPERIMENT_FILE).write_text(yaml.safe_dump(fields, sort_keys=False))
         command = [python, "-m", "tenfold.platform.cli", "run", EXPERIMENT_FILE, *options]
         job_id = client.submit_job(
+            submission_id=f"tenfold-{experiment.name}-{secrets.token_hex(2)}",
             entrypoint=f'TENFOLD_RUNS="{HEAD_RUNS}" {shlex.join(command)}',
             runtime_env={"working_dir": name, "env_vars": {"TENFOLD_COMMIT": commit(), **env}},
             metadata={
@@ -204,7 +209,7 @@ def stop(job_id: str, *, address: str, token_file: Path | None = None) -> bool:
 
 
 def list_jobs(*, address: str, token_file: Path | None = None) -> list[Job]:
-    """The jobs that Tenfold submitted to a cluster, the newest first.
+    """The jobs of a cluster that run Tenfold, also by plain `ray job submit`, the newest first.
 
     Raises:
         InputError: As `head.connect`.
@@ -256,16 +261,23 @@ def _known(client: "JobSubmissionClient", job_id: str) -> Iterator[None]:
         raise unknown("job", job_id, ids) from None
 
 
+# A job as Ray's users submit it: ``-- tenfold run x.yaml``.
+_PLAIN = re.compile(r"\b(?:tenfold|tenfold\.platform\.cli) (?:run|sweep) (\S+)")
+
+
 def _is_ours(details: Any) -> bool:
-    return "tenfold_version" in (details.metadata or {})
+    has_id = details.submission_id is not None
+    ours = "tenfold_version" in (details.metadata or {})
+    return has_id and (ours or _PLAIN.search(details.entrypoint or "") is not None)
 
 
 def _job(details: Any) -> Job:
     metadata: Mapping[str, str] = details.metadata or {}
+    plain = _PLAIN.search(details.entrypoint or "")
     return Job(
         id=details.submission_id,
         status=details.status.value,
-        experiment=metadata.get("experiment", ""),
+        experiment=metadata.get("experiment", plain.group(1) if plain else ""),
         version=metadata.get("tenfold_version", ""),
         commit=metadata.get("tenfold_commit", ""),
         started=_utc(details.start_time),

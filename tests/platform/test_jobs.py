@@ -55,6 +55,7 @@ class Recorder:
     request: dict[str, Any] = field(default_factory=dict)
     folder: list[str] = field(default_factory=list)
     experiment: str = ""
+    jobs: list[JobDetails] = field(default_factory=list)
 
     def submit_job(self, **request: Any) -> str:
         self.request = request
@@ -62,6 +63,9 @@ class Recorder:
         self.folder = sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*"))
         self.experiment = (folder / jobs.EXPERIMENT_FILE).read_text()
         return "raysubmit_1"
+
+    def list_jobs(self) -> list[JobDetails]:
+        return self.jobs
 
 
 @pytest.fixture
@@ -104,6 +108,8 @@ def test_job_carries_this_tenfold_and_the_experiment(
         "tenfold_commit": "0123abc-dirty",
     }
     assert not Path(recorder.request["runtime_env"]["working_dir"]).exists()
+    # What Ray's dashboard shows as the job.
+    assert re.fullmatch(r"tenfold-of-my-own-[0-9a-f]{4}", recorder.request["submission_id"])
 
 
 def test_store_on_the_network_is_passed_on_with_its_credentials(
@@ -165,6 +171,37 @@ def test_loopback_store_goes_with_a_loopback_head(here: Path, recorder: Recorder
 def test_exit_code(status: str, code: int | None, returned: int) -> None:
     job = jobs.Job("id", status, "tiny.yaml", "0.1", "", None, None, code)
     assert jobs.exit_code(job) == returned
+
+
+def details(job_id: str, entrypoint: str, **more: Any) -> JobDetails:
+    given = {"type": "SUBMISSION", "status": "SUCCEEDED", "entrypoint": entrypoint, **more}
+    return JobDetails(submission_id=job_id, **given)
+
+
+def test_plain_jobs_are_listed_and_ids_are_whole_at_80_columns(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = f"tenfold-{'queues-' * 6}demo-0123"
+    recorder.jobs = [
+        details(
+            long,
+            "python -m tenfold.platform.cli run experiment.yaml",
+            metadata={"tenfold_version": "0.1", "experiment": "experiments/queues/demo.yaml"},
+            start_time=2_000,
+        ),
+        details("raysubmit_7Xq9", "tenfold run x.yaml --seeds 3", start_time=1_000),
+        details("raysubmit_other", "python train.py", start_time=3_000),
+    ]
+    found = jobs.list_jobs(address="http://head:8265")
+    assert [(job.id, job.experiment) for job in found] == [
+        (long, "experiments/queues/demo.yaml"),
+        ("raysubmit_7Xq9", "x.yaml"),
+    ]
+    monkeypatch.setenv("COLUMNS", "80")
+    told = invoke("jobs", "list", "--address", "http://head:8265").output
+    assert f"{long} " in told
+    assert "raysubmit_7Xq9 " in told
+    assert "other" not in told
 
 
 @dataclass
