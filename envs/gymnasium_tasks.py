@@ -35,7 +35,7 @@ def make_gymnasium(task: str, **fields: Any) -> gym.Env[np.ndarray, Any]:
             return env
         scaled = spaces.Box(0.0, 1.0, space.shape, np.float32)
         return TransformObservation(env, lambda seen: np.float32(seen) / 255.0, scaled)
-    if not space.is_np_flattenable:
+    if not _is_numeric(space):
         raise ValueError(
             f"Task '{task}' has the observations {space}, of which a network takes numbers only: "
             "choose another task, or wrap it."
@@ -45,3 +45,13 @@ def make_gymnasium(task: str, **fields: Any) -> gym.Env[np.ndarray, Any]:
     if not np.issubdtype(env.observation_space.dtype, np.floating):
         env = DtypeObservation(env, np.float32)
     return env
+
+
+def _is_numeric(space: spaces.Space[Any]) -> bool:
+    if isinstance(space, spaces.Dict):
+        return all(map(_is_numeric, space.values()))
+    if isinstance(space, spaces.Tuple):
+        return all(map(_is_numeric, space))
+    return isinstance(
+        space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+    )
