@@ -31,6 +31,7 @@ from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.figures import FORMATS, png, save_figure
 from tenfold.platform.grouping import Grouping, check_alike, grouped
 from tenfold.platform.importance import importances
+from tenfold.platform.journal import EXPERIMENT_KIND
 from tenfold.platform.registry import methods
 from tenfold.platform.report import draw, write_html
 from tenfold.platform.runs import (
@@ -408,17 +409,21 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def _log(client: MlflowClient, uri: str, comparison: Comparison) -> Comparison:
-    """Keep the files in MLflow: with the runs' experiment, or apart if they are of several."""
-    name = comparison.experiments[0] if len(comparison.experiments) == 1 else _EXPERIMENT
-    experiment = client.get_experiment_by_name(name)
+    """Keep the files in MLflow, in an experiment of comparisons, apart from the runs."""
+    experiment = client.get_experiment_by_name(_EXPERIMENT)
     experiment_id = (
-        client.create_experiment(name, artifact_location(uri))
+        client.create_experiment(_EXPERIMENT, artifact_location(uri), EXPERIMENT_KIND)
         if experiment is None
         else experiment.experiment_id
     )
     title = f"comparison by {comparison.title}"
     run = client.create_run(experiment_id, run_name=title, tags={"kind": "comparison"})
-    tags = {"by": comparison.title, "metric": comparison.metric, "mode": comparison.mode}
+    tags = {
+        "by": comparison.title,
+        "metric": comparison.metric,
+        "mode": comparison.mode,
+        "experiments": ", ".join(comparison.experiments),
+    }
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     for file in comparison.files:
         client.log_artifact(run.info.run_id, file)

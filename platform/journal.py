@@ -23,7 +23,7 @@ SWEEP = "sweep"
 _JOURNAL_TAG = "journal"
 _END = "end"
 # Without it MLflow opens an experiment as one of language models, with evaluations and traces.
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _BATCH = 900  # MLflow takes at most 1,000 metrics a request
 
 
@@ -237,7 +237,7 @@ def _experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location(uri), _KIND))
+            return str(client.create_experiment(name, artifact_location(uri), EXPERIMENT_KIND))
         except MlflowException:  # another process was quicker
             experiment = client.get_experiment_by_name(name)
             if experiment is None:

@@ -717,7 +717,10 @@ def test_files_agree_with_the_comparison_and_are_in_mlflow(store: Store) -> None
     assert found.mlflow_run is not None
     run = store.client.get_run(found.mlflow_run)
     assert run.data.tags["kind"] == "comparison"
-    assert run.info.experiment_id == store.experiments["queues"]
+    apart = store.client.get_experiment_by_name("comparisons")
+    assert apart is not None
+    assert run.info.experiment_id == apart.experiment_id
+    assert run.data.tags["experiments"] == "queues"
     logged = {item.path for item in store.client.list_artifacts(found.mlflow_run)}
     assert {"comparison.csv", "report.html", "curves.png", "intervals.png"} <= logged
     again = json.loads(store.compare(baseline="softmw").to_json())
