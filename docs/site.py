@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -148,14 +149,14 @@ def _place(target: str, origin: Path, uri: str) -> str | None:
     """A link as the page at `uri` needs it; None to what the site does not have.
 
     Raises:
-        FileNotFoundError: The repository does not have it either.
+        PluginError: The repository does not have it either.
     """
     if "://" in target or target.startswith("#"):
         return target
     name, hash_, anchor = target.partition("#")
     path = (origin.parent / name).resolve()
     if not path.exists():
-        raise FileNotFoundError(f"{origin} links to {target}, which is not there.")
+        raise PluginError(f"{origin.relative_to(ROOT)} links to {target}, which is not there.")
     if path.is_dir() and (path / "README.md") in PAGES:
         path = path / "README.md"
     if path in PAGES:

@@ -1,5 +1,6 @@
 """What tests share: one Ray session, a runs folder of their own, the command line, a toy method."""
 
+import importlib
 import os
 import re
 import shutil
@@ -27,9 +28,9 @@ ROOT = Path(__file__).parent.parent
 TENFOLD = [sys.executable, "-m", "tenfold.platform.cli"]
 
 
-def install_example(site: Path, name: str = "ucb1") -> None:
-    """Install a method that docs/adding-a-method.md shows, exactly as it stands there."""
-    text = (ROOT / "docs" / "adding-a-method.md").read_text()
+def install_example(site: Path, name: str = "ucb1", page: str = "adding-a-method.md") -> None:
+    """Install a method that a page of docs/ shows, exactly as it stands there."""
+    text = (ROOT / "docs" / page).read_text()
     block = rf"`{name}/(\w+\.py)`[^`]*\n\n```python\n(.*?)```"
     entry = re.search(rf'```toml\n\[project\.entry-points\."(\S+)"\]\n({name} = \S+)\n```', text)
     assert entry is not None
@@ -45,7 +46,7 @@ def install_example(site: Path, name: str = "ucb1") -> None:
 # The example method is there for the whole session: in this process, in Ray's and in children.
 _SITE = Path(tempfile.mkdtemp(prefix="tenfold-site-"))
 install_example(_SITE)
-# Where a test puts more of them, for Ray's processes as well; empty otherwise.
+# See `more_methods`; on the path from the start, so that Ray's processes have it too.
 MORE_METHODS = Path(tempfile.mkdtemp(prefix="tenfold-more-"))
 _SITES = [str(_SITE), str(MORE_METHODS)]
 os.environ["PYTHONPATH"] = os.pathsep.join([*_SITES, str(ROOT / "tests")])
@@ -72,6 +73,15 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def more_methods() -> Iterator[Path]:
+    """Where a test installs further methods, for as long as it runs."""
+    yield MORE_METHODS
+    for folder in MORE_METHODS.iterdir():
+        shutil.rmtree(folder)
+    importlib.invalidate_caches()
 
 
 @pytest.fixture

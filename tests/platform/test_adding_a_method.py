@@ -4,27 +4,20 @@ import importlib
 import json
 import re
 import shlex
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MORE_METHODS, ROOT, install_example, invoke
+from conftest import ROOT, install_example, invoke
 
 PAGE = (ROOT / "docs" / "adding-a-method.md").read_text()
 EXAMPLES = ("ucb1", "a2c", "softmax")
 
 
 @pytest.fixture
-def more_methods(runs: Path) -> Iterator[None]:
+def others(runs: Path, more_methods: Path) -> None:
     """The page's second and third method, installed for one test."""
     for name in EXAMPLES[1:]:
-        install_example(MORE_METHODS, name)
-    importlib.invalidate_caches()
-    yield
-    for folder in MORE_METHODS.iterdir():
-        shutil.rmtree(folder)
-    importlib.invalidate_caches()
+        install_example(more_methods, name)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -56,7 +49,7 @@ def test_its_commands_run_and_compare() -> None:
     assert rows["ucb1"]["better"]["value"] > 0.5
 
 
-@pytest.mark.usefixtures("ray_session", "more_methods")
+@pytest.mark.usefixtures("ray_session", "others")
 @pytest.mark.parametrize("name", EXAMPLES[1:])
 def test_the_commands_of_the_others_run_as_written(name: str) -> None:
     commands = re.findall(rf"^tenfold (run {name} .*)$", PAGE, re.MULTILINE)
@@ -67,7 +60,7 @@ def test_the_commands_of_the_others_run_as_written(name: str) -> None:
     assert invoke("compare", name, "--last", "--json").exit_code == 0
 
 
-@pytest.mark.usefixtures("more_methods")
+@pytest.mark.usefixtures("others")
 def test_softmax_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     loop = importlib.import_module("softmax.loop")
     straight = loop.SoftmaxLoop(loop.SoftmaxConfig(steps=200, report_every=200))

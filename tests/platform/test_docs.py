@@ -4,8 +4,10 @@ A block that is not run says why in a comment before it. The commands of the met
 run for minutes to hours, are checked up to their start.
 """
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 import typer
 import yaml
-from conftest import ROOT, invoke
+from conftest import ROOT, install_example, invoke
 
 from tenfold.platform import cli, configuration, launch
 from tenfold.platform.experiment import make_experiment
@@ -39,7 +41,7 @@ METHODS = [
 # What tests of their own run: the methods that a page shows, how they are declared, images.
 COVERED = {
     "adding-a-method.md": {"python", "toml", ""},  # test_adding_a_method.py
-    "tutorial.md": {"python"},  # the files of its method, run below
+    "tutorial.md": {"python", "toml", "csv"},  # its method's files, installed below
     "cluster.md": {"dockerfile"},  # needs Docker
     "experiment.md": {"json"},  # a setting of an editor
 }
@@ -104,7 +106,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     for label in ("dark", "light"):
         Path("my_images", label).mkdir(parents=True)
-        for i in range(20):
+        for i in range(60):
             pixels = rng.integers(0, 128, (32, 32, 3)) + 127 * (label == "light")
             Image.fromarray(pixels.astype(np.uint8)).save(f"my_images/{label}/{i}.png")
     Path("experiments/queues").mkdir(parents=True)
@@ -141,7 +143,9 @@ def test_every_block_is_run_or_says_why_not(page: Path) -> None:
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if p.name != "adding-a-method.md" and any(commands(p))], ids=by_name
 )
-def test_the_commands_of_a_page_run(page: Path, folder: Path) -> None:
+def test_the_commands_of_a_page_run(page: Path, folder: Path, more_methods: Path) -> None:
+    if page.name == "tutorial.md":
+        install_example(more_methods, "coins", page.name)
     for block in blocks(page):
         if block.language == "yaml" and "method:" in block.text:
             Path("experiment.yaml").write_text(block.text)
@@ -192,3 +196,32 @@ def test_no_line_is_long(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
+    """As `make docs`; some 16 seconds of processor time, most of it for the API reference."""
+    typing = ROOT / ".venv" / "typing" / "tenfold"
+    typing.mkdir(parents=True, exist_ok=True)
+    for name in ("platform", "algorithms", "envs", "tune_spaces"):
+        if not (typing / name).is_symlink():
+            (typing / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict"]
+    built = subprocess.run(
+        [*command, "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    index = (tmp_path / "site" / "index.html").read_text()
+    assert 'href="methods/softmw.html"' in index
+    # Whoever opens the pages without a network sees them whole.
+    for page in (tmp_path / "site").rglob("*.html"):
+        fetched = re.findall(
+            r'<(?:script|link|img)[^>]*?(?:src|href)="(https?:[^"]+)', page.read_text()
+        )
+        assert fetched == []
+    reference = (tmp_path / "site" / "reference" / "platform.html").read_text()
+    assert 'id="tenfold.platform.experiment.Experiment"' in reference
