@@ -8,7 +8,8 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from tenfold.platform.registry import Method
-from tenfold.platform.runs import load_history, score_of
+from tenfold.platform.runs import load_history
+from tenfold.platform.score import score_of
 from tenfold.platform.tables import count
 
 # Runs whose last steps are so near to the longest's have run to the same end: iterations are not

@@ -1,13 +1,15 @@
 """A trial: the method's trainable, built from a point of an experiment.
 
 Beside the method's own result a trial reports `SCORE`, what searches and schedulers compare: the
-method's metric, or the worst there is while the metric is not finite. It ends by the experiment's
-stopping rule, which is asked here and not by Tune, so that a resumed trial follows the present rule
-and not the one it was started with.
+score as the method declares it, or the worst there is while the metric is not finite. It ends by
+the experiment's stopping rule, which is asked here and not by Tune, so that a resumed trial follows
+the present rule and not the one it was started with.
 """
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -18,10 +20,11 @@ from tenfold.platform.checkpoints import still_there
 from tenfold.platform.configuration import build_config, flatten, trial_point
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.registry import Method
+from tenfold.platform.score import search_score
 
 SCORE = "score"
-# Larger than any metric, and small enough for sums and interpolations over many trials.
-_WORST = 1e100
+# Beside what the method saves in a checkpoint: step and metric of every result so far.
+_HISTORY_FILE = "scores.json"
 
 
 def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
@@ -35,7 +38,7 @@ def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
 
     class Trial(base):
         def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
-            self._score: float | None = None
+            self._history: list[tuple[float, float]] = []
             super().__init__(config_of(config), **kwargs)
 
         @classmethod
@@ -51,10 +54,21 @@ def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
             reached = any(flat.get(key, -math.inf) >= value for key, value in stop.items())
             result[DONE] = bool(result.get(DONE)) or reached
             if flat.get(method.metric) is not None and not is_empty_mean(flat, method.metric):
-                self._score = score(method, flat)
-            if self._score is not None:  # an iteration without an episode keeps the last one
-                result[SCORE] = self._score
+                step = float(flat[method.step_metric])
+                self._history.append((step, float(flat[method.metric])))
+            if self._history:  # an iteration without an episode keeps the last score
+                result[SCORE] = search_score(self._history, method)
             return result
+
+        def save_checkpoint(self, checkpoint_dir: str) -> Any:
+            saved = super().save_checkpoint(checkpoint_dir)
+            (Path(checkpoint_dir) / _HISTORY_FILE).write_text(json.dumps(self._history))
+            return saved
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            file = Path(str(checkpoint)) / _HISTORY_FILE
+            self._history = json.loads(file.read_text()) if file.exists() else []
+            super().load_checkpoint(checkpoint)
 
         def reset_config(self, new_config: Mapping[str, Any]) -> bool:
             """Become another trial in the same process, whose imports cost seconds."""
@@ -73,19 +87,6 @@ def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
 def has_ended(trial: TuneTrial) -> bool:
     """Whether a trial came to its end; Tune calls those finished, too, that Ctrl-C cut off."""
     return trial.status == TuneTrial.ERROR or bool((trial.last_result or {}).get(DONE))
-
-
-def score(method: Method, flat: Mapping[str, Any]) -> float:
-    """What a search compares: the metric, or the worst there is if that is not finite.
-
-    Args:
-        method: Whose metric and mode count.
-        flat: A result, nested keys joined with ``/``.
-    """
-    value = float(flat[method.metric])
-    if math.isfinite(value):
-        return value
-    return _WORST if method.mode == "min" else -_WORST
 
 
 def is_empty_mean(flat: Mapping[str, Any], key: str) -> bool:

@@ -33,7 +33,8 @@ from tenfold.platform.report import (
     print_comparison,
     tables,
 )
-from tenfold.platform.runs import Selection, score_of
+from tenfold.platform.runs import Selection
+from tenfold.platform.score import score_of
 from tenfold.platform.statistics import mean_interval, probability_of_improvement
 from tenfold.platform.tables import Table, latex, markdown, number, plus_minus, print_table
 

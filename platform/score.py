@@ -1,0 +1,60 @@
+"""What a run scores, from its history: the one place that says so.
+
+Comparisons, searches and schedulers all ask here, and a trial's actor does after every iteration,
+so nothing heavy is imported.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tenfold.platform.registry import Method
+
+_TAIL = 0.1  # the share of a run's steps, at its end, that a noisy method is scored by
+# Larger than any metric, and small enough for sums and interpolations over many trials.
+_WORST = 1e100
+
+
+def score_of(
+    history: Iterable[tuple[float, float]], method: Method | None, metric: str | None = None
+) -> float:
+    """The score of a run that has come so far, as its method declares it (`Method.score`).
+
+    Args:
+        history: Step and value of every record, in the order of the steps.
+        method: Of the run; its last value counts when None.
+        metric: What the values are, if they are not the method's own metric: of others the last
+            value counts.
+
+    Returns:
+        NaN if it is not finite (the run has diverged) or there is no record.
+    """
+    points = list(history)
+    kind = method.score if method is not None and metric in (None, method.metric) else "last"
+    if kind == "tail_mean" and points:
+        begin = (1 - _TAIL) * points[-1][0]
+        points = [(step, value) for step, value in points if step > begin] or points[-1:]
+        total = math.fsum(value for _, value in points) if _finite(points) else math.nan
+        score = total / len(points)
+    elif kind == "best_evaluation" and _finite(points[-1:]):
+        values = [value for _, value in points if math.isfinite(value)]
+        score = min(values) if method is not None and method.mode == "min" else max(values)
+    else:
+        score = points[-1][1] if points and _finite(points[-1:]) else math.nan
+    return float(score)
+
+
+def _finite(points: Sequence[tuple[float, float]]) -> bool:
+    return bool(points) and all(math.isfinite(value) for _, value in points)
+
+
+def search_score(history: Iterable[tuple[float, float]], method: Method) -> float:
+    """`score_of` as searches can compare it: what is not finite is the worst there is.
+
+    Args:
+        history: As in `score_of`.
+        method: Whose score and mode count.
+    """
+    score = score_of(history, method)
+    if math.isfinite(score):
+        return score
+    return _WORST if method.mode == "min" else -_WORST
