@@ -3,7 +3,6 @@
 python -m experiments.lcm.measure solvers                     the teacher by DDIM, Euler, ...
 python -m experiments.lcm.measure history lcm-target          what its trials reported
 python -m experiments.lcm.measure students lcm-quality        its last students, judged anew
-python -m experiments.lcm.measure speed lcm-quality           seconds an image, in one process
 python -m experiments.lcm.measure plugged lcm-quality --base runs/lcm-night
                                                               a base's LoRAs in a fine-tuned teacher
 python -m experiments.lcm.measure picture lcm-target          teacher and first student side by side
@@ -17,7 +16,6 @@ otherwise.
 import argparse
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,26 +126,6 @@ def of_students(experiment: str, base: Path | None, images: int) -> list[dict[st
     return rows
 
 
-def of_speed(experiment: str, w: float, images: int) -> list[dict[str, Any]]:
-    """Seconds an image of a 4-step student and of DDIM-50 with guidance, alternating."""
-    _, _, folder = next(trials(experiment))
-    student = build_pipeline(find_source(str(folder)), [])
-    teacher = Teacher(EMBEDDED_FOLDER, torch.device("cpu"), torch.float32).pipeline
-    teacher.scheduler = solver("ddim", teacher.scheduler.config)
-    prompts = ["a red ring left of a blue square"] * images
-    rows = []
-    for repeat in range(5):
-        for name, pipeline, steps, scale in (
-            ("lcm_lora", student, 4, 1.0),
-            ("ddim", teacher, 50, 1 + w),
-        ):
-            start = time.process_time()
-            sample(pipeline, prompts, steps, scale, repeat)
-            used = (time.process_time() - start) / images
-            rows.append({"sampler": name, "steps": steps, "repeat": repeat, "cpu_seconds": used})
-    return rows
-
-
 def picture(experiment: str, w: float) -> None:
     """Eight captions; rows: DDIM-4, DDIM-50, and the student at 1, 2, 4 and 8 steps."""
     _, _, folder = next(trials(experiment))
@@ -176,9 +154,6 @@ def table() -> None:
     """All CSV files of lcm as tables with intervals."""
     for file in sorted(RESULTS.glob("*.csv")):
         frame = pd.read_csv(file)
-        if "frechet" not in frame:
-            print(f"\n{file.name}\n{frame.groupby('sampler').cpu_seconds.apply(interval)}")
-            continue
         shown = ["frechet", "accuracy", "mmd", "diversity", "evaluations", "ode_distance"]
         by = [key for key in ("sampler", "trained", "steps") if key in frame]
         rows = frame.groupby(by)[[key for key in shown if key in frame]].agg(interval)
@@ -194,7 +169,7 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "what", choices=["solvers", "history", "students", "speed", "plugged", "picture", "table"]
+        "what", choices=["solvers", "history", "students", "plugged", "picture", "table"]
     )
     parser.add_argument("experiment", nargs="?", default="lcm-quality")
     parser.add_argument("--base", type=Path, default=None, help="another pipeline's folder")
@@ -215,8 +190,6 @@ def main() -> None:
         write(rows, given.name or "solvers")
     elif given.what == "history":
         write(of_history(given.experiment), given.name or name)
-    elif given.what == "speed":
-        write(of_speed(given.experiment, given.w, 100), given.name or "speed")
     else:
         rows = of_students(given.experiment, given.base, given.images)
         write(rows, given.name or name)
