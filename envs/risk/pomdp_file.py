@@ -92,7 +92,7 @@ class _Reader:
                 if not 0.0 <= discount <= 1.0:
                     self._refuse(f"the discount is {discount:g}, give 0 to 1")
             elif head == "values":
-                kind = self._next()
+                kind = self._next().removesuffix("s")  # files with 'rewards' are about
                 if kind not in ("reward", "cost"):
                     self._refuse(f"values are 'reward' or 'cost', not '{kind}'")
                 sign = 1.0 if kind == "reward" else -1.0
@@ -181,6 +181,8 @@ class _Reader:
             where.append(self._indices(kinds[len(where)]))
         if head == "R" and len(where) == 1:
             self._refuse("a reward needs an action and a state at least, 'R: action : state'")
+        if self._peek() == ":":  # some programs write 'T: a : s : t : 0.5'
+            self._next()
         block = self._block(table.shape[len(where) :], head)
         table[np.ix_(*where)] = block
 

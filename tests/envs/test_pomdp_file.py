@@ -115,10 +115,10 @@ def test_a_tiger_that_is_heard_whatever_was_done_is_the_built_in_one(tmp_path: P
 
 def test_every_form_of_the_format_is_read(tmp_path: Path) -> None:
     text = (
-        "values: cost\nobservations: wet dry\nactions: 2\nstates: a b c\ndiscount: 0.5 # half\n"
+        "values: costs\nobservations: wet dry\nactions: 2\nstates: a b c\ndiscount: 0.5 # half\n"
         "start include: a c\n"
         "T: 0\nidentity\nT: 1 : a reset\nT: 1 : b\n0.5 0.25 0.25\nT: 1 : c uniform\n"
-        "T: 1 : b : a 0.25 T: 1 : b : 2 0.5\n"
+        "T: 1 : b : a 0.25 T: 1 : b : 2 : 0.5\n"
         "O: *\nuniform\nO: 1\n1 0\n0 1\n0.5 0.5\nO: 1 : c : wet 0.4\nO: 1 : c : dry 0.6\n"
         "R: * : * : * : * 2\nR: 0 : a : b : dry -1\nR: 1 : b : c\n3 4\n"
         "R: 1 : c\n1 2\n3 4\n5 6\n"
@@ -168,7 +168,7 @@ LAWS = f"{HEAD}T: *\nidentity\nO: *\nuniform\n"
         (HEAD + "states: 3\n", "line 6: 'states:' is there twice"),
         (LAWS + "actions: 3\n", "line 10: 'actions:' must come before start"),
         (f"discount: 2\n{LAWS}", "line 1: the discount is 2, give 0 to 1"),
-        (HEAD.replace("reward", "rewards") + LAWS, "'reward' or 'cost', not 'rewards'"),
+        (HEAD.replace("reward", "gain") + LAWS, "'reward' or 'cost', not 'gain'"),
         (HEAD.replace("a b c", "a b a") + LAWS, "line 3: 'states:' needs names, each once"),
         (HEAD.replace("a b c", "a 7b c") + LAWS, "'7b' is not a name for states"),
         (HEAD.replace("a b c", "90000") + LAWS, "states = 90,000 would need arrays"),
