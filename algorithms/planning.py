@@ -89,6 +89,32 @@ class PlanningConfig(TypedConfig):
     raises ValueError with one sentence.
     """
 
+    # Of RLlib's keys, those of runners, resources and evaluation; the rest is about networks.
+    reads = frozenset(
+        {
+            "create_local_env_runner",
+            "custom_resources_for_main_process",
+            "custom_resources_per_env_runner",
+            "delay_between_env_runner_restarts_s",
+            "env_config",
+            "env_runner_health_probe_timeout_s",
+            "env_runner_restore_timeout_s",
+            "evaluation_interval",
+            "ignore_env_runner_failures",
+            "max_num_env_runner_restarts",
+            "max_requests_in_flight_per_env_runner",
+            "min_time_s_per_iteration",
+            "num_consecutive_env_runner_failures_tolerance",
+            "num_cpus_for_main_process",
+            "num_cpus_per_env_runner",
+            "num_env_runners",
+            "num_gpus_per_env_runner",
+            "placement_strategy",
+            "restart_failed_env_runners",
+            "validate_env_runners_after_construction",
+        }
+    )
+
     def __init__(self, algo_class: type["PlanningAlgorithm"] | None = None) -> None:
         super().__init__(algo_class=algo_class or PlanningAlgorithm)
         self.num_env_runners = 0

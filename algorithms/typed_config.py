@@ -6,7 +6,7 @@ method, `tenfold.algorithms.network_parameters` has those of methods that train 
 task may change (`env_config`) is a model that `task_parameters` returns.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
@@ -21,7 +21,13 @@ class TypedConfig(AlgorithmConfig):
 
     RLlib builds an algorithm from a copy of its config, and the copy leaves out what equals -1, its
     mark of keys that are gone. A key of a method may well be -1, so `get_state` keeps ours.
+
+    Attributes:
+        reads: RLlib's keys that the algorithm reads; None if it is one that trains networks and
+            reads all that RLlib's new API stack does.
     """
+
+    reads: ClassVar[frozenset[str] | None] = None
 
     class Parameters(parameters.Parameters):
         """RLlib's runners, which every method has; a method adds its own keys."""

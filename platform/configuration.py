@@ -20,7 +20,7 @@ from ray.tune.search.sample import Categorical
 from tenfold.platform import rllib_keys
 from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.experiment import Experiment
-from tenfold.platform.parameters import Parameters, check, complaint
+from tenfold.platform.parameters import Parameters, check, complaint, own_first
 from tenfold.platform.registry import Method, get_method
 from tenfold.platform.tasks import labels
 from tenfold.platform.training import TrainingConfig
@@ -157,7 +157,7 @@ def check_key(method: Method, config: AlgorithmConfig | type[TrainingConfig], ke
 def _own_parameters(config: AlgorithmConfig) -> dict[str, str]:
     """The keys of a config's `Parameters`, if it has such a model, and the fields behind them."""
     model = getattr(config, "Parameters", Parameters)
-    return {field.alias or name: name for name, field in model.model_fields.items()}
+    return {model.model_fields[name].alias or name: name for name in own_first(model)}
 
 
 def _check_value(config: AlgorithmConfig, key: str, value: Any) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from tenfold.platform import rllib_keys
 from tenfold.platform.errors import InputError
+from tenfold.platform.parameters import own_first
 from tenfold.platform.registry import Method
 from tenfold.platform.tasks import resolve
 
@@ -109,7 +110,7 @@ def _rows(
 ) -> Iterator[Row]:
     if model is None:
         return
-    for name in _own_first(model):
+    for name in own_first(model):
         field = model.model_fields[name]
         if name in ("task", "seed") and not place:
             continue
@@ -127,16 +128,6 @@ def _rows(
         )
         if inside and inner is not None:
             yield from _rows(group, f"{place}{key}.", inner, inside, default or {})
-
-
-def _own_first(model: type[BaseModel]) -> list[str]:
-    """Names of fields, those that a model declares itself before those that it inherits."""
-    declared = [name for each in model.__mro__ for name in vars(each).get("__annotations__", {})]
-    return [
-        name
-        for name in dict.fromkeys([*declared, *model.model_fields])
-        if name in model.model_fields
-    ]
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

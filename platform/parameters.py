@@ -60,6 +60,13 @@ def parameters_of(function: Callable[..., Any], leave_out: Iterable[str] = ()) -
     return create_model(f"{function.__name__} parameters", __base__=Parameters, **fields)
 
 
+def own_first(model: type[BaseModel]) -> list[str]:
+    """Names of fields, those that a model declares itself before those that it inherits."""
+    declared = [name for each in model.__mro__ for name in vars(each).get("__annotations__", {})]
+    names = dict.fromkeys([*declared, *model.model_fields])
+    return [name for name in names if name in model.model_fields]
+
+
 def check(model: type[BaseModel], values: Mapping[str, Any], place: str = "") -> None:
     """Hold values against a model.
 

@@ -192,7 +192,7 @@ def refusal(config: AlgorithmConfig, key: str) -> str | None:
     """
     if key in SET_ELSEWHERE:
         return SET_ELSEWHERE[key]
-    if attribute(config, key) in own_keys(config):
+    if attribute(config, key) in own_keys(config) or key in _declared(config):
         return None
     if key in REPLACED:
         there = REPLACED[key] if _has(config, REPLACED[key].partition(".")[0]) else ""
@@ -200,9 +200,18 @@ def refusal(config: AlgorithmConfig, key: str) -> str | None:
         return f"belongs to RLlib's old API stack, which is not used: {cure}"
     if _OFFLINE.match(key) and _has(config, key):
         return "is for training from recorded data, which this method does not do: leave it out"
+    if (reads := getattr(config, "reads", None)) is not None and key not in reads:
+        there = _has(config, key)
+        return "is RLlib's and not read by this method: leave it out" if there else None
     if _has(config, key) and key not in types_of(config):
         return "takes code: set it in a subclass of the method's config"
     return None
+
+
+def _declared(config: AlgorithmConfig) -> set[str]:
+    """The keys of a config's `Parameters`, if it has such a model."""
+    model = getattr(config, "Parameters", Parameters)
+    return {field.alias or name for name, field in model.model_fields.items()}
 
 
 def own_keys(config: AlgorithmConfig) -> dict[str, Any]:
@@ -233,9 +242,11 @@ def _types_of(config_class: Any) -> dict[str, Any]:
                     annotations.setdefault(name, []).append(parameter.annotation)
     config = config_class()
     found = {}
+    reads = getattr(config, "reads", None)
     for name, given in annotations.items():
         key, default = name.rstrip("_"), value_of(config, name)
         refused = key in REPLACED or key in SET_ELSEWHERE or _OFFLINE.match(key)
+        refused = refused or (reads is not None and key not in reads)
         kind = _united(given)
         if kind is not None and not refused and _has(config, name):
             kind = _CHOICES.get(key, kind)

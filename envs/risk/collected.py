@@ -40,7 +40,7 @@ class CollectedReturn(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
                 f"Observations must be a flat box for y to be appended, not {space}: flatten them."
             )
         low, high = np.append(space.low, -np.inf), np.append(space.high, np.inf)
-        self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
+        self.observation_space = gym.spaces.Box(np.float32(low), np.float32(high), dtype=np.float32)
 
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Start with nothing collected."""
@@ -83,7 +83,7 @@ class LimitedTime(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
             )
         self.limit = env.spec.max_episode_steps
         low, high = np.append(space.low, 0.0), np.append(space.high, 1.0)
-        self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
+        self.observation_space = gym.spaces.Box(np.float32(low), np.float32(high), dtype=np.float32)
 
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Start at step 0."""

@@ -79,6 +79,8 @@ def test_what_replaces_an_old_key_is_there() -> None:
         ("ppo", "callbacks_class", "a.B", "takes code"),
         ("ppo", "input_read_method", "read_json", "recorded data"),
         ("ppo", "policies", ["a"], "several agents"),
+        ("softmw", "lr", 1e-3, "not read by this method"),
+        ("icvar", "num_learners", 2, "not read by this method"),
     ],
 )
 def test_what_the_new_stack_does_not_read_is_refused_with_what_it_does(
