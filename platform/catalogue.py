@@ -67,6 +67,7 @@ def print_method(method: Method, console: Console) -> None:
     table.add_row("tasks", escape(", ".join(method.tasks)))
     for number, (name, changes) in enumerate(method.variants.items()):
         table.add_row("variants" if number == 0 else "", escape(f"{name}: {_changes(changes)}"))
+    table.add_row("keys", escape(f"tenfold describe {method.name}"))
     for number, (name, space) in enumerate(method.load_spaces().items()):
         table.add_row("spaces" if number == 0 else "", escape(f"{name}: {_swept(space)}"))
     console.print(table)

@@ -41,7 +41,8 @@ class Progress(Callback):
     ) -> None:
         self.experiment = experiment
         self.method = method
-        self.length = trial_length(experiment, method)
+        length = trial_length(experiment, method)
+        self.length = length if length is not None and length[1] > 0 else None
         self.earlier = len(earlier)
         self._best = _best(method, [_value(trial) for trial in earlier if has_ended(trial)])
 
@@ -116,9 +117,12 @@ class Progress(Callback):
             parts.append(f"{_clock(elapsed * (1 - share) / fresh)} left")
         if self.length is not None:
             axis, last = self.length
-            unit = self.method.step_unit if axis == self.method.step_metric else "iterations"
+            units = {
+                "training_iteration": "iterations",
+                self.method.step_metric: self.method.step_unit,
+            }
             steps = last * self.total
-            parts.append(f"{_short(share * steps)}/{_short(steps)} {unit}")
+            parts.append(f"{_short(share * steps)}/{_short(steps)} {units.get(axis, axis)}")
         metric = self.method.metric.rpartition("/")[2]
         if self._best is not None and len(self.experiment.tasks) == 1:
             parts.append(f"best {metric} {self._best:.4g}")

@@ -34,7 +34,7 @@ from tenfold.platform.experiment import (
     read_record,
 )
 from tenfold.platform.faults import is_fault, only_faults_retried, reason
-from tenfold.platform.launch import EXPERIMENT_FILE, Outcome
+from tenfold.platform.launch import EXPERIMENT_FILE, Outcome, resumable_run
 from tenfold.platform.progress import Progress
 from tenfold.platform.registry import get_method
 from tenfold.platform.schema import experiment_schema
@@ -518,6 +518,18 @@ def test_a_flag_replaces_the_files_space(tmp_path: Path) -> None:
         "c": "uniform(0, 1)",
         "d": [1, 2],
     }
+
+
+def test_a_sweep_of_an_own_space_is_resumed_with_more_samples_and_no_other_space(
+    runs: Path,
+) -> None:
+    own = {"c": "loguniform(1e-1, 1e1)"}
+    _, outcome, _ = finished_run(runs, {(1.0, 0): 3.0}, offline=True, space=own, samples=1)
+    more = experiment_of(space={"c": "loguniform(0.1, 10)"}, samples=3)
+    assert resumable_run(runs / "tune", more) == outcome.run_dir
+    other = experiment_of(space={"c": "loguniform(0.1, 20)"}, samples=3)
+    with pytest.raises(InputError, match=r"its space is .*loguniform\(0.1, 10.0\)"):
+        resumable_run(runs / "tune", other)
 
 
 # Where a plain job's results go
