@@ -112,6 +112,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("experiments/queues").mkdir(parents=True)
     demo = yaml.safe_load((ROOT / "experiments" / "queues" / "demo.yaml").read_text())
     demo["config"] |= {"horizon": 2_000, "replicas": 2}  # as it stands it takes a minute
+    demo |= {"variants": ["softmw", "uniform"], "seeds": 1}
     Path("experiments/queues/demo.yaml").write_text(yaml.safe_dump(demo))
     return tmp_path
 
