@@ -152,6 +152,9 @@ def test_the_commands_of_a_page_run(page: Path, folder: Path, more_methods: Path
             Path("experiment.yaml").write_text(block.text)
     for words in commands(page):
         arguments = [newest_trial(folder) if word == "RUN_ID" else word for word in words[1:]]
+        if arguments[0] in ("run", "sweep"):
+            # As on two cores: what starts a trial's process takes longer than these trials.
+            arguments += ["--concurrent", "2"]
         done = invoke(*arguments)
         # A doctor that finds something says so by 1.
         expected = (0, 1) if arguments == ["doctor"] else (0,)
