@@ -21,7 +21,9 @@ from tenfold.platform.registry import Method
 from tenfold.platform.search import sampled_values
 from tenfold.platform.trial import SCORE, has_ended
 
-# Without a terminal a line is printed at each tenth of the work, and after so long without one.
+# Without a terminal a line is printed at each tenth of the work, unless another one has just been,
+# and after so long without one.
+_JUST_SECONDS = 5.0
 _QUIET_SECONDS = 60.0
 # With more trials than these their ends are not told one by one.
 _TOLD = 20
@@ -163,12 +165,16 @@ class Progress(Callback):
 
     def _tell_share(self) -> None:
         """A plain line where no live one is seen, when it has something to say."""
-        now, tenth = time.monotonic(), int(self.share * 10)
         if self.console.is_terminal:
             return
-        if tenth > self._tenth or now - self._last_line > _QUIET_SECONDS:
-            self._tenth, self._last_line = tenth, now
-            self.console.print(f"running   {self.line(200)}", markup=False)
+        silent, tenth = time.monotonic() - self._last_line, int(self.share * 10)
+        if silent > _QUIET_SECONDS or (tenth > self._tenth and silent > _JUST_SECONDS):
+            self._tenth = tenth
+            self._print(f"running   {self.line(200)}")
+
+    def _print(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        self.console.print(text, markup=False)
 
     def _tell_end(self, trial: Trial) -> None:
         if self.total > _TOLD:
@@ -177,7 +183,7 @@ class Progress(Callback):
         metric = self.method.metric.rpartition("/")[2]
         shown = "no result" if value is None else f"{metric} {value:.4g}"
         text = f"finished  {self.name(trial)}: {shown} ({ended}/{self.total})"
-        self.console.print(text, markup=False)
+        self._print(text)
 
 
 def _value(trial: Trial, result: dict[str, Any] | None = None) -> float | None:

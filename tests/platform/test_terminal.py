@@ -4,6 +4,7 @@ No Ray is started: trials are Tune's own objects, runs are journals as the track
 """
 
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -180,18 +181,30 @@ def test_names_say_only_what_tells_trials_apart() -> None:
     assert Progress(experiment_of(), method).name(trial_of(2)) == "seed 0"
 
 
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, 4), (6.0, 14)])
 def test_plain_lines_are_few_and_end_with_the_right_count(
-    progress: Progress, capsys: pytest.CaptureFixture[str]
+    progress: Progress,
+    seconds: float,
+    lines: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Four ends; with time between results a line at each tenth too."""
+    from tenfold.platform import progress as module
+
+    clock = itertools.count(0.0, seconds)
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(module, "_QUIET_SECONDS", 1e9)
+    progress._last_line = 0.0
     progress.console.file = sys.stderr
     trials = [trial_of(number, c=0.5, seed=number) for number in range(4)]
     for trial in trials:
         for pulls in range(1, 101):
             report(progress, trial, pulls, 1.0)
         progress.on_trial_complete(1, trials, trial)
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 14  # four ends, ten tenths
-    assert lines[-1].endswith("regret 1 (4/4)")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == lines
+    assert told[-1].endswith("regret 1 (4/4)")
 
 
 # Failures
