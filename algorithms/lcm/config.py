@@ -196,16 +196,19 @@ class LCMConfig(TrainingConfig):
             check_source(Path(self.task), self.image_column, self.caption_column)
 
     def _check_teacher(self) -> None:
-        folder = PipelineFolder(self.teacher_folder)
+        try:
+            folder = PipelineFolder(self.teacher_folder)
+            pixels = folder.pixels_per_latent
+        except ValueError as error:
+            raise ValueError(f"Bad value '{self.teacher}' for 'teacher': {error}") from None
         if self.mode == "lora" and self.rank > folder.width:
             raise ValueError(
                 f"Bad value {self.rank} for 'rank': the narrowest layers of '{self.teacher}' are "
                 f"{folder.width} wide, so give at most that."
             )
-        if self.resolution is not None and self.resolution % folder.pixels_per_latent:
+        if self.resolution is not None and self.resolution % pixels:
             raise ValueError(
-                f"Bad value {self.resolution} for 'resolution': give a multiple of "
-                f"{folder.pixels_per_latent}."
+                f"Bad value {self.resolution} for 'resolution': give a multiple of {pixels}."
             )
         for prompt in self.prompts:
             folder.check_prompt(prompt)
