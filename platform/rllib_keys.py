@@ -195,8 +195,8 @@ def refusal(config: AlgorithmConfig, key: str) -> str | None:
     if attribute(config, key) in own_keys(config) or key in _declared(config):
         return None
     if key in REPLACED:
-        there = REPLACED[key] if _has(config, REPLACED[key].partition(".")[0]) else ""
-        cure = f"set '{there}'" if there else "leave it out"
+        instead = REPLACED[key] if _has(config, REPLACED[key].partition(".")[0]) else ""
+        cure = f"set '{instead}'" if instead else "leave it out"
         return f"belongs to RLlib's old API stack, which is not used: {cure}"
     if _OFFLINE.match(key) and _has(config, key):
         return "is for training from recorded data, which this method does not do: leave it out"
@@ -245,7 +245,7 @@ def _types_of(config_class: Any) -> dict[str, Any]:
     reads = getattr(config, "reads", None)
     for name, given in annotations.items():
         key, default = name.rstrip("_"), value_of(config, name)
-        refused = key in REPLACED or key in SET_ELSEWHERE or _OFFLINE.match(key)
+        refused = key in REPLACED or key in SET_ELSEWHERE or bool(_OFFLINE.match(key))
         refused = refused or (reads is not None and key not in reads)
         kind = _united(given)
         if kind is not None and not refused and _has(config, name):
