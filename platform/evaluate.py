@@ -113,7 +113,7 @@ def find_trial(client: MlflowClient, name: str) -> Run:
     if exact is not None:
         if exact.data.tags.get("kind") != "trial":
             kind = exact.data.tags.get("kind", "foreign")
-            raise InputError(f"Run '{name}' is a {kind} run: give the id of one of its trials.")
+            raise InputError(f"Run '{name}' is of kind '{kind}': give the id of one of its trials.")
         return exact
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     trials = search_runs(client, ids, "tags.kind = 'trial'")
