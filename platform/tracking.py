@@ -145,6 +145,17 @@ class Tracker(LoggerCallback):
             self._note_perturbation(trial, step)
         self._deliver(journal)
 
+    def log_trial_save(self, trial: Trial) -> None:
+        """Pictures that a method puts into its checkpoints are seen while it trains."""
+        if trial.checkpoint is None:
+            return
+        journal = self._journal(trial.trial_id)
+        step = self._last_steps.get(trial.trial_id, 0)
+        for picture in sorted(Path(trial.checkpoint.path).rglob("*.png")):
+            kept = self._artifact_folder(trial) / f"{picture.stem}-{max(step, 0):08d}.png"
+            journal.artifact(Path(shutil.copy(picture, kept)))
+        self._deliver(journal)
+
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         journal = self._journal(trial.trial_id)
         if not journal.exists:  # it failed before its actor was up

@@ -170,6 +170,21 @@ def test_a_population_is_recorded_as_it_was_trained(tmp_path: Path, uri: str) ->
     assert told == [{"after_step": 100, "changes": {"c": [1.0, 1.2]}}]
 
 
+def test_pictures_in_a_checkpoint_are_seen_while_a_method_trains(tmp_path: Path, uri: str) -> None:
+    tracker, trial = tracker_of(tmp_path, uri), trial_in(tmp_path)
+    tracker.log_trial_start(trial)
+    trial.checkpoint = SimpleNamespace(path=str(tmp_path / "checkpoint_0"))
+    (tmp_path / "checkpoint_0" / "student").mkdir(parents=True)
+    for pulls in (50, 100):
+        (tmp_path / "checkpoint_0" / "student" / "grid.png").write_bytes(b"%d" % pulls)
+        tracker.log_trial_result(1, trial, {"pulls": pulls, "regret": 1.0})
+        tracker.log_trial_save(trial)
+    client, run_id = MlflowClient(tracking_uri=uri), delivered(tracker).info.run_id
+    first = client.download_artifacts(run_id, "grid-00000050.png")
+    second = client.download_artifacts(run_id, "grid-00000100.png")
+    assert (Path(first).read_bytes(), Path(second).read_bytes()) == (b"50", b"100")
+
+
 @pytest.mark.parametrize(
     "error",
     [
