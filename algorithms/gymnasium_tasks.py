@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from functools import cache, partial, reduce
+from importlib import import_module
 from operator import or_
 from types import UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin
@@ -63,12 +64,12 @@ class GymnasiumConfig(TypedConfig):
         observations, actions = _spaces(self.make_gymnasium, self.env, fields)(self.env_config)
         taken = " or ".join(each.__name__ for each in self.actions)
         fits = isinstance(actions, self.actions)
-        if isinstance(actions, spaces.Discrete):
-            fits, taken = fits and actions.start == 0, f"{taken} from 0"
-        if isinstance(actions, spaces.Box):
+        if fits and isinstance(actions, spaces.Discrete):
+            fits, taken = actions.start == 0, "discrete ones from 0"
+        if fits and isinstance(actions, spaces.Box):
             flat = len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
-            bounded = not self.bounded or actions.is_bounded()
-            fits, taken = fits and flat and bounded, f"{taken} of one axis, with bounds"
+            fits = flat and (actions.is_bounded() or not self.bounded)
+            taken = "a vector with bounds" if self.bounded else "a vector"
         if not fits:
             raise ValueError(
                 f"Task '{self.env}' has the actions {actions}, but this method takes {taken}: "
@@ -119,7 +120,10 @@ def gymnasium_parameters(task: str) -> type[Parameters]:
         ValueError: There is no such environment, or its module cannot be imported.
     """
     try:
-        spec = gym.spec(task)
+        module, _, name = task.rpartition(":")
+        if module:
+            import_module(module)
+        spec = gym.spec(name)
         maker = spec.entry_point
         if isinstance(maker, str):
             _log_warnings_of_mujoco(maker)
