@@ -72,8 +72,8 @@ class GymnasiumConfig(TypedConfig):
             taken = "a vector with bounds" if self.bounded else "a vector"
         if not fits:
             raise ValueError(
-                f"Task '{self.env}' has the actions {str(actions):.80}, but this method takes {taken}: "
-                "choose another task or another method."
+                f"Task '{self.env}' has the actions {actions!s:.80}, but this method takes "
+                f"{taken}: choose another task or another method."
             )
         if len(observations.shape) == 3 and not self.model_config.get("conv_filters"):
             try:

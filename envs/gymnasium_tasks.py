@@ -37,8 +37,8 @@ def make_gymnasium(task: str, **fields: Any) -> gym.Env[np.ndarray, Any]:
         return TransformObservation(env, lambda seen: np.float32(seen) / 255.0, scaled)
     if not _is_numeric(space):
         raise ValueError(
-            f"Task '{task}' has the observations {str(space):.80}, of which a network takes numbers only: "
-            "choose another task, or wrap it."
+            f"Task '{task}' has the observations {space!s:.80}, of which a network takes numbers "
+            "only: choose another task, or wrap it."
         )
     if not isinstance(space, spaces.Box) or len(space.shape) != 1:
         env = FlattenObservation(env)
