@@ -147,7 +147,7 @@ def test_every_variant_and_space_is_valid_for_the_config(method: Method) -> None
 def test_every_task_is_there(method: Method) -> None:
     """Each task's config is built; an environment also takes a step."""
     for task in method.tasks:
-        build_config(method, task, next(iter(method.variants)), method.smoke, seed=0)
+        build_config(method, task, next(iter(method.variants)), {}, seed=0)
         if task in gymnasium.registry:
             env = make_gymnasium(task)
             env.reset(seed=0)
