@@ -58,21 +58,34 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(MORE_METHODS)
 
 
+@pytest.fixture(autouse=True)
+def no_other_ray() -> Iterator[None]:
+    """A test that starts a Ray of its own leaves none: it would pass for the shared one."""
+    yield
+    ray = sys.modules.get("ray")
+    if ray is not None and not _SHARED_RAY and ray.is_initialized():
+        ray.shutdown()
+
+
+_SHARED_RAY: list[bool] = []
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray for all tests; eight logical CPUs, since its actors sleep most of the time."""
     import ray
 
+    _SHARED_RAY.append(True)
     ray.init(
         address="local",
         num_cpus=8,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
-        ignore_reinit_error=True,
     )
     yield
     ray.shutdown()
+    _SHARED_RAY.clear()
 
 
 @pytest.fixture

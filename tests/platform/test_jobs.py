@@ -348,7 +348,8 @@ def test_mistake_that_shows_on_the_cluster_gives_2(
     head: Head, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A mistake that only the cluster can see: nothing there can be resumed.
-    sent = jobs.submit(Path("tiny.yaml"), options=["--resume"], **head.door)
+    never_run = {"name": "never-run"}
+    sent = jobs.submit(Path("tiny.yaml"), overrides=never_run, options=["--resume"], **head.door)
     assert jobs.follow(sent.job_id, **head.door) == 2
     assert "Nothing to resume" in " ".join(capsys.readouterr().out.split())
 

@@ -171,6 +171,7 @@ HANDOVERS = {
 }
 
 
+@pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize(("name", "key"), HANDOVERS, ids=["-".join(each) for each in HANDOVERS])
 def test_a_checkpoint_goes_on_under_another_value_of_an_adjustable_key(
     name: str, key: str, tmp_path: Path

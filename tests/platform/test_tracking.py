@@ -121,6 +121,7 @@ def test_a_search_ranks_what_diverged_last(method: str, mode: str, value: float)
     assert all(better(broken, each) == each for each in finite)
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_a_trial_reports_its_score_and_ends_by_the_experiments_rule() -> None:
     experiment = make_experiment(
         {"method": "ucb1", "config": {"pulls_per_iteration": 20}, "stop": {"pulls": 40}}
@@ -133,6 +134,7 @@ def test_a_trial_reports_its_score_and_ends_by_the_experiments_rule() -> None:
     assert first[SCORE] == first["regret"]
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_a_noisy_methods_score_is_its_mean_over_the_last_tenth_also_after_a_resume(
     tmp_path: Path,
 ) -> None:

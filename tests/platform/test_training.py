@@ -137,6 +137,7 @@ def test_200_steps_are_the_same_through_a_killed_driver(
     assert reached < 200
     resumed = invoke("run", "killed.yaml", "--resume")
     assert resumed.exit_code == 0, resumed.output
+    torch.set_num_threads(1)  # as a trial's process has it, whatever a library has set here
     straight = trial(steps=200, report_every=5, workers_per_process=2)
     while not (last := straight.train())["done"]:
         pass
