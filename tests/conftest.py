@@ -43,14 +43,27 @@ def install_example(site: Path, name: str = "ucb1", page: str = "adding-a-method
     (info / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2].replace(chr(34), '')}\n")
 
 
+def _site(purpose: str) -> Path:
+    """A folder of this process on Python's path, and on that of the processes that it starts.
+
+    pytest loads this file as a plug-in and tests import it as a module: both have the same folder.
+    """
+    mark, known = f"TENFOLD_TEST_{purpose}", os.environ.get(f"TENFOLD_TEST_{purpose}", "")
+    process, _, path = known.partition(":")
+    if process != str(os.getpid()):
+        path = tempfile.mkdtemp(prefix=f"tenfold-{purpose.lower()}-")
+        os.environ[mark] = f"{os.getpid()}:{path}"
+        sys.path.insert(0, path)
+    return Path(path)
+
+
 # The example method is there for the whole session: in this process, in Ray's and in children.
-_SITE = Path(tempfile.mkdtemp(prefix="tenfold-site-"))
-install_example(_SITE)
+_SITE = _site("EXAMPLE")
+if not (_SITE / "ucb1").exists():
+    install_example(_SITE)
 # See `more_methods`; on the path from the start, so that Ray's processes have it too.
-MORE_METHODS = Path(tempfile.mkdtemp(prefix="tenfold-more-"))
-_SITES = [str(_SITE), str(MORE_METHODS)]
-os.environ["PYTHONPATH"] = os.pathsep.join([*_SITES, str(ROOT / "tests")])
-sys.path[:0] = _SITES
+MORE_METHODS = _site("MORE")
+os.environ["PYTHONPATH"] = os.pathsep.join([str(_SITE), str(MORE_METHODS), str(ROOT / "tests")])
 
 
 def pytest_unconfigure() -> None:
@@ -76,6 +89,7 @@ def ray_session() -> Iterator[None]:
     import ray
 
     _SHARED_RAY.append(True)
+    ray.shutdown()
     ray.init(
         address="local",
         num_cpus=8,
