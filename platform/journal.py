@@ -184,9 +184,9 @@ class Journal:
                 yield {**record, _END: offset}
 
     def _cursor(self) -> dict[str, Any]:
-        if not self._cursor_path.exists():
-            return {"run_id": None, "offset": 0}
-        cursor: dict[str, Any] = json.loads(self._cursor_path.read_text())
+        cursor: dict[str, Any] = {"run_id": None, "offset": 0}
+        if self._cursor_path.exists():
+            cursor |= json.loads(self._cursor_path.read_text())
         return cursor
 
 
