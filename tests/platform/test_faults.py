@@ -136,7 +136,7 @@ def test_ctrl_c_and_termination_are_written_down_and_the_run_goes_on_after_both(
             driver.send_signal(number)
             said, _ = driver.communicate()
         assert driver.returncode == 130, said
-        assert "experiment.yaml --resume" in said
+        assert "experiment.yaml --resume'" in said
         found = statuses(uri)
         assert found["sweep"] == {"KILLED"}
         assert found["trial"] <= {"KILLED", "FINISHED"}
