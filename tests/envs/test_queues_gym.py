@@ -220,7 +220,11 @@ def test_broken_traces_are_refused_by_file_and_row(
     [
         ("trace.parquet", b"no parquet", "cannot be read as a trace"),
         ("trace.csv.gz", b"no gzip", "cannot be read as a trace"),
-        ("cut.csv.gz", gzip.compress(b"slot,queue\n" * 99, mtime=0)[:30], "cannot be read as a trace"),
+        (
+            "cut.csv.gz",
+            gzip.compress(b"slot,queue\n" * 99, mtime=0)[:30],
+            "cannot be read as a trace",
+        ),
         ("trace.txt", b"slot", "ends with .csv, .csv.gz, .parquet"),
     ],
 )
