@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from tenfold.algorithms.rl_cfr.openspiel import SmallGame
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import Spot, read_spot
 

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
-from tenfold.algorithms.rl_cfr.actor_critic import Actor
-from tenfold.algorithms.rl_cfr.features import FEATURES, features
+from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor
+from tenfold.algorithms.rl_cfr.learning.features import FEATURES, features
 from tenfold.algorithms.rl_cfr.mdp import Decision, World
-from tenfold.algorithms.rl_cfr.worlds import make_world
+from tenfold.algorithms.rl_cfr.worlds.catalogue import make_world
 from tenfold.envs.poker.rules import BettingState
 from tenfold.envs.poker.sizes import Menu, abstraction_raises
 

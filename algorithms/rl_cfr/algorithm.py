@@ -25,7 +25,6 @@ from tenfold.algorithms.rl_cfr.epoch import (
     play_hand,
     solve_situation,
 )
-from tenfold.algorithms.rl_cfr.holdem import HoldemWorld
 from tenfold.algorithms.rl_cfr.learner import (
     HELD_OUT,
     MATCHES,
@@ -33,11 +32,12 @@ from tenfold.algorithms.rl_cfr.learner import (
     TRAINING,
     AbstractionLearner,
 )
-from tenfold.algorithms.rl_cfr.leduc import LeducWorld
-from tenfold.algorithms.rl_cfr.match import score
+from tenfold.algorithms.rl_cfr.learning.value_network import ValueSamples
 from tenfold.algorithms.rl_cfr.mdp import World, solve
 from tenfold.algorithms.rl_cfr.opponents import Gains, meet_all, meet_in_leduc, standings
-from tenfold.algorithms.rl_cfr.value_network import ValueSamples
+from tenfold.algorithms.rl_cfr.play.match import score
+from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld
+from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld
 from tenfold.envs.poker.laws import StreetLaw
 
 Results = list[Hand] | list[Judgement] | list[ValueSamples] | list[dict[str, Gains]]

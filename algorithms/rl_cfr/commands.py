@@ -14,7 +14,7 @@ from rich.table import Table
 from tenfold.platform.errors import InputError
 
 if TYPE_CHECKING:
-    from tenfold.algorithms.rl_cfr.growth import Abstraction
+    from tenfold.algorithms.rl_cfr.play.growth import Abstraction
     from tenfold.envs.poker.sizes import Menu
     from tenfold.envs.poker.spot import Spot
 
@@ -47,9 +47,9 @@ def solve(
     Example: tenfold solve --board AsKd7h2c3d --pot 1000 --stacks 9500 --ranges 22+,A2s+,KTo+
     --ranges random --iterations 200
     """
-    from tenfold.algorithms.rl_cfr.solve import solve as solve_subgame
-    from tenfold.algorithms.rl_cfr.subgame import Subgame
-    from tenfold.algorithms.rl_cfr.variants import PREDICTIVE, check_variant
+    from tenfold.algorithms.rl_cfr.solver.solve import solve as solve_subgame
+    from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
+    from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, check_variant
     from tenfold.envs.poker.sizes import parse_menu
     from tenfold.envs.poker.spot import read_spot
 
@@ -118,8 +118,8 @@ def play(
     import numpy as np
 
     from tenfold.algorithms.rl_cfr.mdp import Solving
-    from tenfold.algorithms.rl_cfr.person import session
-    from tenfold.algorithms.rl_cfr.variants import check_variant
+    from tenfold.algorithms.rl_cfr.play.person import session
+    from tenfold.algorithms.rl_cfr.solver.variants import check_variant
     from tenfold.envs.poker.cards import format_cards
     from tenfold.envs.poker.sizes import parse_menu
     from tenfold.envs.poker.spot import read_spot
@@ -147,7 +147,7 @@ def _prospect(
     Raises:
         ValueError: The tree needs more than the limit, which is in GB; or that is none.
     """
-    from tenfold.algorithms.rl_cfr.tree_size import BASE_BYTES, tree_size
+    from tenfold.algorithms.rl_cfr.solver.tree_size import BASE_BYTES, tree_size
     from tenfold.envs.poker.rules import start
     from tenfold.envs.poker.words import format_chips
 
@@ -180,7 +180,7 @@ def _prospect(
 def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
     """The abstraction of a checkpoint; it must know the spot's street."""
     from tenfold.algorithms.rl_cfr.abstraction import load_abstraction
-    from tenfold.algorithms.rl_cfr.holdem import HoldemWorld
+    from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld
     from tenfold.envs.poker.spot import street_name
 
     learned = load_abstraction(checkpoint)

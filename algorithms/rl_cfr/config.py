@@ -178,7 +178,7 @@ class RLCFRConfig(PlanningConfig):
     @classmethod
     def task_parameters(cls, task: str) -> type[parameters.Parameters] | None:
         """Fields of the game."""
-        from tenfold.algorithms.rl_cfr.fields import FIELDS
+        from tenfold.algorithms.rl_cfr.worlds.fields import FIELDS
 
         return FIELDS.get(task)
 
@@ -225,8 +225,8 @@ class RLCFRConfig(PlanningConfig):
         Raises:
             ValueError: There is no such game or field, or its value is bad.
         """
-        from tenfold.algorithms.rl_cfr.value_learner import read_networks
-        from tenfold.algorithms.rl_cfr.worlds import make_world
+        from tenfold.algorithms.rl_cfr.learning.value_learner import read_networks
+        from tenfold.algorithms.rl_cfr.worlds.catalogue import make_world
 
         world = make_world(self.env, **self.env_config)
         if not values:

@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction, SizeMap
-from tenfold.algorithms.rl_cfr.actor_critic import Actor, Batch
-from tenfold.algorithms.rl_cfr.features import features
-from tenfold.algorithms.rl_cfr.holdem import situation
+from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor, Batch
+from tenfold.algorithms.rl_cfr.learning.features import features
+from tenfold.algorithms.rl_cfr.learning.value_network import (
+    ValueSamples,
+    starts_street,
+    value_sample,
+)
 from tenfold.algorithms.rl_cfr.mdp import (
     Decision,
     Solved,
@@ -22,7 +26,7 @@ from tenfold.algorithms.rl_cfr.mdp import (
     has_choice,
     solve,
 )
-from tenfold.algorithms.rl_cfr.value_network import ValueSamples, starts_street, value_sample
+from tenfold.algorithms.rl_cfr.worlds.holdem import situation
 
 Proposal = tuple[NDArray[np.float32], list[int]]
 """An abstraction as a vector (m,), and the raises that it stands for."""

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from tenfold.algorithms.rl_cfr.abstraction import describe_learned
-from tenfold.algorithms.rl_cfr.actor_critic import ActorCritic, Batch
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import Hand
-from tenfold.algorithms.rl_cfr.features import FEATURES
-from tenfold.algorithms.rl_cfr.value_learner import ValueLearner
+from tenfold.algorithms.rl_cfr.learning.actor_critic import ActorCritic, Batch
+from tenfold.algorithms.rl_cfr.learning.features import FEATURES
+from tenfold.algorithms.rl_cfr.learning.value_learner import ValueLearner
 
 TRAINING, HELD_OUT, UPDATES, SITUATIONS, MATCHES = range(5)
 """Streams of random numbers: no hand of an evaluation is one of training."""

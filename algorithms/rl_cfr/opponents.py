@@ -21,11 +21,10 @@ from open_spiel.python.policy import Policy as SmallPolicy
 from open_spiel.python.policy import UniformRandomPolicy
 
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction, Fixed
-from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy, search
-from tenfold.algorithms.rl_cfr.holdem import HoldemWorld
-from tenfold.algorithms.rl_cfr.lbr import LocalBestResponse
-from tenfold.algorithms.rl_cfr.leduc import LeducWorld, game_string
-from tenfold.algorithms.rl_cfr.match import (
+from tenfold.algorithms.rl_cfr.leduc.full_game import FullGamePolicy, search
+from tenfold.algorithms.rl_cfr.mdp import Solving
+from tenfold.algorithms.rl_cfr.play.lbr import LocalBestResponse
+from tenfold.algorithms.rl_cfr.play.match import (
     Deal,
     deal,
     deal_on_rivers,
@@ -33,11 +32,12 @@ from tenfold.algorithms.rl_cfr.match import (
     expected_gain,
     score,
 )
-from tenfold.algorithms.rl_cfr.mdp import Solving
-from tenfold.algorithms.rl_cfr.policies import Policy, RandomPolicy, check_call
-from tenfold.algorithms.rl_cfr.resolving import Resolver
-from tenfold.algorithms.rl_cfr.small_match import CheckCall, duplicate_small, expected_small
-from tenfold.algorithms.rl_cfr.subgame import Leaf
+from tenfold.algorithms.rl_cfr.play.policies import Policy, RandomPolicy, check_call
+from tenfold.algorithms.rl_cfr.play.resolving import Resolver
+from tenfold.algorithms.rl_cfr.play.small_match import CheckCall, duplicate_small, expected_small
+from tenfold.algorithms.rl_cfr.solver.subgame import Leaf
+from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld
+from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld, game_string
 from tenfold.envs.poker.sizes import Menu
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot
 

@@ -20,12 +20,12 @@ import pyspiel
 import typer
 from match import abstraction
 
-from tenfold.algorithms.rl_cfr.full_game import FullGamePolicy, search
-from tenfold.algorithms.rl_cfr.leduc import LeducWorld, game_string
-from tenfold.algorithms.rl_cfr.match import score
+from tenfold.algorithms.rl_cfr.leduc.full_game import FullGamePolicy, search
+from tenfold.algorithms.rl_cfr.leduc.own_raises import solve_own_raises
 from tenfold.algorithms.rl_cfr.mdp import Solving
-from tenfold.algorithms.rl_cfr.own_raises import solve_own_raises
-from tenfold.algorithms.rl_cfr.small_match import duplicate_small, expected_small
+from tenfold.algorithms.rl_cfr.play.match import score
+from tenfold.algorithms.rl_cfr.play.small_match import duplicate_small, expected_small
+from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld, game_string
 from tenfold.envs.poker.sizes import parse_menu
 
 RESULTS = Path(__file__).parent.parent / "results" / "rl_cfr" / "leduc_matches.json"

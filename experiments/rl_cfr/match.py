@@ -24,12 +24,12 @@ from rich.progress import track
 
 from tenfold.algorithms.rl_cfr.abstraction import load_abstraction
 from tenfold.algorithms.rl_cfr.config import OPPONENTS
-from tenfold.algorithms.rl_cfr.growth import Abstraction
-from tenfold.algorithms.rl_cfr.match import deal, score
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
 from tenfold.algorithms.rl_cfr.opponents import make_opponent, meet
-from tenfold.algorithms.rl_cfr.policies import Policy
-from tenfold.algorithms.rl_cfr.resolving import Resolver
+from tenfold.algorithms.rl_cfr.play.growth import Abstraction
+from tenfold.algorithms.rl_cfr.play.match import deal, score
+from tenfold.algorithms.rl_cfr.play.policies import Policy
+from tenfold.algorithms.rl_cfr.play.resolving import Resolver
 from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import Spot

@@ -44,22 +44,22 @@ from tenfold.algorithms.rl_cfr.abstraction import (
 from tenfold.algorithms.rl_cfr.algorithm import met, sampling_epoch, work_off
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice
-from tenfold.algorithms.rl_cfr.full_game import (
+from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
+from tenfold.algorithms.rl_cfr.leduc.full_game import (
     choose,
     expected_win,
     exploitability,
     solve_chosen,
     translate,
 )
-from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
-from tenfold.algorithms.rl_cfr.leduc import LeducWorld
-from tenfold.algorithms.rl_cfr.match import score
+from tenfold.algorithms.rl_cfr.leduc.nested import solve_nested
+from tenfold.algorithms.rl_cfr.leduc.own_raises import solve_own_raises
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, World, bet_tree
-from tenfold.algorithms.rl_cfr.nested import solve_nested
 from tenfold.algorithms.rl_cfr.opponents import standings
-from tenfold.algorithms.rl_cfr.own_raises import solve_own_raises
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.worlds import ENUMERATE
+from tenfold.algorithms.rl_cfr.play.match import score
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.worlds.catalogue import ENUMERATE
+from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld
 from tenfold.platform.configuration import build_config
 from tenfold.platform.experiment import load_experiment
 

@@ -24,14 +24,14 @@ from measure import RESULTS, RUNS, configured, interval, judge
 
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice, solve_situation
-from tenfold.algorithms.rl_cfr.holdem import FLOP, RIVER, TURN
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, SITUATIONS, AbstractionLearner
+from tenfold.algorithms.rl_cfr.learning.value_learner import make_networks, read_networks
+from tenfold.algorithms.rl_cfr.learning.value_network import DELTA, ValueSamples
 from tenfold.algorithms.rl_cfr.mdp import Decision, bet_tree, solve
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame
-from tenfold.algorithms.rl_cfr.value_learner import make_networks, read_networks
-from tenfold.algorithms.rl_cfr.value_network import DELTA, ValueSamples
-from tenfold.algorithms.rl_cfr.worlds import make_world
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
+from tenfold.algorithms.rl_cfr.worlds.catalogue import make_world
+from tenfold.algorithms.rl_cfr.worlds.holdem import FLOP, RIVER, TURN
 from tenfold.envs.poker.rules import CALL, STREETS
 from tenfold.envs.poker.sizes import Menu
 from tenfold.envs.poker.spot import Spot, deals

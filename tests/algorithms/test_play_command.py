@@ -12,12 +12,12 @@ import torch
 
 from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
 from tenfold.algorithms.rl_cfr.abstraction import describe_learned, load_abstraction
-from tenfold.algorithms.rl_cfr.actor_critic import Actor
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
-from tenfold.algorithms.rl_cfr.features import FEATURES
+from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor
+from tenfold.algorithms.rl_cfr.learning.features import FEATURES
 from tenfold.algorithms.rl_cfr.mdp import Solving
-from tenfold.algorithms.rl_cfr.policies import History
-from tenfold.algorithms.rl_cfr.resolving import Resolver
+from tenfold.algorithms.rl_cfr.play.policies import History
+from tenfold.algorithms.rl_cfr.play.resolving import Resolver
 from tenfold.envs.poker.rules import CALL
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import read_spot

@@ -18,16 +18,22 @@ from tenfold.algorithms.rl_cfr.abstraction import (
     load_abstraction,
     on_board,
 )
-from tenfold.algorithms.rl_cfr.actor_critic import REWARD_UNIT, Actor, ActorCritic, Batch, Critic
 from tenfold.algorithms.rl_cfr.algorithm import played, summary
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import Hand, Judgement, alone, first_choice, judge, play_hand
-from tenfold.algorithms.rl_cfr.features import FEATURES, features
-from tenfold.algorithms.rl_cfr.holdem import HoldemWorld, river_equities
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
+from tenfold.algorithms.rl_cfr.learning.actor_critic import (
+    REWARD_UNIT,
+    Actor,
+    ActorCritic,
+    Batch,
+    Critic,
+)
+from tenfold.algorithms.rl_cfr.learning.features import FEATURES, features
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, frequencies, gain, solve
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
+from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld, river_equities
 from tenfold.envs.poker.cards import HANDS
 from tenfold.envs.poker.isomorphism import HAND_MAPS, PERMUTATIONS
 from tenfold.envs.poker.laws import StreetLaw

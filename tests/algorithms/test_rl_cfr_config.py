@@ -12,10 +12,10 @@ import pytest
 
 from tenfold.algorithms.rl_cfr import METHOD
 from tenfold.algorithms.rl_cfr.config import OPPONENTS, RLCFRConfig
-from tenfold.algorithms.rl_cfr.fields import FIELDS
 from tenfold.algorithms.rl_cfr.mdp import has_choice
-from tenfold.algorithms.rl_cfr.variants import VARIANTS
-from tenfold.algorithms.rl_cfr.worlds import make_world
+from tenfold.algorithms.rl_cfr.solver.variants import VARIANTS
+from tenfold.algorithms.rl_cfr.worlds.catalogue import make_world
+from tenfold.algorithms.rl_cfr.worlds.fields import FIELDS
 
 VALUES: list[Any] = [
     *("abc", "", "0.1", "1\n2", b"1", True, False, None),

@@ -16,10 +16,10 @@ from phevaluator.evaluator import evaluate_7cards
 from scipy.optimize import linprog
 from scipy.sparse import bmat, coo_matrix
 
-from tenfold.algorithms.rl_cfr.openspiel import SmallGame
-from tenfold.algorithms.rl_cfr.solve import solve
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Raises, Subgame
+from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
+from tenfold.algorithms.rl_cfr.solver.solve import solve
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Raises, Subgame
 from tenfold.envs.poker.cards import HANDS, parse_cards
 from tenfold.envs.poker.isomorphism import HAND_MAPS, symmetries
 from tenfold.envs.poker.rules import BettingState, Rules

@@ -9,7 +9,7 @@ from open_spiel.python.algorithms.exploitability import exploitability as spiel_
 
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction, Fixed
 from tenfold.algorithms.rl_cfr.epoch import alone, play_hand
-from tenfold.algorithms.rl_cfr.full_game import (
+from tenfold.algorithms.rl_cfr.leduc.full_game import (
     FullGamePolicy,
     choose,
     every_raise,
@@ -20,19 +20,19 @@ from tenfold.algorithms.rl_cfr.full_game import (
     translate,
     understood,
 )
-from tenfold.algorithms.rl_cfr.leduc import (
+from tenfold.algorithms.rl_cfr.leduc.nested import solve_nested, worth
+from tenfold.algorithms.rl_cfr.leduc.own_raises import OwnTree, solve_own_raises
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, solve
+from tenfold.algorithms.rl_cfr.play.small_match import expected_small
+from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.worlds.leduc import (
     DECK,
     LeducWorld,
     game_string,
     public_tree,
     signs,
 )
-from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, explore, solve
-from tenfold.algorithms.rl_cfr.nested import solve_nested, worth
-from tenfold.algorithms.rl_cfr.openspiel import SmallGame
-from tenfold.algorithms.rl_cfr.own_raises import OwnTree, solve_own_raises
-from tenfold.algorithms.rl_cfr.small_match import expected_small
-from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.envs.poker.rules import CALL, FOLD, BettingState, Rules, openspiel_action, start
 from tenfold.envs.poker.sizes import Menu
 

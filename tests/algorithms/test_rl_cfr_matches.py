@@ -8,13 +8,13 @@ import pytest
 
 from tenfold.algorithms.rl_cfr.algorithm import work_off
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
-from tenfold.algorithms.rl_cfr.lbr import LocalBestResponse
 from tenfold.algorithms.rl_cfr.learner import AbstractionLearner
-from tenfold.algorithms.rl_cfr.leduc import game_string
-from tenfold.algorithms.rl_cfr.match import deal, deal_on_rivers, expected_gain
 from tenfold.algorithms.rl_cfr.opponents import Gains, standings
-from tenfold.algorithms.rl_cfr.policies import check_call
-from tenfold.algorithms.rl_cfr.small_match import CheckCall, play_small
+from tenfold.algorithms.rl_cfr.play.lbr import LocalBestResponse
+from tenfold.algorithms.rl_cfr.play.match import deal, deal_on_rivers, expected_gain
+from tenfold.algorithms.rl_cfr.play.policies import check_call
+from tenfold.algorithms.rl_cfr.play.small_match import CheckCall, play_small
+from tenfold.algorithms.rl_cfr.worlds.leduc import game_string
 from tenfold.envs.poker.cards import CARDS, HANDS, live_hands, parse_cards
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import deals, read_spot

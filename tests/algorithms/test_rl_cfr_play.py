@@ -8,8 +8,9 @@ import pyspiel
 import pytest
 from open_spiel.python.policy import FirstActionPolicy, UniformRandomPolicy
 
-from tenfold.algorithms.rl_cfr.lbr import LocalBestResponse
-from tenfold.algorithms.rl_cfr.match import (
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
+from tenfold.algorithms.rl_cfr.play.lbr import LocalBestResponse
+from tenfold.algorithms.rl_cfr.play.match import (
     Deal,
     deal,
     duplicate,
@@ -19,20 +20,19 @@ from tenfold.algorithms.rl_cfr.match import (
     play,
     score,
 )
-from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
-from tenfold.algorithms.rl_cfr.openspiel import SmallGame
-from tenfold.algorithms.rl_cfr.policies import (
+from tenfold.algorithms.rl_cfr.play.policies import (
     HandStrategy,
     History,
     Policy,
     RandomPolicy,
     check_call,
 )
-from tenfold.algorithms.rl_cfr.resolving import Resolver
-from tenfold.algorithms.rl_cfr.response import best_response, exploitability
-from tenfold.algorithms.rl_cfr.small_match import duplicate_small, expected_small
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.algorithms.rl_cfr.play.resolving import Resolver
+from tenfold.algorithms.rl_cfr.play.response import best_response, exploitability
+from tenfold.algorithms.rl_cfr.play.small_match import duplicate_small, expected_small
+from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, hand_index, live_hands, parse_cards
 from tenfold.envs.poker.rules import CALL, FOLD, BettingState
 from tenfold.envs.poker.sizes import parse_menu

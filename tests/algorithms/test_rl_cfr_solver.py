@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from open_spiel.python.algorithms.exploitability import exploitability
 
-from tenfold.algorithms.rl_cfr import kernels
-from tenfold.algorithms.rl_cfr.batch import BatchSolver
-from tenfold.algorithms.rl_cfr.openspiel import SmallGame
-from tenfold.algorithms.rl_cfr.solve import Solution, solve
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Raises, Subgame, all_in_signs
-from tenfold.algorithms.rl_cfr.variants import VARIANTS
+from tenfold.algorithms.rl_cfr.solver import kernels
+from tenfold.algorithms.rl_cfr.solver.batch import BatchSolver
+from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
+from tenfold.algorithms.rl_cfr.solver.solve import Solution, solve
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Raises, Subgame, all_in_signs
+from tenfold.algorithms.rl_cfr.solver.variants import VARIANTS
 from tenfold.envs.poker.cards import HANDS, hand_index, parse_cards
 from tenfold.envs.poker.isomorphism import next_cards, symmetries
 from tenfold.envs.poker.rules import CALL, HUNL, BettingState, start

@@ -12,27 +12,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr import leaves, subgame
 from tenfold.algorithms.rl_cfr.algorithm import sampling_epoch, work_off
-from tenfold.algorithms.rl_cfr.buckets import PERCENTILES, bucket_count, buckets
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import alone, play_hand, solve_situation
-from tenfold.algorithms.rl_cfr.holdem import RIVER, TURN, HoldemWorld, situation
 from tenfold.algorithms.rl_cfr.learner import AbstractionLearner
-from tenfold.algorithms.rl_cfr.leaves import network_leaves
-from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, solve
-from tenfold.algorithms.rl_cfr.solve import solve as solve_subgame
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame, all_in_signs
-from tenfold.algorithms.rl_cfr.value_learner import ValueLearner, make_networks
-from tenfold.algorithms.rl_cfr.value_network import (
+from tenfold.algorithms.rl_cfr.learning.buckets import PERCENTILES, bucket_count, buckets
+from tenfold.algorithms.rl_cfr.learning.value_learner import ValueLearner, make_networks
+from tenfold.algorithms.rl_cfr.learning.value_network import (
     ValueNetwork,
     ValueSamples,
     context,
     starts_street,
     value_sample,
 )
-from tenfold.algorithms.rl_cfr.worlds import make_world
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, solve
+from tenfold.algorithms.rl_cfr.solver import subgame
+from tenfold.algorithms.rl_cfr.solver.solve import solve as solve_subgame
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame, all_in_signs
+from tenfold.algorithms.rl_cfr.worlds import leaves
+from tenfold.algorithms.rl_cfr.worlds.catalogue import make_world
+from tenfold.algorithms.rl_cfr.worlds.holdem import RIVER, TURN, HoldemWorld, situation
+from tenfold.algorithms.rl_cfr.worlds.leaves import network_leaves
 from tenfold.envs.poker import potential as potential_module
 from tenfold.envs.poker.cards import HANDS, hand_index, live_hands, parse_cards
 from tenfold.envs.poker.isomorphism import CARD_MAPS, move_hands

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tenfold.algorithms.rl_cfr import subgame
-from tenfold.algorithms.rl_cfr.solve import CHECK_EVERY, solve
-from tenfold.algorithms.rl_cfr.subgame import Subgame
-from tenfold.algorithms.rl_cfr.tree_size import tree_size
+from tenfold.algorithms.rl_cfr.solver import subgame
+from tenfold.algorithms.rl_cfr.solver.solve import CHECK_EVERY, solve
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
+from tenfold.algorithms.rl_cfr.solver.tree_size import tree_size
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import read_spot
 from tenfold.platform import cli

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr import kernels
-from tenfold.algorithms.rl_cfr.game import Game
-from tenfold.algorithms.rl_cfr.tree import DECISION
-from tenfold.algorithms.rl_cfr.variants import PREDICTIVE, VARIANTS, check_variant
+from tenfold.algorithms.rl_cfr.solver import kernels
+from tenfold.algorithms.rl_cfr.solver.game import Game
+from tenfold.algorithms.rl_cfr.solver.tree import DECISION
+from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, VARIANTS, check_variant
 
 
 class Values(NamedTuple):

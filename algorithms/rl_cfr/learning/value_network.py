@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from tenfold.algorithms.rl_cfr.actor_critic import perceptron
-from tenfold.algorithms.rl_cfr.buckets import bucket_count, buckets
+from tenfold.algorithms.rl_cfr.learning.actor_critic import perceptron
+from tenfold.algorithms.rl_cfr.learning.buckets import bucket_count, buckets
 from tenfold.algorithms.rl_cfr.mdp import Decision
 from tenfold.envs.poker.rules import BettingState
 from tenfold.envs.poker.spot import dealable

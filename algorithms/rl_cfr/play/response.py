@@ -6,9 +6,9 @@ bets outside its trees count as it really gives them.
 
 import numpy as np
 
-from tenfold.algorithms.rl_cfr.policies import HandStrategy, History, Policy
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.algorithms.rl_cfr.play.policies import HandStrategy, History, Policy
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.envs.poker.rules import CALL, BettingState
 from tenfold.envs.poker.sizes import Menu
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot

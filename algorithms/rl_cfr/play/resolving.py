@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.growth import Abstraction, Tree, follow, grow
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
-from tenfold.algorithms.rl_cfr.policies import HandStrategy, History
-from tenfold.algorithms.rl_cfr.subgame import Leaf
+from tenfold.algorithms.rl_cfr.play.growth import Abstraction, Tree, follow, grow
+from tenfold.algorithms.rl_cfr.play.policies import HandStrategy, History
+from tenfold.algorithms.rl_cfr.solver.subgame import Leaf
 from tenfold.envs.poker.cards import live_hands
 from tenfold.envs.poker.spot import Spot
 

@@ -20,14 +20,14 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.buckets import bucket_count, buckets
-from tenfold.algorithms.rl_cfr.kernels import DECK, TINY
-from tenfold.algorithms.rl_cfr.value_network import ValueNetwork, context
+from tenfold.algorithms.rl_cfr.learning.buckets import bucket_count, buckets
+from tenfold.algorithms.rl_cfr.learning.value_network import ValueNetwork, context
+from tenfold.algorithms.rl_cfr.solver.kernels import DECK, TINY
 from tenfold.envs.poker.cards import HANDS
 from tenfold.envs.poker.spot import BOARD_CARDS
 
 if TYPE_CHECKING:
-    from tenfold.algorithms.rl_cfr.subgame import Subgame
+    from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 
 FLOPS = 24
 """Flops that stand for all of them at leaves before the flop."""

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from open_spiel.python.policy import Policy
 
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction
-from tenfold.algorithms.rl_cfr.leduc import (
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, after, has_choice, solve
+from tenfold.algorithms.rl_cfr.solver.solver import Solver, Values
+from tenfold.algorithms.rl_cfr.worlds.leduc import (
     DECK,
     History,
     LeducWorld,
@@ -29,8 +31,6 @@ from tenfold.algorithms.rl_cfr.leduc import (
     game_string,
     public_tree,
 )
-from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, after, has_choice, solve
-from tenfold.algorithms.rl_cfr.solver import Solver, Values
 from tenfold.envs.poker.rules import CALL, FOLD, BettingState, openspiel_action
 from tenfold.envs.poker.sizes import pot_raise
 

@@ -12,10 +12,17 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.fields import LEDUC_STACK
-from tenfold.algorithms.rl_cfr.game import Game
 from tenfold.algorithms.rl_cfr.mdp import Decision, Rooted
-from tenfold.algorithms.rl_cfr.tree import CHANCE, DECISION, FOLD, MATRIX, SHOWDOWN, TreeBuilder
+from tenfold.algorithms.rl_cfr.solver.game import Game
+from tenfold.algorithms.rl_cfr.solver.tree import (
+    CHANCE,
+    DECISION,
+    FOLD,
+    MATRIX,
+    SHOWDOWN,
+    TreeBuilder,
+)
+from tenfold.algorithms.rl_cfr.worlds.fields import LEDUC_STACK
 from tenfold.envs.poker.rules import CALL, BettingState, Rules, openspiel_action, start
 from tenfold.envs.poker.rules import FOLD as FOLD_ACTION
 

@@ -5,11 +5,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from tenfold.algorithms.rl_cfr.fields import FIELDS
-from tenfold.algorithms.rl_cfr.holdem import RIVER, TURN, HoldemWorld, Law
-from tenfold.algorithms.rl_cfr.leduc import LeducWorld
+from tenfold.algorithms.rl_cfr.learning.value_network import ValueNetwork
 from tenfold.algorithms.rl_cfr.mdp import World
-from tenfold.algorithms.rl_cfr.value_network import ValueNetwork
+from tenfold.algorithms.rl_cfr.worlds.fields import FIELDS
+from tenfold.algorithms.rl_cfr.worlds.holdem import RIVER, TURN, HoldemWorld, Law
+from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld
 from tenfold.envs.poker.laws import FullGame, ShortFlop, StreetLaw
 from tenfold.platform.parameters import check
 

@@ -3,11 +3,11 @@
 import numpy as np
 from rich.console import Console
 
-from tenfold.algorithms.rl_cfr.growth import Abstraction
-from tenfold.algorithms.rl_cfr.match import deal, payoffs, play
 from tenfold.algorithms.rl_cfr.mdp import Solving
-from tenfold.algorithms.rl_cfr.policies import HandStrategy, History
-from tenfold.algorithms.rl_cfr.resolving import Resolver
+from tenfold.algorithms.rl_cfr.play.growth import Abstraction
+from tenfold.algorithms.rl_cfr.play.match import deal, payoffs, play
+from tenfold.algorithms.rl_cfr.play.policies import HandStrategy, History
+from tenfold.algorithms.rl_cfr.play.resolving import Resolver
 from tenfold.envs.poker.cards import HAND_COUNT, format_cards, format_hand
 from tenfold.envs.poker.rules import STREETS
 from tenfold.envs.poker.spot import Spot

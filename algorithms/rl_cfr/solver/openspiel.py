@@ -11,9 +11,9 @@ import pyspiel
 from numpy.typing import NDArray
 from open_spiel.python.policy import Policy
 
-from tenfold.algorithms.rl_cfr.game import Game
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.tree import CHANCE, DECISION, MATRIX, TreeBuilder
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.game import Game
+from tenfold.algorithms.rl_cfr.solver.tree import CHANCE, DECISION, MATRIX, TreeBuilder
 
 States = dict[tuple[int, int], "pyspiel.State"]
 """One state for each pair of hands: they differ in nothing else."""

@@ -7,7 +7,7 @@ lead to it. What is counted is exact; memory is an estimate, by what builds of t
 
 from dataclasses import dataclass
 
-from tenfold.algorithms.rl_cfr.subgame import Raises, legal_moves
+from tenfold.algorithms.rl_cfr.solver.subgame import Raises, legal_moves
 from tenfold.envs.poker.cards import live_hands
 from tenfold.envs.poker.isomorphism import next_cards, symmetries
 from tenfold.envs.poker.rules import BettingState, start

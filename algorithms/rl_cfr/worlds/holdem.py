@@ -11,11 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr import kernels
-from tenfold.algorithms.rl_cfr.leaves import network_leaves
+from tenfold.algorithms.rl_cfr.learning.value_network import ValueNetwork
 from tenfold.algorithms.rl_cfr.mdp import Decision, Rooted
-from tenfold.algorithms.rl_cfr.subgame import Leaf, Subgame, all_in_signs
-from tenfold.algorithms.rl_cfr.value_network import ValueNetwork
+from tenfold.algorithms.rl_cfr.solver import kernels
+from tenfold.algorithms.rl_cfr.solver.subgame import Leaf, Subgame, all_in_signs
+from tenfold.algorithms.rl_cfr.worlds.leaves import network_leaves
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, live_hands
 from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.rules import STREETS, BettingState, start

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving
-from tenfold.algorithms.rl_cfr.policies import HandStrategy
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Leaf, Subgame
+from tenfold.algorithms.rl_cfr.play.policies import HandStrategy
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Leaf, Subgame
 from tenfold.envs.poker.cards import HAND_COUNT
 from tenfold.envs.poker.rules import BettingState
 from tenfold.envs.poker.spot import Spot

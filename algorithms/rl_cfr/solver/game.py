@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.tree import PublicTree
+from tenfold.algorithms.rl_cfr.solver.tree import PublicTree
 
 
 class LeafEvaluator(Protocol):

@@ -8,8 +8,8 @@ other may fold to its bet right away.
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.policies import HandStrategy, History, Policy
-from tenfold.algorithms.rl_cfr.subgame import all_in_signs
+from tenfold.algorithms.rl_cfr.play.policies import HandStrategy, History, Policy
+from tenfold.algorithms.rl_cfr.solver.subgame import all_in_signs
 from tenfold.envs.poker.cards import HAND_COUNT, live_hands
 from tenfold.envs.poker.rules import CALL, FOLD
 from tenfold.envs.poker.sizes import Menu

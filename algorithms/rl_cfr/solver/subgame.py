@@ -9,8 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.game import Game, LeafEvaluator
-from tenfold.algorithms.rl_cfr.tree import (
+from tenfold.algorithms.rl_cfr.solver.game import Game, LeafEvaluator
+from tenfold.algorithms.rl_cfr.solver.tree import (
     CHANCE,
     DECISION,
     FOLD,

@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction
-from tenfold.algorithms.rl_cfr.full_game import Chosen, choose, every_raise, solve_chosen
-from tenfold.algorithms.rl_cfr.growth import follow
-from tenfold.algorithms.rl_cfr.leduc import (
+from tenfold.algorithms.rl_cfr.leduc.full_game import Chosen, choose, every_raise, solve_chosen
+from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, has_choice
+from tenfold.algorithms.rl_cfr.play.growth import follow
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.worlds.leduc import (
     DECK,
     History,
     LeducWorld,
     actions,
     public_tree,
 )
-from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, has_choice
-from tenfold.algorithms.rl_cfr.solver import Solver
 from tenfold.envs.poker.rules import CALL, BettingState, openspiel_action
 
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tenfold.algorithms.rl_cfr.actor_critic import adamw, named_tensors
-from tenfold.algorithms.rl_cfr.value_network import CONTEXT, ValueNetwork, ValueSamples
+from tenfold.algorithms.rl_cfr.learning.actor_critic import adamw, named_tensors
+from tenfold.algorithms.rl_cfr.learning.value_network import CONTEXT, ValueNetwork, ValueSamples
 
 PREFIX = "values."
 """Of the names of the networks' weights in a checkpoint."""

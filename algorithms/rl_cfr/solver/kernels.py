@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.tree import (
+from tenfold.algorithms.rl_cfr.solver.tree import (
     CHANCE,
     DECISION,
     LEAF,

@@ -16,11 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction
-from tenfold.algorithms.rl_cfr.full_game import every_raise
-from tenfold.algorithms.rl_cfr.growth import follow
-from tenfold.algorithms.rl_cfr.leduc import DECK, History, LeducWorld, actions, public_tree
+from tenfold.algorithms.rl_cfr.leduc.full_game import every_raise
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, has_choice
-from tenfold.algorithms.rl_cfr.solver import Solver
+from tenfold.algorithms.rl_cfr.play.growth import follow
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.worlds.leduc import (
+    DECK,
+    History,
+    LeducWorld,
+    actions,
+    public_tree,
+)
 from tenfold.envs.poker.rules import BettingState, openspiel_action
 
 

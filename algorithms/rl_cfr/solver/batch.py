@@ -11,11 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.game import Game
-from tenfold.algorithms.rl_cfr.kernels import DECK, TINY
-from tenfold.algorithms.rl_cfr.solver import Values
-from tenfold.algorithms.rl_cfr.tree import CHANCE, DECISION, FOLD, MATRIX, SHOWDOWN, PublicTree
-from tenfold.algorithms.rl_cfr.variants import PREDICTIVE, VARIANTS, check_variant
+from tenfold.algorithms.rl_cfr.solver.solver import Values
+from tenfold.algorithms.rl_cfr.solver.game import Game
+from tenfold.algorithms.rl_cfr.solver.kernels import DECK, TINY
+from tenfold.algorithms.rl_cfr.solver.tree import (
+    CHANCE,
+    DECISION,
+    FOLD,
+    MATRIX,
+    SHOWDOWN,
+    PublicTree,
+)
+from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, VARIANTS, check_variant
 
 
 class BatchSolver:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tenfold.algorithms.rl_cfr.policies import History, Policy
-from tenfold.algorithms.rl_cfr.subgame import all_in_signs
+from tenfold.algorithms.rl_cfr.play.policies import History, Policy
+from tenfold.algorithms.rl_cfr.solver.subgame import all_in_signs
 from tenfold.envs.poker.cards import CARDS, HAND_COUNT, HANDS, live_hands
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot, deals
 from tenfold.envs.poker.strength import board_ranks

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.solver import Solver
-from tenfold.algorithms.rl_cfr.subgame import Subgame
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.envs.poker.cards import HAND_COUNT, format_cards, format_hand
 from tenfold.envs.poker.spot import deals
 from tenfold.envs.poker.words import describe

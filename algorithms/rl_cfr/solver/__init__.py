@@ -1,0 +1,1 @@
+"""Counterfactual regret minimisation: public trees, walks, variants, hold'em."""
