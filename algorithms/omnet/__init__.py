@@ -1,0 +1,1 @@
+"""OMNet: many subnetworks inside one network, for off-policy reinforcement learning."""
