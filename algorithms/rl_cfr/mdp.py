@@ -17,8 +17,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.solver.solver import Solver
 from tenfold.algorithms.rl_cfr.solver.game import Game
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
 from tenfold.envs.poker.rules import BettingState
 from tenfold.envs.poker.sizes import Menu
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.solver.solver import Values
 from tenfold.algorithms.rl_cfr.solver.game import Game
 from tenfold.algorithms.rl_cfr.solver.kernels import DECK, TINY
+from tenfold.algorithms.rl_cfr.solver.solver import Values
 from tenfold.algorithms.rl_cfr.solver.tree import (
     CHANCE,
     DECISION,

@@ -11,8 +11,8 @@ import pyspiel
 from numpy.typing import NDArray
 from open_spiel.python.policy import Policy
 
-from tenfold.algorithms.rl_cfr.solver.solver import Solver
 from tenfold.algorithms.rl_cfr.solver.game import Game
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
 from tenfold.algorithms.rl_cfr.solver.tree import CHANCE, DECISION, MATRIX, TreeBuilder
 
 States = dict[tuple[int, int], "pyspiel.State"]
