@@ -49,7 +49,7 @@ def observe(seen, places, velocities, sizes, kind, first, hiding):
                 for axis in range(2):
                     out[k + axis] = place[other, axis] - place[i, axis] if seen_there else 0.0
                 k += 2
-            if (kind == TAG or kind == WORLD) and i != prey:
+            if kind in (TAG, WORLD) and i != prey:
                 seen_there = not hiding or is_visible(place, sizes, i, prey)
                 for axis in range(2):
                     out[k + axis] = velocity[prey, axis] if seen_there else 0.0

@@ -26,7 +26,7 @@ def flee(actions, seen, kind):
     """Write the prey's actions.
 
     Args:
-        actions: Written, float64 (W, 2), in [-1, 1].
+        actions: Written, float32 (W, 2), in [-1, 1].
         seen: The prey's observations, float32 (W, o).
         kind: The world's number, see `scenarios`.
     """

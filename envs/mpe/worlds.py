@@ -71,7 +71,7 @@ class ParticleWorlds:
         self._strengths = np.where(squared, strengths**2, strengths)[:, None]
         E, A, n = len(self.scenario.sizes), self.scenario.moving, len(self.agents)
         self.places, self.velocities = np.zeros((worlds, E, 2)), np.zeros((worlds, A, 2))
-        self._forces, self._actions = np.zeros((worlds, A, 2)), np.zeros((worlds, A, 2))
+        self._forces, self._actions = np.zeros((worlds, A, 2)), np.zeros((worlds, A, 2), np.float32)
         self._seen = np.zeros((worlds, n, self.scenario.observation_size), np.float32)
         prey_sees = self.scenario.observation_size - 2
         self._seen_by_prey = np.zeros((worlds, 1, prey_sees), np.float32)
@@ -110,7 +110,8 @@ class ParticleWorlds:
         """Move all worlds by one step.
 
         Args:
-            actions: Of the learned agents, float (W, n, 2); they are clipped to [-1, 1].
+            actions: Of the learned agents, float (W, n, 2); they are clipped to [-1, 1] and rounded
+                to float32, as they are stored.
 
         Returns:
             Observations float32 (W, n, o), rewards float64 (W, n), and whether the episodes are

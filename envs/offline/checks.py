@@ -133,8 +133,8 @@ def check_card(found: "OfflineDataset", where: str) -> None:
             )
     if found.digest() != card.sha256:
         raise ValueError(
-            f"The data of {where} are not those of its card, whose SHA-256 is {card.sha256[:12]}...: "
-            "collect or convert them again."
+            f"The data of {where} are not those of its card, whose SHA-256 is "
+            f"{card.sha256[:12]}...: collect or convert them again."
         )
     told_parts = sum(part.episodes for part in card.parts)
     if card.parts and told_parts != episodes:
