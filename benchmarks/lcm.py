@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
-from tenfold.algorithms.consistency import (
+from tenfold.algorithms.common.consistency import (
     ConsistencyFunction,
     NoiseSchedule,
     SolverGrid,

@@ -23,8 +23,8 @@ from scipy.stats import t as student_t
 from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
 from torch.distributed.optim import PostLocalSGDOptimizer
 
+from tenfold.algorithms.common.local_optimizer import LocalOptimizer
 from tenfold.algorithms.qsr.config import QSRConfig
-from tenfold.algorithms.qsr.local import LocalOptimizer
 from tenfold.algorithms.qsr.tasks import make_task
 
 PROCESSES = 2

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.regret_report import interval
-from tenfold.algorithms.quantile_critic import QuantileConfig
+from tenfold.algorithms.common.quantile_critic import QuantileConfig
 
 LEVELS = (0.1, 0.25, 0.5, 1.0)
 JUDGED = 0.25

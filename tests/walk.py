@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.algorithms.planning import PlanningAlgorithm, PlanningConfig, PlanningRunner
+from tenfold.algorithms.common.planning import PlanningAlgorithm, PlanningConfig, PlanningRunner
 
 
 class WalkRunner(PlanningRunner):

@@ -2,10 +2,10 @@
 
 from ray.rllib.algorithms.dqn import DQNConfig
 
-from tenfold.algorithms.gymnasium_tasks import GymnasiumConfig
-from tenfold.algorithms.network_parameters import DQNParameters
-from tenfold.algorithms.queue_tasks import queue_parameters, register_queue_tasks
-from tenfold.algorithms.seeded_replay import SeededDQN
+from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.common.network_parameters import DQNParameters
+from tenfold.algorithms.common.queue_tasks import queue_parameters, register_queue_tasks
+from tenfold.algorithms.common.seeded_replay import SeededDQN
 from tenfold.envs.queues.names import SCENARIO_NAMES
 from tenfold.platform.parameters import Parameters as Model
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.icvar.config import ICVaRConfig
 from tenfold.algorithms.icvar.learners import Learner, make_learner
 from tenfold.algorithms.icvar.planner import IteratedCVaR
-from tenfold.algorithms.regret import RegretAlgorithm
 from tenfold.envs.risk.mdp import Episode
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
+from tenfold.algorithms.common.regret import RegretConfig
 from tenfold.algorithms.icvar.general import known_weights
 from tenfold.algorithms.icvar.operators import theory_epsilon, uniform_grid
-from tenfold.algorithms.regret import RegretConfig
 from tenfold.envs.risk.benchmarks import BUILDERS, make_task
 from tenfold.envs.risk.fields import check_size
 from tenfold.envs.risk.mdp import TabularMDP

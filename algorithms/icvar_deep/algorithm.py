@@ -15,7 +15,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
-from tenfold.algorithms.quantile_critic import (
+from tenfold.algorithms.common.quantile_critic import (
     NEXT_QUANTILES,
     NEXT_VALUES,
     QuantileLearner,
@@ -23,7 +23,7 @@ from tenfold.algorithms.quantile_critic import (
     at_actions,
     risk_of_quantiles,
 )
-from tenfold.algorithms.seeded_replay import SeededDQN
+from tenfold.algorithms.common.seeded_replay import SeededDQN
 from tenfold.envs.risk.measures import CVaR
 
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from tenfold.algorithms.control_tasks import fields_of, register_control_tasks
+from tenfold.algorithms.common.control_tasks import fields_of, register_control_tasks
+from tenfold.algorithms.common.quantile_critic import QuantileConfig
 from tenfold.algorithms.icvar_deep.algorithm import ICVaRDeep, ICVaRLearner, ICVaRModule
-from tenfold.algorithms.quantile_critic import QuantileConfig
 from tenfold.envs.risk.control import BUILDERS
 from tenfold.platform.parameters import Parameters as Model
 from tenfold.platform.parameters import parameter

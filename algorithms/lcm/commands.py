@@ -125,7 +125,7 @@ def build_pipeline(source: Source, loras: list[tuple[Path, float]]) -> Any:
     import torch
     from diffusers import UNet2DConditionModel
 
-    from tenfold.algorithms.consistency import SolverGrid
+    from tenfold.algorithms.common.consistency import SolverGrid
     from tenfold.algorithms.lcm.sampling import lcm_scheduler
     from tenfold.algorithms.lcm.teacher import Teacher
 

@@ -4,10 +4,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from tenfold.algorithms.consistency import Boundary, SolverGrid
+from tenfold.algorithms.common.consistency import Boundary, SolverGrid
+from tenfold.algorithms.common.learning_rate import LearningRate
 from tenfold.algorithms.lcm.data import SCENES, check_source
 from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, PipelineFolder
-from tenfold.algorithms.qsr.schedule import LearningRate
 from tenfold.platform.parameters import parameter
 from tenfold.platform.training import Listed, TrainingConfig
 

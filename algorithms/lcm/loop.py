@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tenfold.algorithms.consistency import (
+from tenfold.algorithms.common.consistency import (
     ConsistencyFunction,
     consistency_loss,
     make_distance,
     solver_step,
 )
+from tenfold.algorithms.common.local_optimizer import AllReduce
 from tenfold.algorithms.lcm.config import LCMConfig
 from tenfold.algorithms.lcm.data import Framing, load_captions
 from tenfold.algorithms.lcm.export import export
@@ -25,7 +26,6 @@ from tenfold.algorithms.lcm.judging import clip_score, inception_features, scene
 from tenfold.algorithms.lcm.sampling import draw_grid, lcm_scheduler, sample, solver, write_png
 from tenfold.algorithms.lcm.student import Student
 from tenfold.algorithms.lcm.teacher import Condition, Teacher
-from tenfold.algorithms.qsr.local import AllReduce
 from tenfold.envs.cache import fingerprint, prepared
 from tenfold.envs.images import worker_indices
 from tenfold.platform.store import runs_folder

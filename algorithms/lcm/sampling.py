@@ -15,7 +15,7 @@ from diffusers import (
 from PIL import Image
 from torch import Tensor
 
-from tenfold.algorithms.consistency import SolverGrid
+from tenfold.algorithms.common.consistency import SolverGrid
 
 SOLVERS: Mapping[str, Any] = {
     "ddim": DDIMScheduler,

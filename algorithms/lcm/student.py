@@ -11,7 +11,7 @@ from peft import LoraConfig
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tenfold.algorithms.consistency import update_average
+from tenfold.algorithms.common.consistency import update_average
 from tenfold.algorithms.lcm.config import LCMConfig
 from tenfold.algorithms.lcm.teacher import Condition
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor
 
-from tenfold.algorithms.consistency import NoiseSchedule
+from tenfold.algorithms.common.consistency import NoiseSchedule
 from tenfold.algorithms.lcm.folder import PipelineFolder
 
 

@@ -4,9 +4,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tenfold.algorithms.common.learning_rate import LearningRate
+from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
+from tenfold.algorithms.common.text_tasks import check_text
 from tenfold.algorithms.mst.schedule import SparsitySchedule, UpToChanges, active_weights
-from tenfold.algorithms.qsr.config import check_text
-from tenfold.algorithms.qsr.schedule import ConstantSync, LearningRate, QuadraticSync, SyncRule
+from tenfold.algorithms.qsr.schedule import QuadraticSync
 from tenfold.platform.parameters import parameter
 from tenfold.platform.training import Listed, Pair, TrainingConfig
 

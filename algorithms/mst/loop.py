@@ -7,16 +7,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tenfold.algorithms.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.common.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.common.local_optimizer import AllReduce, LocalOptimizer, StackMean
+from tenfold.algorithms.common.shard import Shard
+from tenfold.algorithms.common.workers import Batch, Workers
 from tenfold.algorithms.mst.attention import kept_fraction, pattern_mask, set_pattern
 from tenfold.algorithms.mst.config import MSTConfig
 from tenfold.algorithms.mst.execution import SparsePath, calibrated
 from tenfold.algorithms.mst.flops import FlopLedger, StepFlops, step_flops
 from tenfold.algorithms.mst.masks import Masks, masked_layers
 from tenfold.algorithms.mst.topology import DROP, GRADIENT_SHARE
-from tenfold.algorithms.qsr.local import AllReduce, LocalOptimizer, StackMean
-from tenfold.algorithms.qsr.shard import Shard
-from tenfold.algorithms.qsr.workers import Batch, Workers
 from tenfold.envs.text import batch, check_length, load_corpus
 from tenfold.platform.store import runs_folder
 from tenfold.platform.training import TrainingLoop, TrainingTrial

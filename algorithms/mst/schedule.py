@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tenfold.algorithms.qsr.schedule import SyncRule
+from tenfold.algorithms.common.synchronisation import SyncRule
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from gymnasium import spaces
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 
-from tenfold.algorithms.gymnasium_tasks import GymnasiumConfig
-from tenfold.algorithms.network_parameters import PPOParameters
-from tenfold.algorithms.queue_tasks import queue_parameters, register_queue_tasks
+from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.common.network_parameters import PPOParameters
+from tenfold.algorithms.common.queue_tasks import queue_parameters, register_queue_tasks
 from tenfold.envs.queues.names import SCENARIO_NAMES
 from tenfold.platform.parameters import Parameters as Model
 

@@ -6,19 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tenfold.algorithms.qsr.schedule import (
-    ConstantSync,
-    LearningRate,
-    PostLocalSync,
-    QuadraticSync,
-    SwapSync,
-    SyncRule,
-)
+from tenfold.algorithms.common.learning_rate import LearningRate
+from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
+from tenfold.algorithms.common.text_tasks import TEXT_TASKS, check_text
+from tenfold.algorithms.qsr.schedule import PostLocalSync, QuadraticSync, SwapSync
 from tenfold.platform.parameters import parameter
 from tenfold.platform.store import runs_folder
 from tenfold.platform.training import Listed, Pair, TrainingConfig
-
-TEXT_TASKS = ("stdlib",)
 
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "vit": {
@@ -209,15 +203,3 @@ class QSRConfig(TrainingConfig):
             from tenfold.algorithms.qsr.models import check_model
 
             check_model(self, data.train_x.shape[1:], len(data.classes))
-
-
-def check_text(task: str, tokenizer: str, context: int) -> None:
-    """Read a user's texts and tokenizer once; Python's own sources are long enough for any context.
-
-    Raises:
-        ValueError: One sentence that names what cannot be read.
-    """
-    from tenfold.envs.text import check_length, check_tokenizer, load_corpus
-
-    if task not in TEXT_TASKS or check_tokenizer(tokenizer):
-        check_length(load_corpus(task, tokenizer, runs_folder() / "data"), context)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
+from tenfold.algorithms.common.local_optimizer import AllReduce, LocalOptimizer, StackMean
+from tenfold.algorithms.common.shard import Shard
+from tenfold.algorithms.common.workers import Batch, Workers, reestimate_batchnorm
 from tenfold.algorithms.qsr.config import QSRConfig
-from tenfold.algorithms.qsr.local import AllReduce, LocalOptimizer, StackMean
-from tenfold.algorithms.qsr.shard import Shard
 from tenfold.algorithms.qsr.sharpness import hessian_trace
 from tenfold.algorithms.qsr.tasks import make_task
-from tenfold.algorithms.qsr.workers import Batch, Workers, reestimate_batchnorm
 from tenfold.platform.training import TrainingLoop, TrainingTrial
 
 

@@ -13,7 +13,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from tenfold.algorithms.language_model import make_gpt2
+from tenfold.algorithms.common.language_model import make_gpt2
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.platform.errors import shown, unknown
 

@@ -7,7 +7,7 @@ the given bandwidth. Local steps send nothing.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tenfold.algorithms.qsr.schedule import SyncRule
+from tenfold.algorithms.common.synchronisation import SyncRule
 
 
 @dataclass(frozen=True)

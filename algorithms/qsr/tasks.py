@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tenfold.algorithms.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.common.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.common.workers import Batch
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.models import make_image_model
-from tenfold.algorithms.qsr.workers import Batch
 from tenfold.envs.images import ImageData, load_images, worker_indices
 from tenfold.envs.text import batch, check_length, load_corpus
 from tenfold.platform.store import runs_folder

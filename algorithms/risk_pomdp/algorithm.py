@@ -5,7 +5,7 @@ Runners give the hidden states of an episode back with its end; the algorithm co
 
 import numpy as np
 
-from tenfold.algorithms.regret import RegretAlgorithm
+from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig

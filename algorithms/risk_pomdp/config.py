@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from tenfold.algorithms.regret import RegretConfig
+from tenfold.algorithms.common.regret import RegretConfig
 from tenfold.algorithms.risk_pomdp.beta import check_gamma
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import BUILDERS, make_pomdp

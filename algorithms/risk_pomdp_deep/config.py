@@ -7,8 +7,9 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.tune.registry import register_env
 
-from tenfold.algorithms.control_tasks import fields_of
-from tenfold.algorithms.network_parameters import Coefficient, LearningRate, PPOParameters
+from tenfold.algorithms.common.control_tasks import fields_of
+from tenfold.algorithms.common.network_parameters import Coefficient, LearningRate, PPOParameters
+from tenfold.algorithms.common.typed_config import TypedConfig
 from tenfold.algorithms.risk_pomdp.beta import check_gamma
 from tenfold.algorithms.risk_pomdp_deep.algorithm import (
     HindsightConnector,
@@ -16,7 +17,6 @@ from tenfold.algorithms.risk_pomdp_deep.algorithm import (
     RiskPOMDPLearner,
 )
 from tenfold.algorithms.risk_pomdp_deep.module import BeliefModule
-from tenfold.algorithms.typed_config import TypedConfig
 from tenfold.envs.risk.hindsight import make_history
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import BUILDERS

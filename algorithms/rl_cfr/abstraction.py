@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
+from tenfold.algorithms.common.planning import PLAN_ARRAYS, PLAN_VALUES
 from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor
 from tenfold.algorithms.rl_cfr.learning.features import FEATURES, features
 from tenfold.algorithms.rl_cfr.mdp import Decision, World

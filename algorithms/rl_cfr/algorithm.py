@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.planning import PlanningAlgorithm, PlanningRunner
+from tenfold.algorithms.common.planning import PlanningAlgorithm, PlanningRunner
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction, Fixed, Learned, Random, make_actor
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from tenfold.algorithms.planning import PlanningConfig
+from tenfold.algorithms.common.planning import PlanningConfig
 from tenfold.platform import parameters
 from tenfold.platform.errors import shown
 from tenfold.platform.parameters import parameter

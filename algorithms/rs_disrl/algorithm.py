@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.algorithms.law_figure import draw_laws
-from tenfold.algorithms.regret import RegretAlgorithm
+from tenfold.algorithms.common.law_figure import draw_laws
+from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
 from tenfold.algorithms.rs_disrl.learners import Counting, make_learner
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner

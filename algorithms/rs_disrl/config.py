@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from tenfold.algorithms.regret import RegretConfig
+from tenfold.algorithms.common.regret import RegretConfig
 from tenfold.algorithms.rs_disrl.linear import hats
 from tenfold.envs.risk.fields import check_size
 from tenfold.envs.risk.mdp_tasks import grid_of_file

@@ -24,8 +24,8 @@ from ray.rllib.algorithms.dqn.dqn_learner import QF_PREDS
 from ray.rllib.core.columns import Columns
 from ray.rllib.utils.annotations import override
 
-from tenfold.algorithms.law_figure import draw_laws
-from tenfold.algorithms.quantile_critic import (
+from tenfold.algorithms.common.law_figure import draw_laws
+from tenfold.algorithms.common.quantile_critic import (
     NEXT_QUANTILES,
     NEXT_VALUES,
     QUANTILES,
@@ -33,7 +33,7 @@ from tenfold.algorithms.quantile_critic import (
     QuantileModule,
     at_actions,
 )
-from tenfold.algorithms.seeded_replay import SeededDQN
+from tenfold.algorithms.common.seeded_replay import SeededDQN
 from tenfold.envs.risk.estimates import estimate_risk, played_returns
 from tenfold.envs.risk.measures import RiskMeasure
 

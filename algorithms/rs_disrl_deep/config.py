@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from tenfold.algorithms.control_tasks import fields_of, register_collected_tasks
-from tenfold.algorithms.quantile_critic import QuantileConfig
+from tenfold.algorithms.common.control_tasks import fields_of, register_collected_tasks
+from tenfold.algorithms.common.quantile_critic import QuantileConfig
 from tenfold.algorithms.rs_disrl_deep.algorithm import (
     RSDisRLDeep,
     StaticRiskLearner,

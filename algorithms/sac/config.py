@@ -5,10 +5,14 @@ from typing import Annotated, Literal
 from gymnasium import spaces
 from pydantic import Field
 from ray.rllib.algorithms.sac import SACConfig
+from ray.rllib.algorithms.sac.torch.default_sac_torch_rl_module import DefaultSACTorchRLModule
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from tenfold.algorithms.gymnasium_tasks import GymnasiumConfig
-from tenfold.algorithms.network_parameters import Buffer, LearningRate, ReplayParameters
-from tenfold.algorithms.seeded_replay import SeededSAC
+from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.common.joint_critic import JointCriticCatalog
+from tenfold.algorithms.common.network_parameters import Buffer, LearningRate, ReplayParameters
+from tenfold.algorithms.common.transition_replay import TransitionRunner
+from tenfold.algorithms.sac.algorithm import ReplaySAC, ReplaySACLearner
 from tenfold.platform.parameters import parameter
 from tenfold.platform.rllib_keys import Network
 
@@ -35,12 +39,24 @@ class SACBaselineConfig(GymnasiumConfig, SACConfig):
         )
         replay_buffer_config: Buffer = parameter(
             {
-                "type": "PrioritizedEpisodeReplayBuffer",
+                "type": "EpisodeReplayBuffer",
                 "capacity": 1_000_000,
                 "alpha": 0.6,
                 "beta": 0.4,
             },
             "The replay buffer",
+        )
+        utd_ratio: int | None = parameter(
+            None,
+            "Gradient steps for each collected step; one a round, or by training_intensity when "
+            "null",
+            ge=1,
+            le=10_000,
+        )
+        q_network: Literal["joint", "streams"] = parameter(
+            "joint",
+            "Q reads observation and action together, or (RLlib's way, and always on images) each "
+            "by an encoder of its own",
         )
         tau: float = parameter(
             5e-3, "Share of the network that its target takes over in an update", gt=0, le=1
@@ -58,4 +74,33 @@ class SACBaselineConfig(GymnasiumConfig, SACConfig):
     bounded = True
 
     def __init__(self) -> None:
-        super().__init__(algo_class=SeededSAC)
+        super().__init__(algo_class=ReplaySAC)
+        self.env_runner_cls = TransitionRunner
+
+    def validate(self) -> None:
+        """Check types and bounds, and that one key says how often it learns.
+
+        Raises:
+            ValueError: One sentence that names what does not fit.
+        """
+        super().validate()
+        if self.utd_ratio is not None:
+            kind = self.replay_buffer_config["type"]
+            if self.training_intensity is not None:
+                raise ValueError(
+                    f"Bad value {self.utd_ratio} for 'utd_ratio': 'training_intensity' says the "
+                    "same, set one of the two."
+                )
+            if kind != "EpisodeReplayBuffer" or self.n_step != 1:
+                raise ValueError(
+                    f"Bad value {self.utd_ratio} for 'utd_ratio': it is for single steps drawn "
+                    "uniformly, set replay_buffer_config.type=EpisodeReplayBuffer and n_step=1, "
+                    "or 'training_intensity' in its place."
+                )
+
+    def get_default_learner_class(self) -> type[ReplaySACLearner]:
+        return ReplaySACLearner
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        catalog = JointCriticCatalog if self.q_network == "joint" else None
+        return RLModuleSpec(module_class=DefaultSACTorchRLModule, catalog_class=catalog)

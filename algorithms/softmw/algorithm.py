@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.algorithms.planning import PlanningAlgorithm, PlanningRunner
+from tenfold.algorithms.common.planning import PlanningAlgorithm, PlanningRunner
 from tenfold.algorithms.softmw.config import SoftMWConfig
 from tenfold.algorithms.softmw.schedulers import make_scheduler
 from tenfold.envs.queues.metrics import Metrics, running_mean_slope, running_mean_slopes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import create_model
 
-from tenfold.algorithms.planning import PlanningConfig
+from tenfold.algorithms.common.planning import PlanningConfig
 from tenfold.platform import parameters
 from tenfold.platform.parameters import parameter
 

@@ -14,8 +14,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from tenfold.algorithms.common.learning_rate import LearningRate
 from tenfold.algorithms.qsr.planner import Cluster, plan
-from tenfold.algorithms.qsr.schedule import LearningRate, QuadraticSync
+from tenfold.algorithms.qsr.schedule import QuadraticSync
 
 IMAGES, EPOCHS = 1_281_167, 300
 MODEL_BYTES = 4 * 86.6e6

@@ -33,7 +33,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
+from tenfold.algorithms.common.planning import PLAN_ARRAYS, PLAN_VALUES
 from tenfold.algorithms.rl_cfr import METHOD
 from tenfold.algorithms.rl_cfr.abstraction import (
     Abstraction,

@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler, LCMScheduler
 from torch import Tensor, nn
 
-from tenfold.algorithms.consistency import (
+from tenfold.algorithms.common.consistency import (
     Boundary,
     ConsistencyFunction,
     NoiseSchedule,

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from tenfold.algorithms.icvar.planner import IteratedCVaR
-from tenfold.algorithms.icvar_deep.algorithm import ICVaRDeep
-from tenfold.algorithms.icvar_deep.config import ICVaRDeepConfig
-from tenfold.algorithms.quantile_critic import (
+from tenfold.algorithms.common.quantile_critic import (
     NEXT_QUANTILES,
     NEXT_VALUES,
     quantile_huber_loss,
     risk_of_quantiles,
 )
+from tenfold.algorithms.icvar.planner import IteratedCVaR
+from tenfold.algorithms.icvar_deep.algorithm import ICVaRDeep
+from tenfold.algorithms.icvar_deep.config import ICVaRDeepConfig
 from tenfold.envs.risk.benchmarks import make_task
 from tenfold.envs.risk.measures import CVaR
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from tenfold.algorithms.consistency import SolverGrid
+from tenfold.algorithms.common.consistency import SolverGrid
 from tenfold.algorithms.lcm import METHOD
 from tenfold.algorithms.lcm.config import LORA_TARGETS, LCMConfig
 from tenfold.algorithms.lcm.loop import LCMLoop

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2LMHeadModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from tenfold.algorithms.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.common.language_model import judge, make_gpt2, next_token_loss
 from tenfold.algorithms.mst import METHOD
 from tenfold.algorithms.mst.attention import PATTERNS, kept_fraction, pattern_mask, set_pattern
 from tenfold.algorithms.mst.config import MSTConfig

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tenfold.algorithms.planning import PLAN_ARRAYS, PLAN_VALUES
+from tenfold.algorithms.common.planning import PLAN_ARRAYS, PLAN_VALUES
 from tenfold.algorithms.rl_cfr.abstraction import describe_learned, load_abstraction
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor

@@ -13,14 +13,16 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForImageClassification, GPT2LMHeadModel
 
+from tenfold.algorithms.common.learning_rate import LearningRate
+from tenfold.algorithms.common.local_optimizer import AllReduce, LocalOptimizer, StackMean
+from tenfold.algorithms.common.synchronisation import ConstantSync
+from tenfold.algorithms.common.workers import reestimate_batchnorm
 from tenfold.algorithms.qsr import METHOD
 from tenfold.algorithms.qsr.config import QSRConfig
-from tenfold.algorithms.qsr.local import AllReduce, LocalOptimizer, StackMean
 from tenfold.algorithms.qsr.loop import QSRLoop
 from tenfold.algorithms.qsr.planner import Cluster, plan
-from tenfold.algorithms.qsr.schedule import ConstantSync, LearningRate, QuadraticSync
+from tenfold.algorithms.qsr.schedule import QuadraticSync
 from tenfold.algorithms.qsr.sharpness import hessian_trace
-from tenfold.algorithms.qsr.workers import reestimate_batchnorm
 from tenfold.tune_spaces.qsr import SPACES
 
 TINY: dict[str, Any] = {

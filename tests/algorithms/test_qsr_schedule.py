@@ -7,16 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenfold.algorithms.common.learning_rate import SHAPES, LearningRate
+from tenfold.algorithms.common.synchronisation import ConstantSync, Round
 from tenfold.algorithms.qsr.planner import Cluster, plan
-from tenfold.algorithms.qsr.schedule import (
-    SHAPES,
-    ConstantSync,
-    LearningRate,
-    PostLocalSync,
-    QuadraticSync,
-    Round,
-    SwapSync,
-)
+from tenfold.algorithms.qsr.schedule import PostLocalSync, QuadraticSync, SwapSync
 
 
 def test_a_schedule_worked_out_by_hand() -> None:

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tenfold.algorithms.quantile_critic import at_actions, quantile_huber_loss, risk_of_quantiles
+from tenfold.algorithms.common.quantile_critic import (
+    at_actions,
+    quantile_huber_loss,
+    risk_of_quantiles,
+)
 from tenfold.envs.risk.measures import CVaR, DualPower, Entropic, Expectation
 
 MEASURES = [Expectation(), CVaR(0.25), CVaR(0.13), DualPower(2.0), Entropic(-1.5)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from tenfold.algorithms.quantile_critic import NEXT_QUANTILES, NEXT_VALUES, QUANTILES
+from tenfold.algorithms.common.quantile_critic import NEXT_QUANTILES, NEXT_VALUES, QUANTILES
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.algorithms.rs_disrl_deep.algorithm import TIE, RSDisRLDeep, StaticRiskModule, tangent
 from tenfold.algorithms.rs_disrl_deep.config import RSDisRLDeepConfig

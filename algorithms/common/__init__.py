@@ -1,0 +1,1 @@
+"""What several methods share: bases of algorithms and configs, tasks, loops, networks."""

@@ -1,0 +1,40 @@
+"""Distribution functions of the return as a figure."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tenfold.envs.risk.measures import RiskMeasure
+
+Law = tuple[np.ndarray, np.ndarray]  # values (n,) and probabilities (n,)
+
+
+def draw_laws(path: Path, laws: Mapping[str, Law], rho: RiskMeasure) -> None:
+    """Distribution functions of laws, and rho of each as a dashed line.
+
+    Args:
+        path: Of the figure.
+        laws: By the name that the legend gives.
+        rho: The measure that the laws are compared by.
+    """
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, (values, probabilities) in laws.items():
+        order = np.argsort(values, kind="stable")
+        value = float(rho.of(values, probabilities))
+        (drawn,) = axes.step(
+            values[order],
+            np.cumsum(probabilities[order]),
+            where="post",
+            label=f"{name}: {value:.4g}",
+        )
+        axes.axvline(value, color=drawn.get_color(), linestyle="--", linewidth=0.8)
+    axes.set(xlabel="return", ylabel="share of episodes at most", ylim=(0.0, 1.02))
+    axes.set_title(f"Laws of the return, and their {rho}", fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,17 @@
+"""The texts that language models train on, by name or as a user's file, checked at the door."""
+
+from tenfold.platform.store import runs_folder
+
+TEXT_TASKS = ("stdlib",)
+
+
+def check_text(task: str, tokenizer: str, context: int) -> None:
+    """Read a user's texts and tokenizer once; Python's own sources are long enough for any context.
+
+    Raises:
+        ValueError: One sentence that names what cannot be read.
+    """
+    from tenfold.envs.text import check_length, check_tokenizer, load_corpus
+
+    if task not in TEXT_TASKS or check_tokenizer(tokenizer):
+        check_length(load_corpus(task, tokenizer, runs_folder() / "data"), context)
