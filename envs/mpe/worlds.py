@@ -19,7 +19,7 @@ from tenfold.envs.mpe.fields import WorldFields
 from tenfold.envs.mpe.names import WORLD_NAMES
 from tenfold.envs.mpe.observations import observe
 from tenfold.envs.mpe.physics import advance
-from tenfold.envs.mpe.prey import flee
+from tenfold.envs.mpe.prey import VIGOUR, flee
 from tenfold.envs.mpe.rewards import give_rewards
 from tenfold.envs.mpe.scenarios import SENSITIVITY, SIX, WORLD, scenario
 from tenfold.platform.parameters import check
@@ -120,7 +120,8 @@ class ParticleWorlds:
         n = len(self.agents)
         np.clip(actions, -1.0, 1.0, out=self._actions[:, :n])
         if self.scenario.prey:
-            flee(self._actions[:, n], self._seen_by_prey[:, 0], self.scenario.kind)
+            limit = VIGOUR[self.scenario.kind] / self._strengths[n, 0]
+            flee(self._actions[:, n], self._seen_by_prey[:, 0], self.scenario.kind, limit)
         np.multiply(self._actions, self._strengths, out=self._forces)
         sizes, kind = self.scenario.sizes, self.scenario.kind
         collides, limits = self.scenario.collides, self._speed_limits
