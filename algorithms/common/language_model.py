@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from tenfold.envs.text import Corpus, windows
+from tenfold.envs.data.text import Corpus, windows
 
 _JUDGED_AT_ONCE = 16
 

@@ -11,7 +11,7 @@ def check_text(task: str, tokenizer: str, context: int) -> None:
     Raises:
         ValueError: One sentence that names what cannot be read.
     """
-    from tenfold.envs.text import check_length, check_tokenizer, load_corpus
+    from tenfold.envs.data.text import check_length, check_tokenizer, load_corpus
 
     if task not in TEXT_TASKS or check_tokenizer(tokenizer):
         check_length(load_corpus(task, tokenizer, runs_folder() / "data"), context)

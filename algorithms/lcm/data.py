@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
-from tenfold.envs.cache import fingerprint, prepared
-from tenfold.envs.scenes import draw_scenes
+from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.scenes import draw_scenes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SCENES = {

@@ -19,7 +19,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from tenfold.envs.scenes import WORDS
+from tenfold.envs.data.scenes import WORDS
 
 SIZE = 32
 """Pixels of a side."""

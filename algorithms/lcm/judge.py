@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-from tenfold.envs.scenes import ATTRIBUTES, CLASSES, draw_scenes
+from tenfold.envs.data.scenes import ATTRIBUTES, CLASSES, draw_scenes
 
 FEATURES = 32
 FILE = "judge.safetensors"

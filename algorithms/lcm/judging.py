@@ -21,7 +21,7 @@ from tenfold.algorithms.lcm.judge import (
     mmd,
 )
 from tenfold.algorithms.lcm.sampling import evaluations, sample, to_image
-from tenfold.envs.scenes import Scenes, draw_scenes
+from tenfold.envs.data.scenes import Scenes, draw_scenes
 
 HELD_OUT_SEED = 1_000_000
 REAL = 1_000

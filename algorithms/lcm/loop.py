@@ -26,8 +26,8 @@ from tenfold.algorithms.lcm.judging import clip_score, inception_features, scene
 from tenfold.algorithms.lcm.sampling import draw_grid, lcm_scheduler, sample, solver, write_png
 from tenfold.algorithms.lcm.student import Student
 from tenfold.algorithms.lcm.teacher import Condition, Teacher
-from tenfold.envs.cache import fingerprint, prepared
-from tenfold.envs.images import worker_indices
+from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.images import worker_indices
 from tenfold.platform.store import runs_folder
 from tenfold.platform.training import TrainingLoop, TrainingTrial
 

@@ -17,7 +17,7 @@ from tenfold.algorithms.mst.execution import SparsePath, calibrated
 from tenfold.algorithms.mst.flops import FlopLedger, StepFlops, step_flops
 from tenfold.algorithms.mst.masks import Masks, masked_layers
 from tenfold.algorithms.mst.topology import DROP, GRADIENT_SHARE
-from tenfold.envs.text import batch, check_length, load_corpus
+from tenfold.envs.data.text import batch, check_length, load_corpus
 from tenfold.platform.store import runs_folder
 from tenfold.platform.training import TrainingLoop, TrainingTrial
 

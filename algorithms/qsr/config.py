@@ -186,8 +186,8 @@ class QSRConfig(TrainingConfig):
 
                 check_model(self, None, classes=256)
             return
-        from tenfold.envs.images import load_images, worker_indices
-        from tenfold.envs.text import check_tokenizer
+        from tenfold.envs.data.images import load_images, worker_indices
+        from tenfold.envs.data.text import check_tokenizer
 
         check_tokenizer(self.tokenizer)
         data = load_images(

@@ -13,8 +13,8 @@ from tenfold.algorithms.common.language_model import judge, make_gpt2, next_toke
 from tenfold.algorithms.common.workers import Batch
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.models import make_image_model
-from tenfold.envs.images import ImageData, load_images, worker_indices
-from tenfold.envs.text import batch, check_length, load_corpus
+from tenfold.envs.data.images import ImageData, load_images, worker_indices
+from tenfold.envs.data.text import batch, check_length, load_corpus
 from tenfold.platform.store import runs_folder
 
 

@@ -31,7 +31,7 @@ from tenfold.algorithms.lcm.judge import load_judge
 from tenfold.algorithms.lcm.judging import HELD_OUT_SEED, SceneJudging
 from tenfold.algorithms.lcm.sampling import SOLVERS, draw_grid, sample, solver, write_png
 from tenfold.algorithms.lcm.teacher import Teacher
-from tenfold.envs.scenes import draw_scenes
+from tenfold.envs.data.scenes import draw_scenes
 from tenfold.platform.store import runs_folder
 
 RESULTS = Path("experiments/results/lcm")

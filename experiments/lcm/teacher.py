@@ -35,7 +35,7 @@ from tenfold.algorithms.lcm.pretraining import (
     train_autoencoder,
     train_teacher,
 )
-from tenfold.envs.scenes import STYLES, draw_scenes
+from tenfold.envs.data.scenes import STYLES, draw_scenes
 
 DRAWINGS = 20_000
 FINE_TUNING = Stage(steps=400, batch=64, lr=5e-4)

@@ -18,7 +18,7 @@ from tenfold.algorithms.lcm.judge import (
     train_judge,
 )
 from tenfold.algorithms.lcm.pretraining import Stage, train_autoencoder, train_teacher
-from tenfold.envs.scenes import WORDS, draw_scenes
+from tenfold.envs.data.scenes import WORDS, draw_scenes
 
 
 def test_the_frechet_distance_of_gaussians_is_its_closed_form() -> None:

@@ -24,7 +24,7 @@ from tenfold.algorithms.mst.loop import MSTLoop
 from tenfold.algorithms.mst.masks import masked_layers
 from tenfold.algorithms.mst.schedule import SparsitySchedule, active_weights, erdos_renyi
 from tenfold.algorithms.mst.topology import GRADIENT_SHARE, evolve, first_mask
-from tenfold.envs.text import Corpus
+from tenfold.envs.data.text import Corpus
 from tenfold.tune_spaces.mst import SPACES
 
 TABLE = ((0.0, 0.0), (0.1, 0.5), (0.2, 0.9), (0.7, 0.5), (0.9, 0.0))

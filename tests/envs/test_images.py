@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tenfold.envs.images import ImageData, load_images, worker_indices
+from tenfold.envs.data.images import ImageData, load_images, worker_indices
 
 PLAIN = {"size": None, "label_noise": 0.0, "seed": 0}
 

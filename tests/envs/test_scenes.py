@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tenfold.envs.scenes import (
+from tenfold.envs.data.scenes import (
     CLASSES,
     COLOURS,
     STYLES,

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from tenfold.envs.text import batch, check_length, load_corpus, windows
+from tenfold.envs.data.text import batch, check_length, load_corpus, windows
 
 TEXTS = [f"line {i}\nwith ünïcode and number {i * i}" for i in range(60)]
 
@@ -264,8 +264,8 @@ def test_a_vocabulary_without_an_unknown_token_is_refused_where_it_lacks_a_word(
 TWO_AT_ONCE = """
 import sys, time
 from pathlib import Path
-from tenfold.envs.text import load_corpus
-from tenfold.envs.images import load_images
+from tenfold.envs.data.text import load_corpus
+from tenfold.envs.data.images import load_images
 here, me, other = (Path(argument) for argument in sys.argv[1:])
 me.touch()
 while not other.exists():

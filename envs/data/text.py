@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tenfold.envs.cache import fingerprint, prepared
-from tenfold.envs.files import data_files, say_left_out, train_and_held_out
+from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.files import data_files, say_left_out, train_and_held_out
 
 SUFFIXES = (".txt", ".md", ".py")
 _VALIDATION_SHARE = 0.05

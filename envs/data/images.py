@@ -19,8 +19,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from tenfold.envs.cache import fingerprint, prepared
-from tenfold.envs.files import (
+from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.files import (
     HELD_OUT,
     TRAIN,
     data_files,
