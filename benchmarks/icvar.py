@@ -119,7 +119,7 @@ def growth_table() -> Table:
         costs = []
         for size in sizes:
             sizes_now = {**BASE, key: size}
-            task = make_task("icvar/RandomMixture-v0", ALPHA, **sizes_now)
+            task = make_task("mdp/RandomMixture-v0", ALPHA, **sizes_now)
             ours, loops = numpy_icvar_l(task), PlainICVaRL(task)
             learn(ours, task, 0, LEARNT)
             loops.Lambda = list(ours.regression.Lambda.copy())
@@ -143,7 +143,7 @@ def growth_table() -> Table:
 
 def learners_table() -> Table:
     """All learners on the smallest world."""
-    task = make_task("icvar/RandomMixture-v0", ALPHA, **BASE)
+    task = make_task("mdp/RandomMixture-v0", ALPHA, **BASE)
     makers: dict[str, Callable[[Mixture], Learner]] = {
         "ICVaR-L, exact grid": numpy_icvar_l,
         "ICVaR-L, grid of step 0.01": lambda t: ICVaRL(t, ALPHA, K, SCALE, DELTA, epsilon=0.01),

@@ -158,7 +158,7 @@ def describe(
 ) -> None:
     """Show every config key of a method and a task: default, type, bounds, unit, meaning.
 
-    Example: tenfold describe icvar icvar/FrozenLake-v0
+    Example: tenfold describe icvar mdp/FrozenLake-v0
     """
     from tenfold.platform import describe as describe_module
     from tenfold.platform.registry import get_method

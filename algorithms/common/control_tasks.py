@@ -7,7 +7,7 @@ from ray.tune.registry import register_env
 
 from tenfold.envs.risk.collected import make_collected
 from tenfold.envs.risk.control import make_control
-from tenfold.envs.risk.control_names import COLLECTED_NAMES, CONTROL_NAMES
+from tenfold.envs.risk.names import COLLECTED_NAMES, CONTROL_NAMES
 from tenfold.platform.parameters import Parameters, parameters_of
 
 

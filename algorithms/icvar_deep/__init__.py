@@ -5,7 +5,7 @@ the quantiles of that one-step law, so risk is taken at every step and not over 
 alpha = 1 is the risk-neutral agent of the same code.
 """
 
-from tenfold.envs.risk.control_names import CONTROL_NAMES
+from tenfold.envs.risk.names import CONTROL_NAMES
 from tenfold.platform.registry import Method
 
 METHOD = Method(

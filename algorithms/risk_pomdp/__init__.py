@@ -7,7 +7,7 @@ on vectors, and hindsight gives plain counts for an optimistic bonus. README.md 
 reconstructed, what was measured and what is not built.
 """
 
-from tenfold.envs.risk.pomdp_names import POMDP_ENDINGS, POMDP_NAMES
+from tenfold.envs.risk.names import POMDP_ENDINGS, POMDP_NAMES
 from tenfold.platform.registry import Method
 
 METHOD = Method(

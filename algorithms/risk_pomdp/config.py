@@ -5,9 +5,9 @@ from typing import Literal
 
 from tenfold.algorithms.common.regret import RegretConfig
 from tenfold.algorithms.risk_pomdp.beta import check_gamma
+from tenfold.envs.risk.names import POMDP_ENDINGS
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import BUILDERS, make_pomdp
-from tenfold.envs.risk.pomdp_names import POMDP_ENDINGS
 from tenfold.envs.risk.pomdp_tasks import pomdp_of_file
 from tenfold.platform.parameters import Parameters as TaskParameters
 from tenfold.platform.parameters import parameter, parameters_of

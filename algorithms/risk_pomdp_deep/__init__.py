@@ -5,7 +5,7 @@ network learns the hidden state from what hindsight reveals and tells its belief
 gamma = 0 is the risk-neutral agent of the same code. README.md has the derivation and the evidence.
 """
 
-from tenfold.envs.risk.pomdp_names import HINDSIGHT_NAMES
+from tenfold.envs.risk.names import HINDSIGHT_NAMES
 from tenfold.platform.registry import Method
 
 METHOD = Method(

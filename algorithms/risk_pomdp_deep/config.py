@@ -18,9 +18,9 @@ from tenfold.algorithms.risk_pomdp_deep.algorithm import (
 )
 from tenfold.algorithms.risk_pomdp_deep.module import BeliefModule
 from tenfold.envs.risk.hindsight import make_history
+from tenfold.envs.risk.names import HINDSIGHT_NAMES
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import BUILDERS
-from tenfold.envs.risk.pomdp_names import HINDSIGHT_NAMES
 from tenfold.platform.parameters import Parameters as Model
 from tenfold.platform.parameters import parameter
 from tenfold.platform.rllib_keys import Network
@@ -74,7 +74,7 @@ class RiskPOMDPDeepConfig(TypedConfig, PPOConfig):
     @classmethod
     def task_parameters(cls, task: str) -> type[Model] | None:
         """Arguments of the POMDP's builder."""
-        return fields_of(BUILDERS, task.replace("hindsight/", "risk_pomdp/"))
+        return fields_of(BUILDERS, task.replace("hindsight/", "pomdp/"))
 
     def validate(self) -> None:
         """Refuse what cannot run.

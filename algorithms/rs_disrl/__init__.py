@@ -5,8 +5,7 @@ what was collected so far, confidence sets come from least squares or likelihood
 the best member of the sets. README.md says what of this is reconstructed and what was measured.
 """
 
-from tenfold.envs.risk.names import MDP_ENDINGS
-from tenfold.envs.risk.static_names import STATIC_TASK_NAMES
+from tenfold.envs.risk.names import MDP_ENDINGS, STATIC_TASK_NAMES
 from tenfold.platform.registry import Method
 
 METHOD = Method(

@@ -5,7 +5,7 @@ chosen by the derivative of the risk measure at the law of the whole return. `ri
 QR-DQN of the same code.
 """
 
-from tenfold.envs.risk.control_names import COLLECTED_NAMES
+from tenfold.envs.risk.names import COLLECTED_NAMES
 from tenfold.platform.registry import Method
 
 METHOD = Method(

@@ -16,7 +16,7 @@ import numpy as np
 from tenfold.envs.gymnasium_tasks import make_gymnasium
 from tenfold.envs.risk.control import BUILDERS as CONTROLS
 from tenfold.envs.risk.control import make_control
-from tenfold.envs.risk.control_names import COLLECTED_NAMES
+from tenfold.envs.risk.names import COLLECTED_NAMES
 from tenfold.envs.risk.returns import GridMDP
 from tenfold.envs.risk.static_benchmarks import BUILDERS as GRIDS
 from tenfold.envs.risk.static_benchmarks import make_static_task

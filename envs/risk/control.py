@@ -16,8 +16,8 @@ from pydantic import Field
 
 from tenfold.envs.risk.benchmarks import BUILDERS as TABLES
 from tenfold.envs.risk.benchmarks import make_task
-from tenfold.envs.risk.control_names import CONTROL_NAMES
 from tenfold.envs.risk.fields import Steps
+from tenfold.envs.risk.names import CONTROL_NAMES
 
 
 class TableEnv(gym.Env[np.ndarray, np.int64]):
@@ -28,8 +28,8 @@ class TableEnv(gym.Env[np.ndarray, np.int64]):
     the state as an int.
 
     Args:
-        task: Name of a tabular task, such as ``icvar/WindyCliff-v0``.
-        alpha: Risk level that `icvar/LowerBound-v0` is built for; the others do not read it.
+        task: Name of a tabular task, such as ``mdp/WindyCliff-v0``.
+        alpha: Risk level that `mdp/LowerBound-v0` is built for; the others do not read it.
         **fields: Fields of the task that differ from its defaults.
 
     Raises:
@@ -140,7 +140,7 @@ class CurvyRoad(gym.Env[np.ndarray, np.int64]):
 
 # What each task is made by; the signature (without `alpha`) says what a task can be told.
 BUILDERS: dict[str, Callable[..., Any]] = {
-    name: TABLES.get(name.replace("risk/", "icvar/"), CurvyRoad) for name in CONTROL_NAMES
+    name: TABLES.get(name.replace("risk/", "mdp/"), CurvyRoad) for name in CONTROL_NAMES
 }
 
 
@@ -159,4 +159,4 @@ def make_control(name: str, **fields: Any) -> gym.Env[np.ndarray, np.int64]:
         raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")
     if BUILDERS[name] is CurvyRoad:
         return CurvyRoad(**fields)
-    return TableEnv(name.replace("risk/", "icvar/"), **fields)
+    return TableEnv(name.replace("risk/", "mdp/"), **fields)

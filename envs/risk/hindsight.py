@@ -149,7 +149,7 @@ def make_history(name: str, **fields: Any) -> HistoryObservation:
     Raises:
         ValueError: See `make_pomdp`.
     """
-    pomdp = make_pomdp(name.replace("hindsight/", "risk_pomdp/"), **fields)
+    pomdp = make_pomdp(name.replace("hindsight/", "pomdp/"), **fields)
     return HistoryObservation(HindsightObservation(POMDPEnv(pomdp)), pomdp.H)
 
 

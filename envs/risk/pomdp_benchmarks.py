@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from tenfold.envs.risk.fields import Count, Instance, Share, Steps, check_size
+from tenfold.envs.risk.names import POMDP_NAMES
 from tenfold.envs.risk.pomdp import TabularPOMDP
-from tenfold.envs.risk.pomdp_names import POMDP_NAMES
 
 
 def tiger(

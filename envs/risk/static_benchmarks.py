@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from tenfold.envs.risk.fields import Share, Steps, check_size
+from tenfold.envs.risk.names import STATIC_TASK_NAMES
 from tenfold.envs.risk.returns import GridMDP
-from tenfold.envs.risk.static_names import STATIC_TASK_NAMES
 from tenfold.envs.risk.worlds import queue_backlog
 
 # The outcomes of one (h, s, a): next state, reward in grid steps, probability.
@@ -155,7 +155,7 @@ def static_queue(
         Share, Field(description="Probability that a customer comes to a queue in a step")
     ] = 0.5,
 ) -> GridMDP:
-    """`icvar/QueueBacklog-v0` with its rewards in grid steps of 1 / (2 capacity)."""
+    """`mdp/QueueBacklog-v0` with its rewards in grid steps of 1 / (2 capacity)."""
     mdp = queue_backlog(1.0, H=H, capacity=capacity, arrival=arrival).mdp
     levels = np.rint(mdp.rewards * 2 * capacity).astype(int)
 

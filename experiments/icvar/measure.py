@@ -65,11 +65,11 @@ class Setting:
 
 
 SETTINGS = {
-    "mixture": Setting("icvar/RandomMixture-v0", 0.25, 6_000, {"instance": 3}),
-    "mixture_neural": Setting("icvar/RandomMixture-v0", 0.25, 100, {"instance": 3}, neural=True),
-    "shortcut": Setting("icvar/RiskyShortcut-v0", 0.25, 4_000),
-    "lake": Setting("icvar/FrozenLake-v0", 0.25, 2_000, {"H": 8}),
-    "lower_bound": Setting("icvar/LowerBound-v0", 0.5, 3_000),
+    "mixture": Setting("mdp/RandomMixture-v0", 0.25, 6_000, {"instance": 3}),
+    "mixture_neural": Setting("mdp/RandomMixture-v0", 0.25, 100, {"instance": 3}, neural=True),
+    "shortcut": Setting("mdp/RiskyShortcut-v0", 0.25, 4_000),
+    "lake": Setting("mdp/FrozenLake-v0", 0.25, 2_000, {"H": 8}),
+    "lower_bound": Setting("mdp/LowerBound-v0", 0.5, 3_000),
 }
 
 
@@ -177,10 +177,10 @@ def levels(seeds: Seeds = 10, episodes: int = 3_000) -> None:
     alphas = (1.0, 0.7, 0.5, 0.35, 0.25)
     chosen = {name: WITH_BONUS[name] for name in ("ICVaR-L", "tabular bonus (ICVaR-RM)")}
     for label, make in chosen.items():
-        middle = Setting("icvar/LowerBound-v0", 0.5, episodes)
+        middle = Setting("mdp/LowerBound-v0", 0.5, episodes)
         scale = best_scale(partial(run, make, middle), SCALES, TUNING_SEEDS)
         for alpha in track(alphas, description=label):
-            setting = Setting("icvar/LowerBound-v0", alpha, episodes)
+            setting = Setting("mdp/LowerBound-v0", alpha, episodes)
             runs = [run(make, setting, scale, seed) for seed in range(seeds)]
             mean, half = interval(np.array([r.regret[-1] for r in runs]))
             rows.append(
@@ -194,7 +194,7 @@ def levels(seeds: Seeds = 10, episodes: int = 3_000) -> None:
                 }
             )
     about = (
-        f"icvar/LowerBound-v0 with H = 4, K = {episodes:,}, {seeds} seeds; the scale is the best "
+        f"mdp/LowerBound-v0 with H = 4, K = {episodes:,}, {seeds} seeds; the scale is the best "
         "one at alpha = 0.5. A uniform choice has regret 0.2 an episode at every alpha."
     )
     table = save(RESULTS / "levels", rows, about)
@@ -215,7 +215,7 @@ def queue() -> None:
     """Backlog of the exact iterated-CVaR policies on the queue task, by forward recursion."""
     rows = []
     for alpha in (1.0, 0.75, 0.5, 0.25, 0.1):
-        task = make_task("icvar/QueueBacklog-v0", alpha)
+        task = make_task("mdp/QueueBacklog-v0", alpha)
         mdp = task.mdp
         policy = IteratedCVaR(mdp, alpha).optimal().policy
         law, total = mdp.initial, np.zeros(mdp.S)
@@ -237,9 +237,7 @@ def queue() -> None:
                 "iterated CVaR": float(mdp.initial @ IteratedCVaR(mdp, alpha).evaluate(policy)[0]),
             }
         )
-    save(
-        RESULTS / "queue", rows, "icvar/QueueBacklog-v0, exact; backlog after each of the 10 steps."
-    )
+    save(RESULTS / "queue", rows, "mdp/QueueBacklog-v0, exact; backlog after each of the 10 steps.")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Setting:
     replan_share: float = 0.0
 
     def build(self) -> TabularPOMDP:
-        return make_pomdp(f"risk_pomdp/{self.task}-v0", **self.fields)
+        return make_pomdp(f"pomdp/{self.task}-v0", **self.fields)
 
 
 SETTINGS = {
@@ -274,7 +274,7 @@ def return_law(pomdp: TabularPOMDP, policy: Controller) -> tuple[np.ndarray, np.
 def frontier(seeds: Seeds = 10, episodes: int = 400, scale: float = 0.03) -> None:
     """Mean against risk of the return over gamma: the optimal and the learnt policies, exactly."""
     rows = []
-    pomdp = make_pomdp("risk_pomdp/Treatment-v0", H=4)
+    pomdp = make_pomdp("pomdp/Treatment-v0", H=4)
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -323,7 +323,7 @@ def planners(trials: int = 200) -> None:
     cases = [(task, H, 1e-9) for task in ("Tiger", "Treatment") for H in (3, 4, 5, 6, 8, 12, 16)]
     cases += [("Treatment", 6, merge) for merge in (1e-3, 1e-2, 1e-1)]
     for task, H, merge in track(cases, description="planners"):
-        pomdp = make_pomdp(f"risk_pomdp/{task}-v0", H=H)
+        pomdp = make_pomdp(f"pomdp/{task}-v0", H=H)
         start = time.process_time()
         try:
             exact = best_plan(pomdp, -1.0).value

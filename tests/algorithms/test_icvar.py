@@ -29,7 +29,7 @@ SMALL = {"S": 4, "A": 2, "H": 3, "d": 2}
 
 
 def small_task(instance: int = 0, alpha: float = 0.4, **fields: float) -> Mixture:
-    return make_task("icvar/RandomMixture-v0", alpha, **{**SMALL, "instance": instance, **fields})
+    return make_task("mdp/RandomMixture-v0", alpha, **{**SMALL, "instance": instance, **fields})
 
 
 def play(learner, task: Mixture, episodes: int, seed: int = 0) -> None:
@@ -101,7 +101,7 @@ def test_values_grow_with_alpha_from_the_worst_case() -> None:
 @pytest.mark.parametrize("steps_left", [2, 3, 4, 5])
 def test_the_risky_shortcut_switches_at_its_closed_form(steps_left: int) -> None:
     def takes_the_risk(alpha: float) -> bool:
-        mdp = make_task("icvar/RiskyShortcut-v0", alpha, p=0.03).mdp
+        mdp = make_task("mdp/RiskyShortcut-v0", alpha, p=0.03).mdp
         return bool(IteratedCVaR(mdp, alpha).optimal().policy[mdp.H - steps_left, 0])
 
     low, high = 0.01, 1.0
@@ -197,7 +197,7 @@ def plain_icvar_l(task: Mixture, alpha: float, K: int, scale: float, delta: floa
 
 
 def test_icvar_l_is_its_pseudo_code() -> None:
-    task = make_task("icvar/RiskyShortcut-v0", 0.4, p=0.3, H=4)
+    task = make_task("mdp/RiskyShortcut-v0", 0.4, p=0.3, H=4)
     learner = ICVaRL(task, 0.4, 60, bonus_scale=0.003, delta=0.1, epsilon=0.24)
     plans = plain_icvar_l(task, 0.4, 60, 0.003, 0.1, 0.24)
     assert len({policy.tobytes() for policy, _ in plans}) > 2
@@ -215,7 +215,7 @@ def test_the_burn_in_of_icvar_l_has_its_closed_form() -> None:
     feature, so after n episodes of it the bonus is (beta / alpha) w / sqrt(lambda + n w^2).
     """
     alpha, K, lambda_, squared = 0.25, 1_000, 4.0, 0.6**2 / 2.0
-    task = make_task("icvar/RiskyShortcut-v0", alpha, H=2, p=0.9)
+    task = make_task("mdp/RiskyShortcut-v0", alpha, H=2, p=0.9)
     learner = ICVaRL(task, alpha, K, bonus_scale=0.2, delta=0.05)
     expected = (learner.beta / (alpha * 0.4)) ** 2 - lambda_ / squared
     risky = []
@@ -342,8 +342,8 @@ def test_icvar_l_and_the_tabular_bonus_are_optimistic_too() -> None:
 @pytest.mark.parametrize(
     ("name", "scale", "fields"),
     [
-        ("icvar/RandomMixture-v0", 1.0, {"instance": 3}),
-        ("icvar/FrozenLake-v0", 0.02, {"H": 8}),
+        ("mdp/RandomMixture-v0", 1.0, {"instance": 3}),
+        ("mdp/FrozenLake-v0", 0.02, {"H": 8}),
     ],
 )
 def test_icvar_l_ends_within_1_percent_of_the_optimum(
@@ -369,7 +369,7 @@ def test_epsilon_greedy_explores_as_often_as_asked() -> None:
 # The algorithm
 
 
-def config(task: str = "icvar/RiskyShortcut-v0", **values) -> ICVaRConfig:
+def config(task: str = "mdp/RiskyShortcut-v0", **values) -> ICVaRConfig:
     built = ICVaRConfig().environment(task).debugging(seed=5)
     built.update_from_dict({"episodes": 60, "episodes_per_iteration": 20, **values})
     return built
@@ -411,7 +411,7 @@ def test_regret_is_the_sum_of_exact_gaps_and_the_oracle_has_none() -> None:
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_memory_of_another_size_is_refused_in_one_sentence() -> None:
-    saved, other = ICVaR(config()), ICVaR(config("icvar/FrozenLake-v0"))
+    saved, other = ICVaR(config()), ICVaR(config("mdp/FrozenLake-v0"))
     saved.train()
     other.set_plan(saved.get_plan())
     with pytest.raises(ValueError, match="choose a task of the same size"):
@@ -442,10 +442,10 @@ def test_a_memory_of_another_size_is_refused_in_one_sentence() -> None:
         ({"env_config": {"p": 1.5}}, "Bad value 1.5 for 'env_config.p': give 0 or more, up to 1"),
         ({"env_config": {"H": 2.5}}, "Bad value 2.5 for 'env_config.H': give a whole number"),
         ({"env_config": {"H": 0}}, "for 'env_config.H': give 1 or more"),
-        ({"env": "icvar/LowerBound-v0", "env_config": {"H": 1}}, "'env_config.H': give 2 or more"),
-        ({"env": "icvar/LowerBound-v0", "env_config": {"rarity": 2}}, "for 'env_config.rarity'"),
-        ({"env": "icvar/RandomMixture-v0", "env_config": {"S": 10_000}}, "S = 10,000, A = 3, H"),
-        ({"env": "icvar/Nowhere-v0"}, "No task 'icvar/Nowhere-v0': choose one of"),
+        ({"env": "mdp/LowerBound-v0", "env_config": {"H": 1}}, "'env_config.H': give 2 or more"),
+        ({"env": "mdp/LowerBound-v0", "env_config": {"rarity": 2}}, "for 'env_config.rarity'"),
+        ({"env": "mdp/RandomMixture-v0", "env_config": {"S": 10_000}}, "S = 10,000, A = 3, H"),
+        ({"env": "mdp/Nowhere-v0"}, "No task 'mdp/Nowhere-v0': choose one of"),
         (
             {"learner": "icvar_g", "model_class": "neural", "class_size": 10_000, "hidden": 10_000},
             "class_size = 10,000, hidden = 10,000 would need arrays",

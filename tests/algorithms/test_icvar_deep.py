@@ -32,7 +32,7 @@ def test_a_table_of_quantiles_learns_the_exact_optimum(alpha: float) -> None:
 
     p N and alpha N are whole numbers, so the quantiles hold the law without rounding.
     """
-    mdp = make_task("icvar/RiskyShortcut-v0", alpha, H=3, p=0.125).mdp
+    mdp = make_task("mdp/RiskyShortcut-v0", alpha, H=3, p=0.125).mdp
     N = 16
     theta = torch.zeros(mdp.H, mdp.S, mdp.A, N, dtype=torch.float64)
     value = torch.zeros(mdp.S, dtype=torch.float64)

@@ -19,9 +19,9 @@ from tenfold.algorithms.risk_pomdp.beta import (
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.optimism import rewards_to_come
+from tenfold.envs.risk.names import POMDP_NAMES
 from tenfold.envs.risk.pomdp import HindsightEpisode, HistoryPolicy, TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import make_pomdp, random_pomdp, tiger, treatment
-from tenfold.envs.risk.pomdp_names import POMDP_NAMES
 
 
 def episodes(pomdp: TabularPOMDP, policy: HistoryPolicy) -> Iterator[tuple[float, float]]:
@@ -323,7 +323,7 @@ def test_regret_does_not_depend_on_how_actions_are_numbered() -> None:
 
 def test_regret_flattens_with_a_bonus_and_grows_without() -> None:
     """The lock: without a bonus the learner never finds out how it opens."""
-    lock = make_pomdp("risk_pomdp/CombinationLock-v0", H=4)
+    lock = make_pomdp("pomdp/CombinationLock-v0", H=4)
     with_bonus, stuck = (regret_curve(lock, -1.0, scale, 300) for scale in (0.03, 0.0))
     assert with_bonus[299] - with_bonus[149] < 0.1 * with_bonus[149]
     assert stuck[299] - stuck[149] > 0.9 * stuck[149]
@@ -333,7 +333,7 @@ def test_regret_flattens_with_a_bonus_and_grows_without() -> None:
 @pytest.mark.usefixtures("ray_session")
 def test_the_algorithms_oracle_has_no_regret_and_chance_has() -> None:
     def regret(learner: str) -> float:
-        config = RiskPOMDPConfig().environment("risk_pomdp/CombinationLock-v0")
+        config = RiskPOMDPConfig().environment("pomdp/CombinationLock-v0")
         config.update_from_dict({"episodes": 5, "episodes_per_iteration": 5, "learner": learner})
         algorithm = RiskPOMDP(config)
         found = algorithm.train()["regret"]
@@ -365,7 +365,7 @@ def test_the_algorithms_oracle_has_no_regret_and_chance_has() -> None:
     ],
 )
 def test_mistakes_are_refused(fields: dict[str, object], said: str) -> None:
-    config = RiskPOMDPConfig().environment("risk_pomdp/Treatment-v0")
+    config = RiskPOMDPConfig().environment("pomdp/Treatment-v0")
     config.update_from_dict(fields)
     with pytest.raises(ValueError, match=said):
         config.validate()

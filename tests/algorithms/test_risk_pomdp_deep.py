@@ -16,8 +16,8 @@ from tenfold.algorithms.risk_pomdp_deep.algorithm import (
 from tenfold.algorithms.risk_pomdp_deep.config import RiskPOMDPDeepConfig
 from tenfold.algorithms.risk_pomdp_deep.utility import entropic_risk, utilities
 from tenfold.envs.risk.hindsight import make_history
+from tenfold.envs.risk.names import HINDSIGHT_NAMES
 from tenfold.envs.risk.pomdp_benchmarks import treatment
-from tenfold.envs.risk.pomdp_names import HINDSIGHT_NAMES
 
 
 @given(st.lists(st.floats(0.0, 5.0), min_size=2, max_size=20), st.sampled_from([-60.0, -1.0, 2.0]))

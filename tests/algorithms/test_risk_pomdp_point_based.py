@@ -13,9 +13,9 @@ from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
 from tenfold.envs.risk.controller import Controller
+from tenfold.envs.risk.names import POMDP_NAMES
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import make_pomdp, random_pomdp, tiger, treatment
-from tenfold.envs.risk.pomdp_names import POMDP_NAMES
 
 
 def merged_optimum(pomdp: TabularPOMDP, gamma: float) -> float:
@@ -187,7 +187,7 @@ def test_without_a_bonus_search_finds_the_plan_of_the_frequencies(gamma: float) 
 
 def test_it_learns_where_histories_cannot_be_enumerated() -> None:
     """A lock of 12 steps: 8,388,608 histories, opened for good within 70 episodes."""
-    lock = make_pomdp("risk_pomdp/CombinationLock-v0", H=12)
+    lock = make_pomdp("pomdp/CombinationLock-v0", H=12)
     learner = HindsightLearner(lock.rewards, 2, -1.0, 0.01, 0.05, 90)
     rng, values = np.random.default_rng(0), []
     for _ in range(90):
@@ -200,7 +200,7 @@ def test_it_learns_where_histories_cannot_be_enumerated() -> None:
 
 @pytest.mark.usefixtures("ray_session")
 def test_the_algorithm_takes_the_point_based_planner() -> None:
-    config = RiskPOMDPConfig().environment("risk_pomdp/Tiger-v0")
+    config = RiskPOMDPConfig().environment("pomdp/Tiger-v0")
     config.update_from_dict(
         {"planner": "point_based", "env_config": {"H": 10}, "episodes": 2, "learner": "oracle"}
     )
@@ -221,7 +221,7 @@ def test_the_algorithm_takes_the_point_based_planner() -> None:
     ],
 )
 def test_mistakes_are_refused(fields: dict[str, object], said: str) -> None:
-    config = RiskPOMDPConfig().environment("risk_pomdp/Tiger-v0")
+    config = RiskPOMDPConfig().environment("pomdp/Tiger-v0")
     config.update_from_dict(fields)
     with pytest.raises(ValueError, match=said):
         config.validate()

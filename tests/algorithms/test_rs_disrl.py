@@ -250,7 +250,7 @@ def test_batched_budgets_equal_the_one_sweep() -> None:
 
 
 def test_iterated_risk_on_the_true_model_is_iterated_cvar() -> None:
-    task = make_task("icvar/QueueBacklog-v0", 0.3, H=4, capacity=2, start=1).mdp
+    task = make_task("mdp/QueueBacklog-v0", 0.3, H=4, capacity=2, start=1).mdp
     mdp = make_static_task("static/QueueBacklog-v0", H=4, capacity=2)
     mdp = GridMDP(mdp.nexts, mdp.rewards, mdp.probabilities, int(task.initial.argmax()), mdp.step)
     learner = IteratedRisk(mdp, CVaR(0.3), 0.0)

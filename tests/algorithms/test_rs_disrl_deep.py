@@ -13,8 +13,8 @@ from tenfold.algorithms.rs_disrl_deep.algorithm import TIE, RSDisRLDeep, StaticR
 from tenfold.algorithms.rs_disrl_deep.config import RSDisRLDeepConfig
 from tenfold.envs.risk.augmented import GridMDPEnv
 from tenfold.envs.risk.collected import CollectedReturn, all_observations, make_collected
-from tenfold.envs.risk.control_names import COLLECTED_NAMES
 from tenfold.envs.risk.measures import CVaR, DualPower, Entropic, Expectation, RiskMeasure
+from tenfold.envs.risk.names import COLLECTED_NAMES
 from tenfold.envs.risk.static_benchmarks import make_static_task
 from tenfold.envs.risk.static_measures import MeanSemideviation, influence, mean_cvar
 

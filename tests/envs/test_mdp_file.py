@@ -156,7 +156,7 @@ def test_any_mdp_is_a_mixture_of_deterministic_kernels(seed, S, A, stationary, s
 def test_a_file_is_the_same_task_as_the_built_in_one(tmp_path: Path) -> None:
     """The risky shortcut written to a file: two pieces of noise, and the same values when scaled
     back; with its kernels and weights, the very same mixture."""
-    own = make_task("icvar/RiskyShortcut-v0", 0.25, p=0.1)
+    own = make_task("mdp/RiskyShortcut-v0", 0.25, p=0.1)
     kernels, rewards = own.kernels.transpose(0, 2, 1, 3), 20.0 * own.mdp.rewards[0] - 3.0
     plain = {"transition": own.mdp.transitions[0].transpose(1, 0, 2), "reward": rewards, "H": 5}
     task = mixture_of_file(saved(tmp_path / "plain.npz", plain))

@@ -21,7 +21,7 @@ def test_every_task_is_a_mixture_of_its_kernels(name: str) -> None:
 
 
 def test_frozen_lake_moves_as_gymnasium_does() -> None:
-    task = make_task("icvar/FrozenLake-v0", 0.5)
+    task = make_task("mdp/FrozenLake-v0", 0.5)
     lake = gym.make("FrozenLake-v1", map_name="4x4", is_slippery=True).unwrapped
     for s, actions in lake.P.items():
         for a, outcomes in actions.items():
@@ -32,7 +32,7 @@ def test_frozen_lake_moves_as_gymnasium_does() -> None:
 
 
 def test_the_cliff_without_wind_moves_as_gymnasium_does() -> None:
-    task = make_task("icvar/WindyCliff-v0", 0.5, columns=12, wind=0.0)
+    task = make_task("mdp/WindyCliff-v0", 0.5, columns=12, wind=0.0)
     cliff = gym.make("CliffWalking-v1").unwrapped
     ours = {0: 3, 1: 2, 2: 1, 3: 0}  # Gymnasium's up, right, down, left
     for s in range(37):
@@ -43,13 +43,13 @@ def test_the_cliff_without_wind_moves_as_gymnasium_does() -> None:
 
 
 def test_the_wind_blows_one_cell_down() -> None:
-    law = make_task("icvar/WindyCliff-v0", 0.5, wind=0.25).mdp.transitions[0, 13, 2]
+    law = make_task("mdp/WindyCliff-v0", 0.5, wind=0.25).mdp.transitions[0, 13, 2]
     assert law[14] == 0.75  # to the right along the edge
     assert law[20] == 0.25  # into the cliff
 
 
 def test_the_queues_are_served_then_filled() -> None:
-    task = make_task("icvar/QueueBacklog-v0", 0.5, arrival=0.3, turbo=0.6)
+    task = make_task("mdp/QueueBacklog-v0", 0.5, arrival=0.3, turbo=0.6)
     law = task.mdp.transitions[0, 2 * 5 + 2, 2].reshape(5, 5)  # queue 1 at full speed
     one = np.array([0.6 * 0.7, 0.6 * 0.3, 0.4 * 0.7, 0.4 * 0.3, 0.0])
     two = np.array([0.0, 0.0, 0.7, 0.3, 0.0])
@@ -59,7 +59,7 @@ def test_the_queues_are_served_then_filled() -> None:
 
 
 def test_the_end_of_the_lower_bound_chain_is_seen_as_rarely_as_stated() -> None:
-    task = make_task("icvar/LowerBound-v0", 0.2, H=5)
+    task = make_task("mdp/LowerBound-v0", 0.2, H=5)
     reached = task.mdp.initial
     for h in range(3):
         reached = reached @ task.mdp.transitions[h, :, 0]
@@ -70,7 +70,7 @@ def test_the_end_of_the_lower_bound_chain_is_seen_as_rarely_as_stated() -> None:
 
 def test_the_random_mixture_is_fixed_by_its_instance() -> None:
     first, same, other = (
-        make_task("icvar/RandomMixture-v0", 0.5, instance=i).mdp.transitions for i in (1, 1, 2)
+        make_task("mdp/RandomMixture-v0", 0.5, instance=i).mdp.transitions for i in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).max() > 0.01
@@ -85,14 +85,14 @@ def test_the_switching_alpha_grows_with_the_steps_left() -> None:
 @pytest.mark.parametrize(
     ("name", "fields", "said"),
     [
-        ("icvar/Nowhere-v0", {}, "No task 'icvar/Nowhere-v0': choose one of"),
-        ("icvar/RiskyShortcut-v0", {"p": 1.5}, "'theta' at .* is no probability law"),
-        ("icvar/RiskyShortcut-v0", {"risky": 1.2}, "is 1.2: rewards must be in"),
-        ("icvar/LowerBound-v0", {"rarity": 2.0}, "'kernels' at .* is no probability law"),
-        ("icvar/QueueBacklog-v0", {"start": 9}, "give 0 to 4, the value of 'capacity'"),
-        ("icvar/QueueBacklog-v0", {"capacity": 10_000}, "capacity = 10,000 would need arrays"),
-        ("icvar/WindyCliff-v0", {"rows": 9_999}, "H = 14, rows = 9,999, columns = 6 would"),
-        ("icvar/LowerBound-v0", {"H": 1_000, "A": 99}, "H = 1,000, A = 99 would need arrays of"),
+        ("mdp/Nowhere-v0", {}, "No task 'mdp/Nowhere-v0': choose one of"),
+        ("mdp/RiskyShortcut-v0", {"p": 1.5}, "'theta' at .* is no probability law"),
+        ("mdp/RiskyShortcut-v0", {"risky": 1.2}, "is 1.2: rewards must be in"),
+        ("mdp/LowerBound-v0", {"rarity": 2.0}, "'kernels' at .* is no probability law"),
+        ("mdp/QueueBacklog-v0", {"start": 9}, "give 0 to 4, the value of 'capacity'"),
+        ("mdp/QueueBacklog-v0", {"capacity": 10_000}, "capacity = 10,000 would need arrays"),
+        ("mdp/WindyCliff-v0", {"rows": 9_999}, "H = 14, rows = 9,999, columns = 6 would"),
+        ("mdp/LowerBound-v0", {"H": 1_000, "A": 99}, "H = 1,000, A = 99 would need arrays of"),
     ],
 )
 def test_a_bad_task_is_refused_in_one_sentence(name, fields, said: str) -> None:

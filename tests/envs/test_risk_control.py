@@ -6,7 +6,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from tenfold.envs.risk.control import BUILDERS, CurvyRoad, TableEnv, make_control
-from tenfold.envs.risk.control_names import CONTROL_NAMES
+from tenfold.envs.risk.names import CONTROL_NAMES
 from tenfold.platform.parameters import check, parameters_of
 
 
@@ -28,7 +28,7 @@ def play(env: gym.Env, actions: list[int], seed: int) -> tuple[list[float], list
 
 
 def test_a_table_env_follows_its_mdp() -> None:
-    env = TableEnv("icvar/RiskyShortcut-v0", p=0.3)
+    env = TableEnv("mdp/RiskyShortcut-v0", p=0.3)
     fallen = [play(env, [1] * 5, seed)[1][-1]["state"] for seed in range(2_000)]
     assert np.mean(fallen) == pytest.approx(1 - 0.7**5, abs=0.03)
     rewards, _ = play(env, [0] * 5, 0)

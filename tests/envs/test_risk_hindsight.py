@@ -9,8 +9,8 @@ from gymnasium.utils.env_checker import check_env
 
 from tenfold.envs.risk.hindsight import HindsightObservation, POMDPEnv, make_hindsight, play
 from tenfold.envs.risk.leaks import check_no_leak
+from tenfold.envs.risk.names import POMDP_NAMES
 from tenfold.envs.risk.pomdp_benchmarks import make_pomdp, random_pomdp
-from tenfold.envs.risk.pomdp_names import POMDP_NAMES
 
 
 @pytest.mark.parametrize("name", POMDP_NAMES)
@@ -20,11 +20,11 @@ def test_it_is_a_gymnasium_environment(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped version.*")
 def test_so_is_the_wrapper() -> None:
-    check_env(make_hindsight("risk_pomdp/Tiger-v0"), skip_render_check=True)
+    check_env(make_hindsight("pomdp/Tiger-v0"), skip_render_check=True)
 
 
 def test_states_and_rewards_are_told_at_the_end_alone() -> None:
-    env = make_hindsight("risk_pomdp/Treatment-v0", H=4)
+    env = make_hindsight("pomdp/Treatment-v0", H=4)
     inner = env.unwrapped
     _, info = env.reset(seed=3)
     assert info == {}
@@ -77,7 +77,7 @@ class Telling(gym.Wrapper):
 
     def __init__(self, how: str) -> None:
         self.how = how
-        super().__init__(make_hindsight("risk_pomdp/Treatment-v0", H=3))
+        super().__init__(make_hindsight("pomdp/Treatment-v0", H=3))
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(**kwargs)
@@ -115,11 +115,11 @@ def test_noise_in_info_is_no_leak() -> None:
             observation, _ = self.env.reset(**kwargs)
             return observation, {"noise": int(self.unwrapped.np_random.integers(3))}
 
-    check_no_leak(Noisy(make_hindsight("risk_pomdp/Random-v0", H=3)), episodes=300)
+    check_no_leak(Noisy(make_hindsight("pomdp/Random-v0", H=3)), episodes=300)
 
 
 def test_an_agent_that_peeks_is_caught() -> None:
-    env = make_hindsight("risk_pomdp/Tiger-v0", H=3)
+    env = make_hindsight("pomdp/Tiger-v0", H=3)
 
     def peeks(history: list[int], info: Any) -> np.int64:
         return np.int64(1 + env.unwrapped.hidden_state if len(history) == 5 else 0)

@@ -11,6 +11,7 @@ from scipy.stats import norm, wasserstein_distance
 
 from tenfold.envs.risk.brute_force import best_risk, every_policy
 from tenfold.envs.risk.measures import CVaR, Entropic, RiskMeasure
+from tenfold.envs.risk.names import STATIC_TASK_NAMES
 from tenfold.envs.risk.returns import GridMDP, project
 from tenfold.envs.risk.static_benchmarks import make_static_task
 from tenfold.envs.risk.static_measures import (
@@ -20,7 +21,6 @@ from tenfold.envs.risk.static_measures import (
     make_measure,
     mean_cvar,
 )
-from tenfold.envs.risk.static_names import STATIC_TASK_NAMES
 
 NEW: list[RiskMeasure] = [Wang(0.7), MeanSemideviation(0.8), MeanSemideviation(1.0)]
 ALL: list[RiskMeasure] = [*NEW, CVaR(0.3), Entropic(-1.5), mean_cvar(0.2, 0.5)]

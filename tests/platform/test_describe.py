@@ -57,7 +57,7 @@ def test_rllibs_own_keys_come_when_asked_for() -> None:
 
 def test_the_command_prints_narrow_text_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    text = invoke("describe", "icvar", "icvar/FrozenLake-v0")
+    text = invoke("describe", "icvar", "mdp/FrozenLake-v0")
     assert text.exit_code == 0
     lines = text.stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -69,5 +69,5 @@ def test_the_command_prints_narrow_text_and_json(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_task_that_there_is_not_is_refused() -> None:
-    with pytest.raises(InputError, match="did you mean 'icvar/FrozenLake-v0'"):
-        describe(get_method("icvar"), "icvar/FrozenLake-v1")
+    with pytest.raises(InputError, match="did you mean 'mdp/FrozenLake-v0'"):
+        describe(get_method("icvar"), "mdp/FrozenLake-v1")
