@@ -10,7 +10,7 @@ the centre, is worth nothing. Agents see nothing of use (one zero). `match` is w
 policies cannot solve from a mixture of modes: n of them agree by chance in K^(1-n) of the cases.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -45,7 +45,7 @@ class ModesGame:
     action_size = 2
     episode_steps = 1
 
-    def __init__(self, task: Literal["free", "match"], worlds: int, seed: int, **fields: Any):
+    def __init__(self, task: str, worlds: int, seed: int, **fields: Any):
         """Make the games; the seed is not needed, since nothing in them is random.
 
         Raises:

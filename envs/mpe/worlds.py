@@ -151,7 +151,7 @@ class ParticleWorlds:
         n, limit = len(self.agents), self.fields.max_speed
         self._speed_limits[:] = self.scenario.speed_limits
         if isinstance(limit, list):
-            self._speed_limits[:, :n] = self._shifts.uniform(*limit, (self.worlds, n))
+            self._speed_limits[:, :n] = self._shifts.uniform(limit[0], limit[1], (self.worlds, n))
         elif limit is not None:
             self._speed_limits[:, :n] = limit
         self._available[:] = True

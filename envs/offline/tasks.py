@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tenfold.envs.cache import fingerprint, prepared
+from tenfold.envs.data.cache import fingerprint, prepared
 from tenfold.envs.mpe.prey import VIGOUR
 from tenfold.envs.offline.collect import collect
 from tenfold.envs.offline.levels import MIXTURES, MODES_NOISE, REPLAY_POWERS, SKILLS

@@ -1,6 +1,6 @@
 """The batched worlds that data come from and policies are judged in, by the id in a data card."""
 
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def make_worlds(environment: str, worlds: int, seed: int, **fields: Any) -> Batc
     if environment == CHEETAH:
         return CheetahWorlds(worlds, seed, **fields)
     if environment in MODES:
-        return ModesGame(cast(Literal["free", "match"], name), worlds, seed, **fields)
+        return ModesGame(name, worlds, seed, **fields)
     return ParticleWorlds(name, worlds, seed, **fields)
 
 
@@ -65,7 +65,7 @@ def fields_of(environment: str) -> type[Parameters]:
     return ModesFields if environment in MODES else WorldFields
 
 
-def simulator_of(environment: str, **fields: Any) -> dict[str, str]:
+def simulator_of(environment: str, **fields: Any) -> dict[str, Any]:
     """Physics order and reward of an environment as a data card tells them."""
     if fields_of(environment) is not WorldFields:
         return {"physics_order": "none", "reward": "none"}
