@@ -165,10 +165,19 @@ class TransitionRunner(SingleAgentEnvRunner):
         }
         return part if real.all() else {name: values[real] for name, values in part.items()}
 
+    def told_beside(self, starts: np.ndarray) -> dict[str, torch.Tensor]:
+        """Columns that the module gets beside observations; a subclass may have some.
+
+        Args:
+            starts: Environments whose episode begins, (num_envs,), bool.
+        """
+        return {}
+
     @torch.no_grad()
     def _act(self) -> np.ndarray:
         """Actions of the module, (num_envs, ...)."""
-        batch = {Columns.OBS: torch.from_numpy(self._seen).to(self._device)}
+        batch = {Columns.OBS: torch.from_numpy(self._seen), **self.told_beside(self._lengths == 0)}
+        batch = {name: values.to(self._device) for name, values in batch.items()}
         if self.config.explore:
             runners = self.config.num_env_runners or 1
             steps = self.num_env_steps_sampled_lifetime + self._steps * runners
