@@ -59,9 +59,14 @@ class GymnasiumConfig(TypedConfig):
             register_env(self.env, partial(_create, self.make_gymnasium, self.env))
             self._check_spaces()
 
-    def _check_spaces(self) -> None:
+    def task_spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        """Observations and actions of the task, which is made once to look at them."""
         fields = repr(sorted(self.env_config.items()))
         observations, actions = _spaces(self.make_gymnasium, self.env, fields)(self.env_config)
+        return observations, actions
+
+    def _check_spaces(self) -> None:
+        observations, actions = self.task_spaces()
         taken = " or ".join(each.__name__ for each in self.actions)
         fits = isinstance(actions, self.actions)
         if fits and isinstance(actions, spaces.Discrete):

@@ -1,1 +1,97 @@
-"""OMNet: many subnetworks inside one network, for off-policy reinforcement learning."""
+"""OMNet: many subnetworks inside one network, for off-policy learning (arXiv:2310.14009).
+
+One critic with K fixed random binary masks gives K values, as an ensemble does, from one weight
+tensor; a policy with masks of its own explores by one subnetwork an episode. SAC, REDQ, DroQ and
+what lies between are variants: the same code with other numbers of weight tensors and masks.
+"""
+
+from typing import Any
+
+from tenfold.platform.registry import Method
+
+_DENSE: dict[str, Any] = {"num_subnets": 1, "sparsity": 0.0, "policy_subnets": 1}
+_SINGLE: dict[str, Any] = {**_DENSE, "target_subset": 1}
+_DROQ: dict[str, Any] = {"dropout": 0.01, "layer_norm": True}
+
+METHOD = Method(
+    name="omnet",
+    title="Subnetworks inside one network, on soft actor-critic",
+    paper="2310.14009",
+    trainable="tenfold.algorithms.omnet.algorithm:OMNet",
+    config="tenfold.algorithms.omnet.config:OMNetConfig",
+    tasks=(
+        "InvertedDoublePendulum-v5",
+        "Hopper-v5",
+        "Walker2d-v5",
+        "HalfCheetah-v5",
+        "Ant-v5",
+        "Humanoid-v5",
+        "Pendulum-v1",
+    ),
+    gymnasium_tasks=True,
+    metric="evaluation/env_runners/episode_return_mean",
+    mode="max",
+    score="tail_mean",
+    metrics=(
+        "evaluation/env_runners/episode_return_mean",
+        "evaluation/value_bias_mean",
+        "evaluation/value_bias_std",
+        "evaluation/error_cosine",
+        "env_runners/episode_return_mean",
+        "learners/default_policy/qf_loss",
+        "learners/default_policy/policy_loss",
+        "learners/default_policy/alpha_value",
+        "subnetworks/q_spread",
+        "subnetworks/dead_units",
+        "subnetworks/dormant_units",
+        "subnetworks/effective_rank",
+        "subnetworks/mask_overlap",
+        "subnetworks/action_diversity",
+        "subnetworks/critic_steps",
+        "subnetworks/critic_parameters",
+        "subnetworks/ideal_flops",
+        "subnetworks/executed_flops",
+        "timers/collect_seconds",
+        "timers/learn_seconds",
+    ),
+    optional_metrics=frozenset(
+        {
+            "evaluation/value_bias_mean",
+            "evaluation/value_bias_std",
+            "evaluation/error_cosine",
+            "env_runners/episode_return_mean",
+        }
+    ),
+    step_metric="num_env_steps_sampled_lifetime",
+    step_unit="env steps",
+    stop={"num_env_steps_sampled_lifetime": 30_000},
+    variants={
+        "omnet": {},
+        "split": {"subnet_batch_mode": "split"},
+        "unit": {"mask_granularity": "unit", "mask_overlap": "balanced"},
+        "unit_split": {
+            "mask_granularity": "unit",
+            "mask_overlap": "balanced",
+            "subnet_batch_mode": "split",
+        },
+        "critic_only": {"policy_subnets": 1},
+        "static_mask": {**_DENSE, "sparsity": 0.5, "num_critics": 2, "actor_q_reduce": "min"},
+        "sac": {**_DENSE, "num_critics": 2, "actor_q_reduce": "min"},
+        "sinsac": _SINGLE,
+        "redq": {**_DENSE, "num_critics": 10},
+        "droq": {**_DENSE, **_DROQ, "num_critics": 2},
+        "sindroq": {**_SINGLE, **_DROQ},
+    },
+    spaces="tenfold.tune_spaces.omnet:SPACES",
+    adjustable=("actor_lr", "critic_lr", "alpha_lr", "tau", "ucb_coef"),
+    smoke={
+        "train_batch_size_per_learner": 16,
+        "num_steps_sampled_before_learning_starts": 16,
+        "min_sample_timesteps_per_iteration": 32,
+        "model_config.fcnet_hiddens": [8, 8],
+        "utd_ratio": 1,
+        "evaluation_duration": 2,
+        "value_bias_episodes": 2,
+        "mask_overlap": "balanced",
+    },
+)

@@ -10,6 +10,7 @@ computed once and stays (B, O) until members part.
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ class SubnetworkLinear(nn.Module):
         weight: theta, (P, I, O), float32; the only weights there are.
         bias: (P, 1, O), never masked.
         mask: (1, K, I, O), float32, or None for a dense layer.
+        frozen: Weights change only by being copied into, as in a runner's module. (Fused optimisers
+            change weights without a sign that could be seen here.)
     """
 
     mask: torch.Tensor | None
@@ -40,6 +43,11 @@ class SubnetworkLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(copies, 1, shape[1]).uniform_(-bound, bound))
         stored = None if mask is None else torch.as_tensor(mask, dtype=torch.float32)[None]
         self.register_buffer("mask", stored, persistent=False)
+        self.frozen = False
+        self._acting: tuple[tuple[int, int], Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_acting": None}
 
     @property
     def shared(self) -> bool:
@@ -58,10 +66,19 @@ class SubnetworkLinear(nn.Module):
         """
         if self.shared:
             return torch.nn.functional.linear(x, self.weight[0].T, self.bias[0, 0])
-        weight, bias = self.of_members(members)
+        weight, bias = self.of_all() if members is None else self.of_members(members)
         if x.ndim == 2:
             x = x.expand(len(weight), *x.shape)
         return torch.baddbmm(bias, x, weight)
+
+    def of_all(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and biases of all members; where nothing trains, kept until weights change."""
+        if not self.frozen:
+            return self.of_members(None)
+        stamp = (self.weight._version, self.weight.data_ptr())
+        if self._acting is None or self._acting[0] != stamp:
+            self._acting = (stamp, self.of_members(None))
+        return self._acting[1]
 
     def of_members(self, members: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights (E, I, O) and biases (E, 1, O), masked."""
@@ -78,20 +95,14 @@ class SubnetworkLinear(nn.Module):
             weight = weight * self.mask[0, members % self.K]
         return weight, self.bias[copy]
 
-    def flops(self, executed: bool) -> tuple[float, float]:
-        """Floating-point operations of one sample's forward pass, twice the multiplications.
+    def flops(self, executed: bool) -> float:
+        """Floating-point operations of one sample's pass through one member, twice the products.
 
         Args:
             executed: Count the dense products that run, or only the weights that are kept.
-
-        Returns:
-            Those that all members share, and those of each member.
         """
-        dense = 2.0 * self.shape[0] * self.shape[1]
-        if self.shared:
-            return dense, 0.0
         kept = 1.0 if executed or self.mask is None else float(self.mask.mean())
-        return 0.0, kept * dense
+        return 2.0 * kept * self.shape[0] * self.shape[1]
 
 
 class CompactLinear(SubnetworkLinear):
@@ -130,8 +141,8 @@ class CompactLinear(SubnetworkLinear):
         """(P, 1, O) at the outputs that members keep: (E, 1, n_out)."""
         return values[members // self.K, 0].gather(1, self.columns[members % self.K])[:, None]
 
-    def flops(self, executed: bool) -> tuple[float, float]:
-        return 0.0, 2.0 * self.rows.shape[1] * self.columns.shape[1]
+    def flops(self, executed: bool) -> float:
+        return 2.0 * self.rows.shape[1] * self.columns.shape[1]
 
 
 class SubnetworkMLP(nn.Module):
@@ -221,8 +232,11 @@ class SubnetworkMLP(nn.Module):
             members: How many.
             executed: The dense products that really run, or (False) the weights that are kept.
         """
-        counts = [layer.flops(executed) for layer in self.layers]
-        return sum(shared + members * each for shared, each in counts)
+        total, together = 0.0, True
+        for layer in self.layers:
+            together = together and layer.shared
+            total += layer.flops(executed) * (1 if together else members)
+        return total
 
     def _normalise(self, i: int, x: torch.Tensor, members: torch.Tensor | None) -> torch.Tensor:
         gain, shift, layer = self.gains[i], self.shifts[i], self.layers[i]
