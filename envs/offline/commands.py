@@ -18,9 +18,7 @@ from tenfold.platform.errors import InputError, unknown
 if TYPE_CHECKING:
     from tenfold.envs.offline.card import DataCard
 
-dataset = typer.Typer(
-    help="Look at offline data, convert other people's.", no_args_is_help=True
-)
+dataset = typer.Typer(help="Look at offline data, convert other people's.", no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="A new folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the card as JSON.")]
