@@ -1,0 +1,61 @@
+"""Many episodes at once in batched worlds, and what a policy is worth in them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenfold.envs.offline.worlds import BatchedWorlds
+
+Act = Callable[[np.ndarray], np.ndarray]
+"""Observations (W, n, o) -> actions (W, n, m)."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was seen in one episode of each world.
+
+    Attributes:
+        returns: Summed rewards, float64 (W, n).
+        discounted: The same with discount gamma.
+        length: Steps.
+        first: Observations and actions at the start, (W, n, o) and (W, n, m).
+        last: Observations at the end, (W, n, o).
+        clipped: Share of actions' entries that lie on a bound.
+    """
+
+    returns: np.ndarray
+    discounted: np.ndarray
+    length: int
+    first: tuple[np.ndarray, np.ndarray]
+    last: np.ndarray
+    clipped: float
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Mean over agents of the returns, (W,): the score of an episode in this field."""
+        return self.returns.mean(axis=1)
+
+
+def judge(worlds: BatchedWorlds, act: Act, seed: int, gamma: float) -> Judged:
+    """Play one episode in each world.
+
+    Args:
+        worlds: The worlds.
+        act: The policy.
+        seed: Of the worlds' starts.
+        gamma: Discount of `Judged.discounted`.
+    """
+    start = obs = worlds.reset(seed)
+    returns = discounted = 0.0
+    clipped, length, done = 0.0, 0, False
+    while not done:
+        actions = act(obs)
+        if length == 0:
+            first = (start, actions)
+        obs, rewards, done = worlds.step(actions)
+        returns = returns + rewards.astype(np.float64)
+        discounted = discounted + gamma**length * rewards.astype(np.float64)
+        clipped += float((np.abs(actions) >= 1).mean())
+        length += 1
+    return Judged(returns, discounted, length, first, obs, clipped / length)
