@@ -1,5 +1,6 @@
 """Make a data set: a level's policy acts in the batched worlds, episode after episode."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -84,16 +85,20 @@ def collect(
         parts=parts,
         behaviour=about,
         seed=seed,
-        anchors=anchors(environment, tuple(sorted(told.items()))),
+        anchors=anchors(environment, told),
         versions=dict(versions()),
         **simulator_of(environment, **told),
     )
 
 
-@cache
-def anchors(environment: str, fields: tuple[tuple[str, Any], ...] = ()) -> Anchors:
+def anchors(environment: str, fields: Mapping[str, Any] | None = None) -> Anchors:
     """Mean scores of random and of expert in a world, over 1,000 episodes (of the cheetah, 8)."""
-    told = dict(fields)
+    return _anchors(environment, json.dumps(dict(fields or {}), sort_keys=True))
+
+
+@cache
+def _anchors(environment: str, fields: str) -> Anchors:
+    told = json.loads(fields)
     episodes = CHEETAH_ANCHOR_EPISODES if environment == CHEETAH else ANCHOR_EPISODES
     found = {}
     for level in ("random", "expert"):

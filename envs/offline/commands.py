@@ -141,18 +141,18 @@ def _show(card: "DataCard", folder: Path, as_json: bool, console: Console) -> No
         return
     console.print(
         f"{card.environment} {card.level}: {card.transitions:,} steps of {len(card.agents)} agents "
-        f"in {card.episodes:,} episodes, score {card.returns.mean:.1f} ± {card.returns.std:.1f}",
+        f"in {card.episodes:,} episodes, score {card.returns.mean:.4g} ± {card.returns.std:.4g}",
         soft_wrap=True,
     )
     if card.anchors is not None:
         console.print(
-            f"random {card.anchors.random:.1f}, expert {card.anchors.expert:.1f}: normalised "
+            f"random {card.anchors.random:.4g}, expert {card.anchors.expert:.4g}: normalised "
             f"{card.normalised(card.returns.mean):.1f}"
         )
     table = Table("score from", "to", "episodes", "", box=None, pad_edge=False)
     edges, most = card.returns.edges, max(card.returns.counts)
     for low, high, count in zip(edges, edges[1:], card.returns.counts, strict=False):
         bar = "█" * round(40 * count / most)
-        table.add_row(f"{low:.1f}", f"{high:.1f}", str(count), bar)
+        table.add_row(f"{low:.4g}", f"{high:.4g}", str(count), bar)
     console.print(table)
     console.print(f"Learn from it: tenfold run dom2 --task {folder}", soft_wrap=True)
