@@ -302,12 +302,15 @@ def evaluate(
         str, typer.Argument(help="MLflow id of a trial or its beginning, or the trial's folder.")
     ],
     task: Annotated[str | None, typer.Option(help="Another task of the method.")] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Write an episode to this file, .mp4 or .gif.")
+    ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a trial's newest checkpoint, on its own task or another.
 
-    Example: tenfold evaluate 1f0c63ab --task periodic
+    Example: tenfold evaluate 1f0c63ab --video walk.mp4
     """
     from tenfold.platform.store import check_store, tracking_uri
 
@@ -315,7 +318,7 @@ def evaluate(
     check_store(uri)
     from tenfold.platform.evaluate import evaluate as evaluate_run
 
-    evaluation = evaluate_run(run_id, uri, task)
+    evaluation = evaluate_run(run_id, uri, task, video)
     if as_json:
         print(json.dumps(vars(evaluation)))
         return
@@ -323,6 +326,8 @@ def evaluate(
     for key, value in sorted(evaluation.metrics.items()):
         table.add_row(key, f"{value:.6g}")
     Console().print(table)
+    if evaluation.video:
+        print(f"Wrote {evaluation.video}.")
 
 
 @app.command()

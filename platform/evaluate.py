@@ -19,6 +19,7 @@ from tenfold.platform.registry import get_method
 from tenfold.platform.runs import ID_PREFIX, search_runs
 from tenfold.platform.store import open_store, runs_folder, sqlite_path
 from tenfold.platform.tasks import labels, resolve
+from tenfold.platform.video import check_video, film
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,27 @@ class Evaluation:
     checkpoint: str
     task: str
     metrics: dict[str, float]
+    video: str | None = None
 
 
-def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
+def evaluate(
+    run_id: str, uri: str, task: str | None = None, video: Path | None = None
+) -> Evaluation:
     """Restore a trial's newest checkpoint and run its algorithm's `evaluate`.
 
     The metrics go into a new MLflow run (tag ``kind=evaluation``) under the trial's run, and with
-    them the files that the algorithm draws, if it has a ``draw_evaluation(folder) -> list[Path]``.
+    them the files that the algorithm draws, if it has a ``draw_evaluation(folder) -> list[Path]``,
+    and the video.
 
     Args:
         run_id: A trial, as `find_trial` takes it.
         uri: The store that has it.
         task: Another task of the method (a name, a file, a folder); the trial's own when None.
+        video: Where to write an episode of the policy, see `tenfold.platform.video`.
 
     Raises:
-        InputError: No such run, not a trial, no checkpoint on this machine, an unknown task, or
-            one that the checkpoint does not fit.
+        InputError: No such run, not a trial, no checkpoint on this machine, an unknown task,
+            one that the checkpoint does not fit, or one that cannot be drawn.
     """
     client = open_store(uri)
     run = find_trial(client, run_id)
@@ -59,11 +65,15 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
     on = chosen or point.task
     config = build_config(method, on, point.variant, point.overrides, point.seed)
     label = next(iter(labels([on])))
+    if video is not None:
+        check_video(video, config)
     start_ray(experiment, None)
     algorithm = method.load_trainable()(config)
     algorithm.load_checkpoint(str(checkpoint))
     try:
         result = flatten(algorithm.evaluate(), separator="/")
+        if video is not None:
+            film(algorithm, video)
     except ValueError as error:
         raise InputError(" ".join(str(error).split())) from None
     finally:
@@ -91,8 +101,11 @@ def evaluate(run_id: str, uri: str, task: str | None = None) -> Evaluation:
         with tempfile.TemporaryDirectory() as folder:
             for path in algorithm.draw_evaluation(Path(folder)):
                 client.log_artifact(judged.info.run_id, str(path))
+    if video is not None:
+        client.log_artifact(judged.info.run_id, str(video))
     client.set_terminated(judged.info.run_id)
-    return Evaluation(judged.info.run_id, checkpoint.name, label, metrics)
+    shown = None if video is None else str(video)
+    return Evaluation(judged.info.run_id, checkpoint.name, label, metrics, shown)
 
 
 def find_trial(client: MlflowClient, name: str) -> Run:
