@@ -8,12 +8,12 @@ from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.common.network_parameters import LearningRate, NetworkParameters
 from tenfold.algorithms.omnet.algorithm import OMNet
 from tenfold.algorithms.omnet.learner import OMNetLearner
 from tenfold.algorithms.omnet.module import OMNetModule
 from tenfold.algorithms.omnet.runner import SubnetworkRunner
 from tenfold.algorithms.omnet.settings import SubnetworkParameters, SubnetworkSettings
-from tenfold.algorithms.sac.config import SACBaselineConfig
 from tenfold.platform import parameters
 from tenfold.platform.parameters import parameter
 from tenfold.platform.rllib_keys import Sizes
@@ -52,9 +52,22 @@ class OMNetConfig(SubnetworkSettings, GymnasiumConfig, SACConfig):
     `start_steps` is RLlib's `num_steps_sampled_before_learning_starts`.
     """
 
-    class Parameters(SubnetworkParameters, SACBaselineConfig.Parameters):
-        """OMNet; what SAC is told beside it stands in `SACBaselineConfig`."""
+    class Parameters(SubnetworkParameters, NetworkParameters):
+        """OMNet on SAC; it has three learning rates in place of RLlib's `lr`."""
 
+        actor_lr: LearningRate = parameter(3e-4, "Learning rate of the policy, or its schedule")
+        critic_lr: LearningRate = parameter(3e-4, "Learning rate of Q, or its schedule")
+        alpha_lr: LearningRate = parameter(3e-4, "Learning rate of alpha, or its schedule")
+        train_batch_size_per_learner: int = parameter(
+            256, "Steps of a training batch, for each learner", ge=1, le=10**9
+        )
+        tau: float = parameter(
+            5e-3, "Share of the network that its target takes over in an update", gt=0, le=1
+        )
+        target_network_update_freq: int = parameter(
+            0, "Steps between two updates of the target", unit="env steps", ge=0, le=10**9
+        )
+        initial_alpha: float = parameter(1.0, "Weight alpha of the entropy at first", gt=0, le=1e6)
         utd_ratio: int = parameter(
             5,
             "Gradient steps of the critic for each collected step, each on a fresh batch",
@@ -95,9 +108,12 @@ class OMNetConfig(SubnetworkSettings, GymnasiumConfig, SACConfig):
         replay_buffer_config: UniformReplay = parameter(
             {"type": "EpisodeReplayBuffer", "capacity": 1_000_000}, "The replay"
         )
+        store_buffer_in_checkpoints: bool = parameter(False, "Save the replay in checkpoints too")
+        min_sample_timesteps_per_iteration: int = parameter(
+            1_000, "Fewest steps between two results", unit="env steps", ge=0, le=10**12
+        )
         n_step: Literal[1] = parameter(1, "Targets look one step ahead")
         twin_q: Literal[False] = parameter(False, "num_critics says how many there are")
-        q_network: Literal["joint"] = parameter("joint", "Q reads observation and action together")
         training_intensity: None = parameter(None, "utd_ratio says it")
 
     actions = (spaces.Box,)

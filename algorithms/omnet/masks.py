@@ -84,16 +84,18 @@ class Masks:
         for mask in (*self.weights, *self.units):
             found.update(b"-" if mask is None else repr(mask.shape).encode())
             if mask is not None:
-                found.update(np.packbits(mask) if mask.dtype == bool else mask.tobytes())
+                packed = np.packbits(mask) if mask.dtype == bool else mask
+                found.update(packed.tobytes())
         return found.hexdigest()
 
 
-def make_masks(sizes: Sequence[int], scheme: MaskScheme) -> Masks:
+def make_masks(sizes: Sequence[int], scheme: MaskScheme, key: str = "sparsity") -> Masks:
     """Draw the masks of a multilayer perceptron.
 
     Args:
         sizes: Units of each layer, inputs first and outputs last.
         scheme: How to draw.
+        key: What a user sets the sparsity by, for refusals.
 
     Raises:
         ValueError: The scheme cannot be drawn, or a subnetwork cuts an output off from every input.
@@ -120,7 +122,7 @@ def make_masks(sizes: Sequence[int], scheme: MaskScheme) -> Masks:
         None if d >= 1.0 else draw(shape, d, K, rng)
         for shape, d in zip(layers, densities, strict=True)
     )
-    _check_paths(sizes, weights, scheme)
+    _check_paths(sizes, weights, scheme, key)
     return Masks(K, weights, (), tuple(densities))
 
 
@@ -277,7 +279,7 @@ def _as_booleans(kept: np.ndarray, width: int) -> np.ndarray:
 
 
 def _check_paths(
-    sizes: Sequence[int], weights: Sequence[np.ndarray | None], scheme: MaskScheme
+    sizes: Sequence[int], weights: Sequence[np.ndarray | None], scheme: MaskScheme, key: str
 ) -> None:
     """Refuse masks in which an output has no path to any input."""
     reached = np.ones((scheme.num_subnets, sizes[0]), dtype=bool)
@@ -289,6 +291,6 @@ def _check_paths(
     if not reached.all():
         k = int(np.flatnonzero(~reached.all(axis=1))[0])
         raise ValueError(
-            f"Bad value {scheme.sparsity:.4g} for 'sparsity': subnetwork {k} has an output that no "
+            f"Bad value {scheme.sparsity:.4g} for '{key}': subnetwork {k} has an output that no "
             f"input reaches; lower it, widen the layers, or choose another mask_seed."
         )

@@ -161,4 +161,4 @@ class SubnetworkSettings:
                 "policy subnetworks, so set policy_subnets to 2 or more."
             )
         make_masks(critic, self.critic_masks())
-        make_masks(policy, self.policy_masks())
+        make_masks(policy, self.policy_masks(), "policy_sparsity")
