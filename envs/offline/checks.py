@@ -51,6 +51,21 @@ def _is_vector(kind: pa.DataType) -> bool:
     return pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)
 
 
+def check_filled(empty: Mapping[str, int], where: str) -> None:
+    """Whether every row of every column has a value.
+
+    Args:
+        empty: Column -> number of empty rows.
+        where: What the data are called in a refusal.
+
+    Raises:
+        ValueError: A column has empty rows.
+    """
+    for name, count in empty.items():
+        if count:
+            raise ValueError(f"Column '{name}' of {where} has {count} empty rows: fill them.")
+
+
 def check_arrays(arrays: Mapping[str, np.ndarray], agents: Sequence[str], where: str) -> None:
     """Whether the arrays belong together, are finite, and stand by episode and time without gaps.
 

@@ -14,7 +14,8 @@ from tenfold.envs.offline.names import CHEETAH, LEVELS, levels_of
 from tenfold.envs.offline.worlds import BatchedWorlds, fields_of, make_worlds, simulator_of
 from tenfold.platform.parameters import check
 
-MOST_WORLDS, MOST_CHEETAHS = 500, 4  # side by side
+# Side by side, however few episodes are wanted: so shorter data are the beginning of longer ones.
+WORLDS, CHEETAHS = 250, 4
 ANCHOR_EPISODES, CHEETAH_ANCHOR_EPISODES = 1_000, 8
 Columns = dict[str, np.ndarray]
 
@@ -35,7 +36,7 @@ def collect(
         level: See `names.LEVELS`.
         steps: Joint transitions.
         seed: Of worlds and policies; the parts of a mixture are the beginnings of the pure sets of
-            the same seed, apart from `medium-replay`'s.
+            the same seed.
         fields: What the world is told, see `worlds.fields_of`.
         progress: Told how many transitions came since it was told last.
 
@@ -116,19 +117,19 @@ def _record(
     progress: Callable[[int], None] | None,
 ) -> tuple[Columns, Behaviour]:
     """Arrays by kind, (episodes x length, n, ...), and who acted."""
-    most = MOST_CHEETAHS if environment == CHEETAH else MOST_WORLDS
+    count = CHEETAHS if environment == CHEETAH else WORLDS
     stream = [seed, LEVELS.index(level)]
     start = int(np.random.default_rng(stream).integers(2**31))
-    worlds = make_worlds(environment, min(episodes, most), start, **told)
+    worlds = make_worlds(environment, count, start, **told)
     behaviour = make_behaviour(environment, level, worlds, [*stream, 1])
     pieces = []
-    for first in range(0, episodes, worlds.worlds):
+    for first in range(0, episodes, count):
         share = None
         if level == "medium-replay":
-            numbers = first + np.arange(worlds.worlds)
+            numbers = first + np.arange(count)
             progress_made = np.minimum(numbers / max(episodes - 1, 1), 1.0)
             share = replay_shares(environment, progress_made)
-        kept = min(worlds.worlds, episodes - first)
+        kept = min(count, episodes - first)
         pieces.append(
             {
                 kind: array[:kept].reshape(-1, *array.shape[2:])

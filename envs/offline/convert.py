@@ -91,6 +91,8 @@ def from_minari(name: str, **about: Any) -> OfflineDataset:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"Minari has no data set '{name}' on this machine: {reason}.") from None
     episodes = list(found.iterate_episodes())
+    if not episodes:
+        raise ValueError(f"Minari's data set '{name}' has no episodes: give another one.")
     first = episodes[0].observations
     agents = list(first) if isinstance(first, dict) else ["agent_0"]
     columns: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _OMAR}

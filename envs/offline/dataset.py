@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from tenfold.envs.offline.card import DataCard, Returns
-from tenfold.envs.offline.checks import check_arrays, check_card, check_columns
+from tenfold.envs.offline.checks import check_arrays, check_card, check_columns, check_filled
 
 STEPS = "steps"
 ROWS_PER_FILE = 250_000
@@ -189,6 +189,7 @@ class OfflineDataset:
             raise ValueError(f"The steps of '{folder}' cannot be read: {reason}.") from None
         check_columns(table.schema, card.agents, f"'{folder}'")
         columns = [*_JOINT, *(f"{kind}.{name}" for kind in _PER_AGENT for name in card.agents)]
+        check_filled({name: table[name].null_count for name in columns}, f"'{folder}'")
         arrays = {name: _to_numpy(table[name]) for name in columns}
         check_arrays(arrays, card.agents, f"'{folder}'")
         found = cls._of(arrays, card.agents, card)
