@@ -81,8 +81,8 @@ class TD3Config(GymnasiumConfig, AlgorithmConfig):
     actions = (spaces.Box,)
     bounded = True
 
-    def __init__(self) -> None:
-        super().__init__(algo_class=TD3)
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class or TD3)
         self.lr = None
         self.env_runner_cls = TransitionRunner
         # The policy is no part of most gradient steps, which several learners must be told.

@@ -32,7 +32,7 @@ class TD3Learner(ReplayLearner):
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         module = self._module[module_id]
         for name, network, rate in (
-            ("qf", module.critics, config.critic_lr),
+            ("qf", module.qf, config.critic_lr),
             ("policy", module.pi, config.actor_lr),
         ):
             params = self.get_parameters(network)
@@ -61,11 +61,11 @@ class TD3Learner(ReplayLearner):
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
     ) -> torch.Tensor:
-        """Sum of the critics' losses, sum_i mean (Q_i - y)^2, and of the policy's, -mean Q_1."""
+        """The critics' loss against y, and -mean Q_1(s, pi(s)) where the policy is due."""
         values = fwd_out[QF_PREDS]  # (N, B)
         going_on = 1.0 - batch[Columns.TERMINATEDS]
         y = batch[Columns.REWARDS] + config.gamma * going_on * fwd_out[QF_TARGET_NEXT]  # (B,)
-        critic_loss = ((values - y) ** 2).mean(dim=1).sum()
+        critic_loss = self.critic_loss(module_id, values, y)
         found = {
             QF_LOSS_KEY: critic_loss,
             QF_MEAN_KEY: values.mean(),
@@ -81,3 +81,13 @@ class TD3Learner(ReplayLearner):
             found[POLICY_LOSS_KEY] = self._policy_losses[module_id]
         self.metrics.log_dict(found, key=module_id, window=1)
         return loss
+
+    def critic_loss(self, module_id: str, values: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """sum_i mean (Q_i - y)^2.
+
+        Args:
+            module_id: Of the module.
+            values: Q_i, (N, B).
+            y: The target, (B,).
+        """
+        return ((values - y) ** 2).mean(dim=1).sum()

@@ -77,20 +77,20 @@ class TD3Module(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
         self.pi = Policy(self.catalog)
         if not self.inference_only:
             critics = 2 if self.model_config["twin_q"] else 1
-            self.critics = nn.ModuleList(Critic(self.catalog) for _ in range(critics))
+            self.qf = nn.ModuleList(Critic(self.catalog) for _ in range(critics))
 
     @override(TargetNetworkAPI)
     def make_target_networks(self) -> None:
         self.target_pi = make_target_network(self.pi)
-        self.target_critics = make_target_network(self.critics)
+        self.target_qf = make_target_network(self.qf)
 
     @override(TargetNetworkAPI)
     def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [(self.pi, self.target_pi), (self.critics, self.target_critics)]
+        return [(self.pi, self.target_pi), (self.qf, self.target_qf)]
 
     @override(InferenceOnlyAPI)
     def get_non_inference_attributes(self) -> list[str]:
-        return ["critics", "target_pi", "target_critics"]
+        return ["qf", "target_pi", "target_qf"]
 
     @override(TorchRLModule)
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -132,18 +132,18 @@ class TD3Module(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
             QF_TARGET_NEXT: self.forward_target(batch),
         }
         if self.policy_is_due:
-            self.critics.requires_grad_(False)
+            self.qf.requires_grad_(False)
             out[Q_OF_POLICY] = self.values_for_policy(observations, self.pi(observations))
-            self.critics.requires_grad_(True)
+            self.qf.requires_grad_(True)
         return out
 
     def values(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Q_i(s, a), (N, B)."""
-        return torch.stack([critic(observations, actions) for critic in self.critics])
+        return torch.stack([critic(observations, actions) for critic in self.qf])
 
     def values_for_policy(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Q_1(s, a), (B,): what the policy ascends."""
-        values: torch.Tensor = self.critics[0](observations, actions)
+        values: torch.Tensor = self.qf[0](observations, actions)
         return values
 
     @override(TargetNetworkAPI)
@@ -152,7 +152,7 @@ class TD3Module(TorchRLModule, InferenceOnlyAPI, TargetNetworkAPI):
         """min_i Q'_i(s', a') at the smoothed action of s', the batch's NEXT_OBS, (B,)."""
         observations = batch[Columns.NEXT_OBS]
         actions = self.smoothed_actions(observations)
-        values = [critic(observations, actions) for critic in self.target_critics]
+        values = [critic(observations, actions) for critic in self.target_qf]
         return torch.stack(values).amin(dim=0)
 
     def smoothed_actions(self, observations: torch.Tensor) -> torch.Tensor:

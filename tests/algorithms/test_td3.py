@@ -95,14 +95,14 @@ def test_the_loss_is_that_of_both_critics_against_one_target() -> None:
 def test_the_target_is_the_lesser_critic_at_the_targets_action() -> None:
     module = module_of(learner(target_policy_noise=0.0))
     with torch.no_grad():
-        for target in module.target_critics.parameters():
+        for target in module.target_qf.parameters():
             target.normal_()
     batch = {name: torch.from_numpy(values) for name, values in steps().items()}
     seen = batch[Columns.NEXT_OBS]
     action = torch.tanh(by_hand(parameters(module.target_pi), seen))
     values = [
         by_hand(parameters(critic), torch.cat([seen, action], dim=1))[:, 0]
-        for critic in module.target_critics
+        for critic in module.target_qf
     ]
     assert not torch.equal(values[0], values[1])
     torch.testing.assert_close(module.forward_target(batch), torch.minimum(*values))
@@ -130,13 +130,13 @@ def test_noise_on_the_targets_action_is_clipped() -> None:
 def test_policy_and_targets_wait_for_the_delay() -> None:
     one = learner(policy_delay=3)
     module = module_of(one)
-    waiting = [module.pi, module.target_pi, module.target_critics]
+    waiting = [module.pi, module.target_pi, module.target_qf]
     first = [parameters(network) for network in waiting]
     for step in range(1, 7):
-        critics = parameters(module.critics)
+        critics = parameters(module.qf)
         before = [parameters(network) for network in waiting]
         update(one, steps(seed=step))
-        assert not same(critics, parameters(module.critics))
+        assert not same(critics, parameters(module.qf))
         moved = [not same(b, parameters(n)) for b, n in zip(before, waiting, strict=True)]
         assert moved == [step % 3 == 0] * 3
     assert not any(same(b, parameters(n)) for b, n in zip(first, waiting, strict=True))
@@ -163,7 +163,7 @@ def test_the_policys_loss_leaves_the_critics_alone() -> None:
     for one in (delayed, at_once):
         torch.manual_seed(2)
         update(one, steps())
-    assert same(parameters(module_of(delayed).critics), parameters(module_of(at_once).critics))
+    assert same(parameters(module_of(delayed).qf), parameters(module_of(at_once).qf))
     assert not same(parameters(module_of(delayed).pi), parameters(module_of(at_once).pi))
 
 
@@ -172,7 +172,7 @@ def test_it_is_the_loop_that_a_reader_of_the_paper_writes() -> None:
     one = learner(target_policy_noise=0.0, actor_lr=0.01, critic_lr=0.02)
     module = module_of(one)
     pi = [each.requires_grad_() for each in parameters(module.pi)]
-    critics = [[p.requires_grad_() for p in parameters(critic)] for critic in module.critics]
+    critics = [[p.requires_grad_() for p in parameters(critic)] for critic in module.qf]
     targets = [[each.detach().clone() for each in network] for network in (pi, *critics)]
     of_policy = torch.optim.Adam(pi, 0.01)
     of_critics = torch.optim.Adam([*critics[0], *critics[1]], 0.02)
@@ -200,9 +200,9 @@ def test_it_is_the_loop_that_a_reader_of_the_paper_writes() -> None:
                 for old, new in zip(target, online, strict=True):
                     old.mul_(0.995).add_(0.005 * new.detach())
     assert same(pi, parameters(module.pi), tolerance=1e-5)
-    assert same([*critics[0], *critics[1]], parameters(module.critics), tolerance=1e-5)
+    assert same([*critics[0], *critics[1]], parameters(module.qf), tolerance=1e-5)
     averaged = [*targets[1], *targets[2]]
-    assert same(averaged, parameters(module.target_critics), tolerance=1e-5)
+    assert same(averaged, parameters(module.target_qf), tolerance=1e-5)
 
 
 def test_a_restored_learner_goes_on_alike() -> None:
