@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.plan import total
+from tenfold.platform.plan import ruled_length, total
 from tenfold.platform.registry import Method, Space
 from tenfold.platform.spaces import contents
 
@@ -58,12 +58,17 @@ def print_method(method: Method, console: Console) -> None:
     paper = f" (arXiv:{method.paper})" if method.paper else ""
     console.print(f"[bold]{escape(method.title)}{paper}[/bold]")
     better = "the lower the better" if method.mode == "min" else "the higher the better"
-    length = total(make_experiment({"method": method.name}))
+    experiment = make_experiment({"method": method.name})
+    length = ruled_length(experiment, method)
+    if length is None:
+        from tenfold.platform.study import resolve_study  # imports Ray, and the method
+
+        length = resolve_study(experiment).length()
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     table.add_row("judged by", escape(f"{method.metric}, {better}"))
-    table.add_row("runs for", escape(length or "as long as --stop says"))
+    table.add_row("runs for", escape(total(experiment, length) or "as long as --stop says"))
     table.add_row("tasks", escape(", ".join(method.tasks)))
     for number, (name, changes) in enumerate(method.variants.items()):
         table.add_row("variants" if number == 0 else "", escape(f"{name}: {_changes(changes)}"))

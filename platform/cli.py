@@ -537,18 +537,16 @@ def _launch(
     if not offline:
         check_store(uri)
     print("\n".join(plan(experiment, runs_folder() / "tune", None if offline else uri)), flush=True)
-    from tenfold.platform.configuration import check_configs
-    from tenfold.platform.search import check_space
+    from tenfold.platform.study import resolve_study
 
-    check_configs(experiment)
-    check_space(experiment)
-    length = total(experiment)
+    study = resolve_study(experiment)
+    length = total(experiment, study.length())
     if length is not None:
         print(f"  length   {length}", flush=True)
     from tenfold.platform.launch import launch
     from tenfold.platform.summary import print_summary
 
-    outcome = launch(experiment, uri, offline=offline, address=address, resume=resume)
+    outcome = launch(study, uri, offline=offline, address=address, resume=resume)
     print_summary(experiment, outcome, uri, Console())
     if outcome.failed or outcome.unfinished:
         raise typer.Exit(INTERRUPTED if outcome.unfinished else 1)

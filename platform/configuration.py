@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError, create_model
-from ray import tune
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.tune.search.sample import Categorical
 
 from tenfold.platform import rllib_keys
 from tenfold.platform.errors import InputError, unknown
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.parameters import Parameters, check, complaint, own_first
-from tenfold.platform.registry import Method, get_method
+from tenfold.platform.registry import Method
 from tenfold.platform.tasks import labels
 from tenfold.platform.training import TrainingConfig
 
@@ -51,35 +49,6 @@ def trial_point(experiment: Experiment, sampled: Mapping[str, Any]) -> Point:
     task, variant, seed = rest.pop("task"), rest.pop("variant"), rest.pop("seed")
     path = labels(experiment.tasks).get(task, task)
     return Point(path, task, variant, seed, {**experiment.config, **rest})
-
-
-def check_configs(experiment: Experiment) -> None:
-    """Build and validate the config of every task and variant, so that mistakes show before Ray.
-
-    Raises:
-        InputError: Unknown key, wrong type or a value that the method refuses.
-    """
-    method = get_method(experiment.method)
-    for task in experiment.tasks:
-        for variant in experiment.variants:
-            build_config(method, task, variant, experiment.config, experiment.seeds[0])
-    space = experiment.search_space()
-    if space is not None:
-        domains = space.define(tune)
-        config_class = method.load_config_class()
-        default = config_class if issubclass(config_class, TrainingConfig) else config_class()
-        for key, domain in domains.items():
-            check_key(method, default, key)
-            if experiment.search_kind() == "grid" and not isinstance(domain, Categorical):
-                raise InputError(
-                    f"'search: grid' needs choices, but '{key}' of space '{experiment.space}' is "
-                    f"{domain.domain_str}: use random or optuna."
-                )
-            if key in experiment.config:
-                raise InputError(
-                    f"Config key '{key}' is both set to {experiment.config[key]!r} and swept by "
-                    f"space '{experiment.space}': drop one of the two."
-                )
 
 
 def build_config(

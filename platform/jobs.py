@@ -103,11 +103,9 @@ def submit(
     env, store = _store_of_job(experiment, address)
     method = get_method(experiment.method)
     client = connect(address, token_file)
-    from tenfold.platform.configuration import check_configs  # imports RLlib
-    from tenfold.platform.search import check_space
+    from tenfold.platform.study import resolve_study  # imports RLlib
 
-    check_configs(experiment)
-    check_space(experiment)
+    resolve_study(experiment)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         version = lay_out(folder)

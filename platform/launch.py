@@ -27,26 +27,24 @@ from ray.tune.logger import JsonLoggerCallback
 from ray.tune.result_grid import ResultGrid
 from ray.tune.search import BasicVariantGenerator
 
-from tenfold.platform.configuration import SEED_INDEX, build_config, requested
+from tenfold.platform.configuration import SEED_INDEX, requested
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, read_record
 from tenfold.platform.faults import only_faults_retried
 from tenfold.platform.journal import journals
-from tenfold.platform.plan import trial_length
 from tenfold.platform.progress import Progress
 from tenfold.platform.ray_session import check_room, local_resources, start_ray
-from tenfold.platform.registry import Method, get_method
-from tenfold.platform.schedulers import check_population, make_scheduler
+from tenfold.platform.schedulers import make_scheduler
 from tenfold.platform.search import (
     Point,
     all_points,
-    domains,
     missing_points,
     optuna,
     sampled_values,
     samples,
 )
 from tenfold.platform.store import check_folder, runs_folder
+from tenfold.platform.study import Study
 from tenfold.platform.tasks import fingerprint, labels
 from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
 from tenfold.platform.training import TrainingConfig
@@ -78,7 +76,7 @@ class Outcome:
 
 
 def launch(
-    experiment: Experiment,
+    study: Study,
     uri: str,
     offline: bool = False,
     address: str | None = None,
@@ -87,7 +85,7 @@ def launch(
     """Run an experiment to its end, or pick up its last run where it was left or fell short.
 
     Args:
-        experiment: What to run, checked by `configuration.check_configs`.
+        study: What to run, see `resolve_study`.
         uri: MLflow store that takes the results.
         offline: Keep the results in journals only.
         address: A running Ray cluster; a local Ray is started when None.
@@ -99,22 +97,19 @@ def launch(
             cannot be written.
         RuntimeError: The disk filled up in mid-run.
     """
+    experiment = study.experiment
     storage = runs_folder() / "tune"
     check_folder(storage)
-    method = get_method(experiment.method)
-    check_population(experiment, method, domains(experiment))
-    length = _length(experiment, method)
+    length = _length(study)
     earlier = resumable_run(storage, experiment) if resume else None
-    needed = _needed(experiment, method)
+    needed = _needed(study)
     if address is None and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
         cpus = {"CPU": needed.get("CPU", 0.0)}
         check_room(cpus, local_resources(experiment))
     start_ray(experiment, address)
     check_room(needed, ray.cluster_resources())
     run_dir = earlier or _new_run_dir(storage, experiment)
-    run = _Run(
-        experiment, method, run_dir, Tracker(experiment, method, run_dir, uri, offline), length
-    )
+    run = _Run(study, run_dir, Tracker(study, run_dir, uri, offline), length)
     with _termination_as_interruption():
         return run.to_its_end()
 
@@ -188,11 +183,15 @@ class _Run:
     ``more-1``, ``more-2``, ... below it.
     """
 
-    experiment: Experiment
-    method: Method
+    study: Study
     run_dir: Path
     tracker: Tracker
     length: tuple[str, float] | None
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the study is of."""
+        return self.study.experiment
 
     def to_its_end(self) -> Outcome:
         """Run all that is missing."""
@@ -258,7 +257,7 @@ class _Run:
             if owed > 0:
                 yield owed
             return
-        wanted = all_points(self.experiment)
+        wanted = all_points(self.study)
         if self.experiment.scheduler_kind() == "pbt":  # it has changed the swept values
             cells = {_cell(config) for config in configs}
             points = [point for point in wanted if _cell(point) not in cells]
@@ -288,7 +287,7 @@ class _Run:
         kinds = tune.ResumeConfig.ResumeType
         tuner = tune.Tuner.restore(
             str(part),
-            trainable=trial_class(self.experiment, self.method),
+            trainable=trial_class(self.study),
             _resume_config=tune.ResumeConfig(
                 finished=kinds.RESUME if longer else kinds.SKIP,
                 unfinished=kinds.RESUME,
@@ -303,18 +302,17 @@ class _Run:
         concurrent = self.experiment.resources.concurrent or self._trials_at_once()
         tuning: dict[str, Any] = {
             "metric": SCORE,
-            "mode": self.method.mode,
+            "mode": self.study.method.mode,
             "trial_name_creator": _trial_name,
             "trial_dirname_creator": _trial_name,
             "reuse_actors": True,
         }
         if isinstance(points, int):
             known = _mean_scores(trials)
-            swept = domains(self.experiment)
             task, variant = next(iter(labels(self.experiment.tasks))), self.experiment.variants[0]
-            param_space: dict[str, Any] = {"task": task, "variant": variant, **swept}
+            param_space: dict[str, Any] = {"task": task, "variant": variant, **self.study.domains}
             tuning |= {
-                "search_alg": optuna(self.experiment, self.method, known),
+                "search_alg": optuna(self.study, known),
                 "num_samples": points * len(self.experiment.seeds),
                 "max_concurrent_trials": concurrent,
             }
@@ -324,11 +322,9 @@ class _Run:
             made_at_once = 0 if population else concurrent or 0
             tuning["search_alg"] = BasicVariantGenerator(max_concurrent=made_at_once)
         if self.length is not None:
-            tuning["scheduler"] = make_scheduler(
-                self.experiment, self.method, domains(self.experiment), self.length, concurrent
-            )
+            tuning["scheduler"] = make_scheduler(self.study, self.length, concurrent)
         return tune.Tuner(
-            trial_class(self.experiment, self.method),
+            trial_class(self.study),
             param_space=param_space,
             run_config=self._run_config(part, trials),
             tune_config=tune.TuneConfig(**tuning),
@@ -350,44 +346,40 @@ class _Run:
         )
 
     def _callbacks(self, earlier: Sequence[Trial]) -> list[Any]:
-        self.progress = Progress(self.experiment, self.method, earlier)
+        self.progress = Progress(self.study, earlier)
         return [JsonLoggerCallback(), self.tracker, self.progress]
 
     def _trials_at_once(self) -> int | None:
         """Trials that fit when Ray Train's workers, which Tune does not see, take the resources."""
-        config = _first_config(self.experiment, self.method, self.experiment.variants[0])
+        config = self.study.unswept(self.experiment.variants[0])
         if not isinstance(config, TrainingConfig):
             return None
         return config.trials_at_once(ray.cluster_resources())
 
 
-def _first_config(experiment: Experiment, method: Method, variant: str) -> Any:
-    task, seed = experiment.tasks[0], experiment.seeds[0]
-    return build_config(method, task, variant, experiment.config, seed)
-
-
-def _needed(experiment: Experiment, method: Method) -> dict[str, float]:
+def _needed(study: Study) -> dict[str, float]:
     """The most that a trial of any variant asks for."""
     needed: dict[str, float] = {}
-    for variant in experiment.variants:
-        for name, count in requested(method, _first_config(experiment, method, variant)).items():
+    for variant in study.experiment.variants:
+        for name, count in requested(study.method, study.unswept(variant)).items():
             needed[name] = max(count, needed.get(name, 0.0))
     return needed
 
 
-def _length(experiment: Experiment, method: Method) -> tuple[str, float] | None:
+def _length(study: Study) -> tuple[str, float] | None:
     """A result key that grows, and its value at a trial's end; None where no scheduler asks.
 
     Raises:
         InputError: A scheduler asks, and neither the stopping rule nor the method says.
     """
-    if experiment.scheduler_kind() is None:
+    scheduler, method = study.experiment.scheduler_kind(), study.method
+    if scheduler is None:
         return None
-    length = trial_length(experiment, method)
+    length = study.length()
     if length is None:
         raise InputError(
-            f"'scheduler: {experiment.scheduler_kind()}' must know how long a trial of "
-            f"{method.name} runs: give --stop {method.step_metric}=NUMBER."
+            f"'scheduler: {scheduler}' must know how long a trial of {method.name} runs: give "
+            f"--stop {method.step_metric}=NUMBER."
         )
     return length
 

@@ -44,30 +44,25 @@ def plan(experiment: Experiment, place: Path, store: str | None) -> list[str]:
     return [*lines, f"  results  {place}", f"  records  {records}"]
 
 
-def trial_length(experiment: Experiment, method: Method) -> tuple[str, float] | None:
-    """A result key that grows, and its value at a trial's end; None where nothing says.
-
-    Needs the method's config class where the stopping rule is silent, and so may import Ray.
-    """
+def ruled_length(experiment: Experiment, method: Method) -> tuple[str, float] | None:
+    """A result key that grows, and its value at a trial's end; None where no stopping rule says."""
     rule = experiment.stopping_rule()
     for axis in (method.step_metric, "training_iteration", *rule):
         if axis in rule:
             return axis, float(rule[axis])
-    from tenfold.platform.configuration import build_config
-
-    task, variant, seed = experiment.tasks[0], experiment.variants[0], experiment.seeds[0]
-    config = build_config(method, task, variant, experiment.config, seed)
-    if not hasattr(config, "total_steps"):
-        return None
-    return method.step_metric, float(config.total_steps())
+    return None
 
 
-def total(experiment: Experiment) -> str | None:
-    """How much work a plan comes to, in the method's unit; None where nothing says."""
-    method = get_method(experiment.method)
-    length = trial_length(experiment, method)
+def total(experiment: Experiment, length: tuple[str, float] | None) -> str | None:
+    """How much work a plan comes to, in the method's unit; None where nothing says.
+
+    Args:
+        experiment: What is asked for.
+        length: A trial's, see `ruled_length` and `Study.length`.
+    """
     if length is None:
         return None
+    method = get_method(experiment.method)
     axis, last = length
     unit = method.step_unit if axis == method.step_metric else axis.replace("_", " ")
     each = f"{last:,.0f} {unit}"

@@ -13,12 +13,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tenfold.platform.configuration import flatten, trial_point
-from tenfold.platform.experiment import Experiment
+from tenfold.platform.configuration import flatten
 from tenfold.platform.faults import reason
-from tenfold.platform.plan import trial_length
 from tenfold.platform.registry import Method
 from tenfold.platform.search import sampled_values
+from tenfold.platform.study import Study
 from tenfold.platform.trial import SCORE, has_ended
 
 # Without a terminal a line is printed at each tenth of the work, unless another one has just been,
@@ -33,20 +32,18 @@ class Progress(Callback):
     """How far all trials of an experiment are, each trial's end, and why one failed.
 
     Args:
-        experiment: What is run.
-        method: Its method, whose metric and step are shown.
+        study: What is run; its method's metric and step are shown.
         earlier: Trials of this run that have ended before and are not seen here.
     """
 
-    def __init__(
-        self, experiment: Experiment, method: Method, earlier: Sequence[Trial] = ()
-    ) -> None:
-        self.experiment = experiment
-        self.method = method
-        length = trial_length(experiment, method)
+    def __init__(self, study: Study, earlier: Sequence[Trial] = ()) -> None:
+        self.study = study
+        self.experiment = study.experiment
+        self.method = study.method
+        length = study.length()
         self.length = length if length is not None and length[1] > 0 else None
         self.earlier = len(earlier)
-        self._best = _best(method, [_value(trial) for trial in earlier if has_ended(trial)])
+        self._best = _best(self.method, [_value(trial) for trial in earlier if has_ended(trial)])
 
     def setup(self, stop: Any = None, num_samples: int | None = None, **info: Any) -> None:
         # Made here, since Tune pickles its callbacks before it calls this.
@@ -137,7 +134,7 @@ class Progress(Callback):
     def name(self, trial: Trial) -> str:
         """A trial by what tells it from the others."""
         point, experiment = trial.config, self.experiment
-        at = trial_point(experiment, point)
+        at = self.study.point(point)
         parts = [
             *([at.label] if len(experiment.tasks) > 1 else []),
             *([at.variant] if len(experiment.variants) > 1 else []),

@@ -20,9 +20,8 @@ from ray.tune.schedulers import (
 )
 from ray.tune.search.sample import Categorical, Domain
 
-from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment
-from tenfold.platform.registry import Method
+from tenfold.platform.study import Study
 
 # ASHA's first rung and the median rule's first judgement stand at this share of a trial's length.
 _FIRST_JUDGEMENT = 1 / 16
@@ -92,11 +91,7 @@ class PerCell(FIFOScheduler):
 
 
 def make_scheduler(
-    experiment: Experiment,
-    method: Method,
-    domains: Mapping[str, Domain],
-    length: tuple[str, float],
-    at_once: int | None,
+    study: Study, length: tuple[str, float], at_once: int | None
 ) -> TrialScheduler | None:
     """The scheduler that an experiment names, or that its space brings; None runs all to the end.
 
@@ -104,12 +99,11 @@ def make_scheduler(
     trials that other schedulers see are made one by one.
 
     Args:
-        experiment: What is run.
-        method: Its method.
-        domains: The swept keys.
+        study: What is run.
         length: A result key that grows, and its value at a trial's end.
         at_once: How many trials of a population may run at the same time.
     """
+    experiment = study.experiment
     name = experiment.scheduler_kind()
     if name is None:
         return None
@@ -130,28 +124,14 @@ def make_scheduler(
     # Tune's explorer draws from the global generators.
     random.seed(experiment.seeds[0])
     np.random.seed(experiment.seeds[0])
-    mutated = {key: domain for key, domain in domains.items() if key in method.adjustable}
-    kept = [key for key in domains if key not in mutated]
+    adjustable = study.method.adjustable
+    mutated = {key: domain for key, domain in study.domains.items() if key in adjustable}
+    kept = [key for key in study.domains if key not in mutated]
     return PerCell(
         lambda: _population(experiment, mutated),
         lambda trial: (_cell(trial), *(repr(trial.config[key]) for key in kept)),
         at_once,
     )
-
-
-def check_population(experiment: Experiment, method: Method, domains: Mapping[str, Domain]) -> None:
-    """Refuse population-based training of a space in which nothing may change in mid-run.
-
-    Raises:
-        InputError: None of the swept keys is among `Method.adjustable`.
-    """
-    if experiment.scheduler_kind() == "pbt" and not set(domains) & set(method.adjustable):
-        may = ", ".join(method.adjustable)
-        raise InputError(
-            f"'scheduler: pbt' changes keys in mid-run, and space '{experiment.space}' sweeps "
-            f"{', '.join(domains)}: {f'only {may}' if may else 'no key'} of {method.name} may "
-            "change there; use asha or median."
-        )
 
 
 def _population(experiment: Experiment, mutated: Mapping[str, Domain]) -> PopulationBasedTraining:

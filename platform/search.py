@@ -13,51 +13,15 @@ import numpy as np
 from ray import tune
 from ray.tune.search import Repeater, Searcher
 from ray.tune.search.optuna import OptunaSearch
-from ray.tune.search.sample import Domain
 from ray.tune.search.variant_generator import generate_variants
 
-from tenfold.platform.configuration import SEED_INDEX, build_config
-from tenfold.platform.errors import InputError
+from tenfold.platform.configuration import SEED_INDEX
 from tenfold.platform.experiment import Experiment
-from tenfold.platform.registry import Method, get_method
-from tenfold.platform.spaces import parse_domain
+from tenfold.platform.study import Study
 from tenfold.platform.tasks import labels
 from tenfold.platform.trial import SCORE
 
 Point = dict[str, Any]
-
-
-def domains(experiment: Experiment) -> dict[str, Domain]:
-    """The swept keys and what they range over."""
-    space = experiment.search_space()
-    return dict(space.define(tune)) if space else {}
-
-
-def check_space(experiment: Experiment) -> None:
-    """Hold a user's own space against the method: both ends of every range, and every choice.
-
-    While one key is tried the others have their first value.
-
-    Raises:
-        InputError: A value that the method refuses, with the key and what would be right.
-    """
-    if not isinstance(experiment.space, dict):
-        return
-    method = get_method(experiment.method)
-    extremes = {key: parse_domain(key, each).extremes() for key, each in experiment.space.items()}
-    first = {key: values[0] for key, values in extremes.items()}
-    for task in experiment.tasks:
-        for variant in experiment.variants:
-            for key, values in extremes.items():
-                for value in values:
-                    overrides = {**experiment.config, **first, key: value}
-                    try:
-                        build_config(method, task, variant, overrides, experiment.seeds[0])
-                    except InputError as error:
-                        domain = parse_domain(key, experiment.space[key])
-                        raise InputError(
-                            f"{str(error).rstrip('.')}: '{key}' is swept over {domain}."
-                        ) from None
 
 
 def samples(experiment: Experiment) -> int:
@@ -68,9 +32,10 @@ def samples(experiment: Experiment) -> int:
     return experiment.samples or space.samples
 
 
-def all_points(experiment: Experiment) -> list[Point]:
-    """Every point of an experiment, in the order of running; not for Optuna."""
-    swept: dict[str, Any] = domains(experiment)
+def all_points(study: Study) -> list[Point]:
+    """Every point of a study, in the order of running; not for Optuna."""
+    experiment = study.experiment
+    swept: dict[str, Any] = dict(study.domains)
     if experiment.search_kind() == "grid":
         swept = {key: tune.grid_search(list(domain.categories)) for key, domain in swept.items()}
     spec = {
@@ -99,24 +64,21 @@ def missing_points(wanted: Iterable[Point], there: Sequence[Point]) -> list[Poin
     return missing
 
 
-def optuna(
-    experiment: Experiment, method: Method, known: Sequence[tuple[Point, float]]
-) -> Searcher:
+def optuna(study: Study, known: Sequence[tuple[Point, float]]) -> Searcher:
     """Optuna's sampler; each proposal runs with every seed and is judged by the mean score.
 
     Args:
-        experiment: What is searched.
-        method: Its method.
+        study: What is searched.
         known: Sampled values and mean scores of earlier trials.
     """
     search = OptunaSearch(
         metric=SCORE,
-        mode=method.mode,
-        seed=experiment.seeds[0] + len(known),
+        mode=study.method.mode,
+        seed=study.experiment.seeds[0] + len(known),
         points_to_evaluate=[point for point, _ in known] or None,
         evaluated_rewards=[score for _, score in known] or None,
     )
-    return Repeater(search, repeat=len(experiment.seeds))
+    return Repeater(search, repeat=len(study.experiment.seeds))
 
 
 def sampled_values(point: Mapping[str, Any]) -> Point:

@@ -40,17 +40,15 @@ from ray.tune.result import EXPR_RESULT_FILE
 
 from tenfold.platform.configuration import (
     Point,
-    build_config,
     changed_from_default,
     flatten,
-    trial_point,
 )
-from tenfold.platform.experiment import Experiment
 from tenfold.platform.journal import SWEEP, Journal, deliver_all, journals
 from tenfold.platform.registry import Method
 from tenfold.platform.rllib_keys import own_keys, types_of
 from tenfold.platform.standing import groups
 from tenfold.platform.store import in_a_job
+from tenfold.platform.study import Study
 from tenfold.platform.tasks import fingerprint, labels
 from tenfold.platform.training import TrainingConfig
 from tenfold.platform.trial import has_ended, is_empty_mean
@@ -65,23 +63,21 @@ class Tracker(LoggerCallback):
     """Writes each trial's journal and delivers it; a store that is down never stops a run.
 
     Args:
-        experiment: What is run.
-        method: Its method.
+        study: What is run.
         run_dir: Tune's folder of this run; the journals go into its ``tracking`` folder.
         uri: The MLflow store.
         offline: Write journals only; `tenfold sync` sends them.
     """
 
-    def __init__(
-        self, experiment: Experiment, method: Method, run_dir: Path, uri: str, offline: bool
-    ) -> None:
+    def __init__(self, study: Study, run_dir: Path, uri: str, offline: bool) -> None:
         super().__init__()
-        self.experiment = experiment
-        self.method = method
+        self.study = study
+        self.experiment = study.experiment
+        self.method = study.method
         self.run_dir = run_dir
         self.uri = uri
         self.offline = offline
-        self._population = experiment.scheduler_kind() == "pbt"
+        self._population = self.experiment.scheduler_kind() == "pbt"
         self._last_steps: dict[str, int] = {}
         self._points: dict[str, dict[str, Any]] = {}
         self._diverged: dict[str, str] = {}
@@ -228,8 +224,8 @@ class Tracker(LoggerCallback):
         return "\n\n".join(lines)
 
     def _config(self, trial: Trial) -> tuple[Point, Any]:
-        at = trial_point(self.experiment, trial.config)
-        return at, build_config(self.method, at.task, at.variant, at.overrides, at.seed)
+        at = self.study.point(trial.config)
+        return at, self.study.config(at)
 
     def _write_config(self, trial: Trial, config: Any) -> Path:
         file = self._artifact_folder(trial) / "config.yaml"

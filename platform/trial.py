@@ -17,33 +17,31 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.result import DONE, RESULT_DUPLICATE
 
 from tenfold.platform.checkpoints import still_there
-from tenfold.platform.configuration import build_config, flatten, trial_point
-from tenfold.platform.experiment import Experiment
-from tenfold.platform.registry import Method
+from tenfold.platform.configuration import build_config, flatten
 from tenfold.platform.score import search_score
+from tenfold.platform.study import Study
 
 SCORE = "score"
 # Beside what the method saves in a checkpoint: step and metric of every result so far.
 _HISTORY_FILE = "scores.json"
 
 
-def trial_class(experiment: Experiment, method: Method) -> type[tune.Trainable]:
-    """The method's trainable, taking a point of the experiment."""
+def trial_class(study: Study) -> type[tune.Trainable]:
+    """The method's trainable, taking a point of the study."""
+    experiment, method = study.experiment, study.method
     base: type[tune.Trainable] = method.load_trainable()
     stop = experiment.stopping_rule()
-
-    def config_of(point: Mapping[str, Any]) -> Any:
-        at = trial_point(experiment, point)
-        return build_config(method, at.task, at.variant, at.overrides, at.seed)
 
     class Trial(base):
         def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
             self._history: list[tuple[float, float]] = []
-            super().__init__(config_of(config), **kwargs)
+            at = study.point(config)  # its own config: an algorithm freezes what it is given
+            built = build_config(method, at.task, at.variant, at.overrides, at.seed)
+            super().__init__(built, **kwargs)
 
         @classmethod
         def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
-            return base.default_resource_request(config_of(config).to_dict())
+            return base.default_resource_request(study.config(study.point(config)).to_dict())
 
         def train(self) -> dict[str, Any]:
             """One iteration; none if a longer stopping rule woke up what has ended by itself."""

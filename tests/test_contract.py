@@ -15,6 +15,7 @@ from tenfold.platform.configuration import build_config, check_key, flatten
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.registry import Method, Space, methods
+from tenfold.platform.study import resolve_study
 from tenfold.platform.training import TrainingConfig, TrainingTrial
 from tenfold.platform.trial import trial_class
 
@@ -35,7 +36,7 @@ def smoke_trial(method: Method, task: str | None = None, **overrides: Any) -> An
         "variant": experiment.variants[0],
         "seed": 0,
     }
-    return trial_class(experiment, method)(point)
+    return trial_class(resolve_study(experiment))(point)
 
 
 def declared(method: Method, result: dict[str, Any]) -> dict[str, float]:
@@ -120,7 +121,7 @@ def test_the_same_seed_gives_the_same_metrics_afresh_and_after_another_trial(
             result = algorithm.train()
         return reproducible(declared(method, result))
 
-    build = trial_class(experiment, method)
+    build = trial_class(resolve_study(experiment))
     one = build(point(0))
     expected = metrics(one)
     one.stop()

@@ -22,9 +22,10 @@ from tenfold.envs.queues.names import SCENARIO_NAMES
 from tenfold.envs.queues.scenario import Scenario, declare
 from tenfold.envs.queues.scenarios import SAMPLE_TRACE, SCENARIOS, scenario
 from tenfold.envs.queues.simulator import Simulator
-from tenfold.platform.configuration import build_config, check_configs
+from tenfold.platform.configuration import build_config
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import make_experiment
+from tenfold.platform.study import resolve_study
 
 K = 4
 UNCLIPPED = ("softmw_unclipped", "ssmw_unclipped")
@@ -375,7 +376,7 @@ def test_files_of_every_ending_are_tasks(ending: str, tmp_path: Path) -> None:
         queue = "{arrivals: {kind: poisson, rate: 0.1}, service: {kind: bernoulli, rate: 1}}"
         path.write_text(f"name: mine\nqueues: [{queue}]\n")
     experiment = make_experiment({"method": "softmw", "tasks": [str(path)]})
-    check_configs(experiment)
+    resolve_study(experiment)
     assert scenario(experiment.tasks[0]).K == 1
 
 

@@ -16,7 +16,7 @@ import typer
 from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
 from tenfold.envs.queues.scenarios import SAMPLE_TRACE, scenario
 from tenfold.envs.queues.simulator import Simulator
-from tenfold.platform import cli, configuration, launch
+from tenfold.platform import cli, launch, study
 
 ROOT = Path(__file__).parent.parent.parent
 WORLDS = (ROOT / "envs" / "queues" / "README.md").read_text()
@@ -83,7 +83,7 @@ def test_the_commands_of_the_method_are_valid_up_to_their_start(
     started: list[Any] = []
 
     def start(experiment: Any, *args: Any, **options: Any) -> Any:
-        configuration.check_configs(experiment)
+        study.resolve_study(experiment)
         started.append(experiment)
         raise typer.Exit(0)
 

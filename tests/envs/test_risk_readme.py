@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from tenfold.algorithms.icvar.config import ICVaRConfig
-from tenfold.platform import cli, configuration, launch
+from tenfold.platform import cli, launch, study
 
 README = (Path(__file__).parents[2] / "envs" / "risk" / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -41,7 +41,7 @@ def test_its_commands_are_valid_up_to_their_start(
     started: list[Any] = []
 
     def start(experiment: Any, *args: Any, **options: Any) -> Any:
-        configuration.check_configs(experiment)
+        study.resolve_study(experiment)
         started.append(experiment)
         raise typer.Exit(0)
 

@@ -9,7 +9,7 @@ from ray.tune.result import TRAINING_ITERATION
 
 from tenfold.platform.checkpoints import still_there
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.registry import get_method
+from tenfold.platform.study import resolve_study
 from tenfold.platform.trial import trial_class
 
 
@@ -60,7 +60,7 @@ def test_a_trial_whose_recorded_checkpoint_is_gone_ends_as_if_nothing_happened(
         {"method": "ucb1", "config": {"pulls_per_iteration": 50}, "checkpoint": {"every": 1}}
     )
     point = {"task": experiment.tasks[0], "variant": experiment.variants[0], "seed": 0}
-    trial = trial_class(experiment, get_method("ucb1"))
+    trial = trial_class(resolve_study(experiment))
     whole, resumed = trial(point), trial(point)
     for number in range(5):
         result = whole.train()

@@ -20,7 +20,7 @@ import typer
 import yaml
 from conftest import ROOT, install_example, invoke
 
-from tenfold.platform import cli, configuration, launch
+from tenfold.platform import cli, launch, study
 from tenfold.platform.experiment import make_experiment
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -166,7 +166,7 @@ def test_the_commands_of_a_page_run(page: Path, folder: Path, more_methods: Path
 def test_the_experiments_of_a_page_are_valid(page: Path) -> None:
     for block in blocks(page):
         if block.language == "yaml":
-            configuration.check_configs(make_experiment(yaml.safe_load(block.text)))
+            study.resolve_study(make_experiment(yaml.safe_load(block.text)))
 
 
 @pytest.mark.parametrize("page", METHODS, ids=by_name)
@@ -176,7 +176,7 @@ def test_the_commands_of_a_method_are_valid_up_to_their_start(
     started: list[Any] = []
 
     def start(experiment: Any, *args: Any, **options: Any) -> Any:
-        configuration.check_configs(experiment)
+        study.resolve_study(experiment)
         started.append(experiment)
         raise typer.Exit(0)
 

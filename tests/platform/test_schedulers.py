@@ -15,8 +15,9 @@ from tenfold.platform.configuration import flatten
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment, make_experiment
 from tenfold.platform.registry import Method, methods
-from tenfold.platform.schedulers import PerCell, check_population, make_scheduler
-from tenfold.platform.search import all_points, domains
+from tenfold.platform.schedulers import PerCell, make_scheduler
+from tenfold.platform.search import all_points
+from tenfold.platform.study import Study, resolve_study
 from tenfold.platform.trial import SCORE, trial_class
 
 METHODS = methods()
@@ -42,11 +43,17 @@ def trial_of(task: str, seed: int, **values: Any) -> Trial:
     return Trial("ucb1", config=config, stub=True)
 
 
+def study_of(experiment: Experiment) -> Study:
+    """A study that is not held against its method: smoke settings may be swept as well."""
+    space = experiment.search_space()
+    return Study(experiment, METHODS[experiment.method], space.define(tune) if space else {})
+
+
 def scheduler_of(experiment: Experiment, length: tuple[str, float]) -> PerCell:
-    method = METHODS[experiment.method]
-    made = make_scheduler(experiment, method, domains(experiment), length, at_once=None)
+    study = study_of(experiment)
+    made = make_scheduler(study, length, at_once=None)
     assert isinstance(made, PerCell)
-    made.set_search_properties(SCORE, method.mode)
+    made.set_search_properties(SCORE, study.method.mode)
     return made
 
 
@@ -98,9 +105,7 @@ def test_a_diverged_trial_is_stopped_first() -> None:
 
 def test_a_limited_population_takes_turns() -> None:
     experiment = make_experiment({"method": "ucb1", "space": "default", "scheduler": "pbt"})
-    scheduler = make_scheduler(
-        experiment, METHODS["ucb1"], domains(experiment), ("pulls", 1.0), at_once=1
-    )
+    scheduler = make_scheduler(study_of(experiment), ("pulls", 1.0), at_once=1)
     assert isinstance(scheduler, PerCell)
     scheduler.set_search_properties(SCORE, "min")
     controller = Controller()
@@ -122,20 +127,20 @@ def test_every_scheduler_takes_every_space_or_says_why_not(
 ) -> None:
     fields = {"method": method.name, "space": space, "scheduler": scheduler, "seeds": 2}
     experiment = make_experiment({**fields, "search": "random", "config": method.smoke})
-    swept = domains(experiment)
+    study = study_of(experiment)
+    swept = study.domains
     if scheduler == "pbt" and not set(swept) & set(method.adjustable):
         with pytest.raises(InputError, match="changes keys in mid-run"):
-            check_population(experiment, method, swept)
+            resolve_study(experiment.model_copy(update={"config": {}}))
         return
-    check_population(experiment, method, swept)
-    axis, end = launch._length(experiment, method) or ("", 0.0)
+    axis, end = launch._length(study) or ("", 0.0)
     assert axis in (method.step_metric, "training_iteration")
     assert end > 0
     scheduler_of(experiment, (axis, end))
     if all(isinstance(domain, Categorical) for domain in swept.values()):
         grid = make_experiment({**fields, "search": "grid", "config": method.smoke})
         sizes = math.prod(len(domain.categories) for domain in swept.values())
-        assert len(all_points(grid)) == 2 * sizes
+        assert len(all_points(study_of(grid))) == 2 * sizes
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
@@ -144,12 +149,13 @@ def test_a_population_never_leaves_its_space(method: Method) -> None:
     for name in method.load_spaces():
         fields = {"method": method.name, "space": name, "scheduler": "pbt", "search": "random"}
         experiment = make_experiment({**fields, "config": method.smoke, "samples": 4})
-        swept = domains(experiment)
+        study = study_of(experiment)
+        swept = study.domains
         if not set(swept) & set(method.adjustable):
             continue
         scheduler = scheduler_of(experiment, ("training_iteration", 1.0))
         controller = Controller()
-        for point in all_points(experiment):
+        for point in all_points(study):
             trial = Trial(method.name, config=point, stub=True)
             scheduler.on_trial_add(controller, trial)
             own = scheduler._own[trial.trial_id]
@@ -187,7 +193,7 @@ def test_a_checkpoint_goes_on_under_another_value_of_an_adjustable_key(
     swept = {each: values[0] for each, values in ends.items() if each not in method.smoke}
     second = ends[key][1]
     experiment = make_experiment({"method": method.name, "config": method.smoke})
-    build = trial_class(experiment, method)
+    build = trial_class(study_of(experiment))
     point = {"task": experiment.tasks[0], "variant": experiment.variants[0], "seed": 0, **swept}
     donor = build(point)
     before = donor.train()
@@ -214,10 +220,10 @@ def reads(kind: str, method: Method, swept: dict[str, Any], result: dict[str, An
     fields = {"method": method.name, "space": space, "search": "random", "scheduler": kind}
     experiment = make_experiment({**fields, "config": method.smoke})
     scheduler, controller = (
-        scheduler_of(experiment, launch._length(experiment, method) or ("", 0.0)),
+        scheduler_of(experiment, launch._length(study_of(experiment)) or ("", 0.0)),
         Controller(),
     )
-    trial = Trial(method.name, config=all_points(experiment)[0], stub=True)
+    trial = Trial(method.name, config=all_points(study_of(experiment))[0], stub=True)
     controller.trials = [trial]
     scheduler.on_trial_add(controller, trial)
     flat = flatten(result, separator="/")

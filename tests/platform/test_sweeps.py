@@ -10,13 +10,13 @@ from conftest import invoke
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tenfold.platform.configuration import check_configs
 from tenfold.platform.errors import InputError
 from tenfold.platform.evaluate import evaluate
 from tenfold.platform.experiment import load_experiment, make_experiment
 from tenfold.platform.launch import EXPERIMENT_FILE, Outcome, _new_run_dir, launch
 from tenfold.platform.registry import get_method
 from tenfold.platform.store import runs_folder
+from tenfold.platform.study import resolve_study
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -31,8 +31,7 @@ def run(uri: str, resume: bool = False, **fields: object) -> Outcome:
     # Two actors at once: on a small machine more of them start more slowly than they work.
     defaults = {"method": "ucb1", "stop": {"pulls": 150}, "resources": {"concurrent": 2}}
     experiment = make_experiment({**defaults, "config": config, **fields})
-    check_configs(experiment)
-    return launch(experiment, uri, resume=resume)
+    return launch(resolve_study(experiment), uri, resume=resume)
 
 
 def trials(uri: str, name: str = "ucb1") -> list[Run]:
@@ -252,7 +251,7 @@ def test_more_than_ray_has_is_refused_with_both_numbers(
 ) -> None:
     experiment = make_experiment({"method": method, "config": config})
     with pytest.raises(InputError, match=r"asks for \d+ (CPU|GPU)s and Ray has \d+"):
-        launch(experiment, uri)
+        launch(resolve_study(experiment), uri)
     assert not any((runs / "tune").iterdir())
 
 
@@ -262,8 +261,7 @@ def test_a_learned_baseline_runs_on_a_queue_task(uri: str) -> None:
     experiment = make_experiment(
         {"method": "ppo", "task": "stationary", "config": config, "stop": {"training_iteration": 2}}
     )
-    check_configs(experiment)
-    launch(experiment, uri)
+    launch(resolve_study(experiment), uri)
     trial = trials(uri, "ppo")[0]
     assert trial.data.tags["task"] == "stationary"
     # The reward is minus the backlog, and at most four units arrive in a slot; RLlib counts the
@@ -276,8 +274,7 @@ def test_evaluation_of_a_checkpoint_is_recorded_under_its_trial(uri: str) -> Non
     experiment = make_experiment(
         {"method": "softmw", "config": {**get_method("softmw").smoke, "horizon": 1_000}}
     )
-    check_configs(experiment)
-    launch(experiment, uri)
+    launch(resolve_study(experiment), uri)
     trial = trials(uri, "softmw")[0]
     own = evaluate(trial.info.run_id, uri)
     again = evaluate(trial.info.run_id, uri)

@@ -43,6 +43,7 @@ from tenfold.platform.search import all_points
 from tenfold.platform.spaces import parse_domain
 from tenfold.platform.standing import groups, parameter_importances
 from tenfold.platform.store import open_store, runs_folder
+from tenfold.platform.study import resolve_study
 from tenfold.platform.summary import SHOWN_ID, next_commands, print_summary
 from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
 from tenfold.platform.trial import SCORE
@@ -74,7 +75,7 @@ def report(progress: Progress, trial: Any, pulls: int, regret: float) -> None:
 @pytest.fixture
 def progress() -> Progress:
     """Of four trials, two points with two seeds each."""
-    made = Progress(experiment_of(space={"c": [0.5, 2.0]}, seeds=2), get_method("ucb1"))
+    made = Progress(resolve_study(experiment_of(space={"c": [0.5, 2.0]}, seeds=2)))
     made.setup()
     return made
 
@@ -97,7 +98,10 @@ def test_the_plan_counts_what_will_run_without_importing_ray(tmp_path: Path) -> 
     assert "until    100 pulls" in told
     assert str(tmp_path) in told
     assert "sqlite:///x.db" in told
-    assert plan.total(experiment) == "100 pulls a trial, 4,800 in all"
+    assert (
+        plan.total(experiment, plan.ruled_length(experiment, get_method("ucb1")))
+        == "100 pulls a trial, 4,800 in all"
+    )
 
 
 def test_the_plan_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -123,7 +127,7 @@ def test_the_plan_imports_nothing_heavy(tmp_path: Path) -> None:
 )
 def test_trials_are_counted_as_they_are_run(fields: dict[str, Any], trials: int) -> None:
     experiment = experiment_of(**fields)
-    assert experiment.trials() == trials == len(all_points(experiment))
+    assert experiment.trials() == trials == len(all_points(resolve_study(experiment)))
 
 
 # The live line
@@ -163,7 +167,7 @@ def test_a_trial_that_a_scheduler_ended_counts_whole_and_is_not_the_best(
 
 def test_what_ended_before_a_resume_is_counted() -> None:
     before = [trial_of(number) for number in range(2)]
-    progress = Progress(experiment_of(seeds=4), get_method("ucb1"), before)
+    progress = Progress(resolve_study(experiment_of(seeds=4)), before)
     progress.setup()
     later = trial_of(2, seed=2)
     progress.on_step_begin(0, [later])
@@ -172,13 +176,12 @@ def test_what_ended_before_a_resume_is_counted() -> None:
 
 
 def test_names_say_only_what_tells_trials_apart() -> None:
-    method = get_method("ucb1")
     point = {"task": "two-arms", "variant": "ucb1", "seed": 1, "c": 0.123456}
     trial = trial_of(1, **point)
-    assert Progress(experiment_of(), method).name(trial) == "c=0.123"
+    assert Progress(resolve_study(experiment_of())).name(trial) == "c=0.123"
     several = experiment_of(tasks=["two-arms", "ten-arms"], variants=["ucb1", "greedy"], seeds=2)
-    assert Progress(several, method).name(trial) == "two-arms ucb1 c=0.123 seed 1"
-    assert Progress(experiment_of(), method).name(trial_of(2)) == "seed 0"
+    assert Progress(resolve_study(several)).name(trial) == "two-arms ucb1 c=0.123 seed 1"
+    assert Progress(resolve_study(experiment_of())).name(trial_of(2)) == "seed 0"
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.0, 4), (6.0, 14)])
@@ -289,7 +292,7 @@ def finished_run(
     run_dir.mkdir(parents=True)
     recorded = experiment.model_dump(mode="json", exclude_defaults=True)
     (run_dir / EXPERIMENT_FILE).write_text(yaml.safe_dump(recorded))
-    tracker = Tracker(experiment, get_method("ucb1"), run_dir, uri, offline)
+    tracker = Tracker(resolve_study(experiment), run_dir, uri, offline)
     tracker.open()
     for number, ((c, seed), regret) in enumerate(points.items()):
         folder = run_dir / f"two-arms_{number}"
@@ -499,12 +502,12 @@ def test_the_values_drawn_lie_in_the_range_and_lists_are_a_grid() -> None:
     drawn = experiment_of(
         space={"c": "loguniform(1e-4, 1e-2)", "pulls_per_iteration": "randint(1, 4)"}, samples=50
     )
-    points = all_points(drawn)
+    points = all_points(resolve_study(drawn))
     assert all(1e-4 <= point["c"] <= 1e-2 for point in points)
     assert {point["pulls_per_iteration"] for point in points} == {1, 2, 3}
     grid = experiment_of(space={"c": [0.5, 1.0], "pulls_per_iteration": [10, 20, 30]})
     assert grid.search_kind() == "grid"
-    assert len({(p["c"], p["pulls_per_iteration"]) for p in all_points(grid)}) == 6
+    assert len({(p["c"], p["pulls_per_iteration"]) for p in all_points(resolve_study(grid))}) == 6
 
 
 @pytest.mark.parametrize(

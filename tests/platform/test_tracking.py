@@ -19,6 +19,7 @@ from tenfold.platform.experiment import make_experiment
 from tenfold.platform.journal import Journal, deliver_all, journals
 from tenfold.platform.registry import get_method
 from tenfold.platform.score import search_score
+from tenfold.platform.study import Study, resolve_study
 from tenfold.platform.tracking import DIVERGED, TRACKING_FOLDER, Tracker
 from tenfold.platform.trial import SCORE, trial_class
 
@@ -31,7 +32,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 def tracker_of(run_dir: Path, uri: str, offline: bool = True, **fields: Any) -> Tracker:
     experiment = make_experiment({"method": "ucb1", "name": run_dir.name, **fields})
     (run_dir / "experiment.yaml").write_text("method: ucb1\n")
-    tracker = Tracker(experiment, get_method("ucb1"), run_dir, uri, offline)
+    tracker = Tracker(resolve_study(experiment), run_dir, uri, offline)
     tracker.open()
     return tracker
 
@@ -94,7 +95,7 @@ def test_a_resumed_run_keeps_the_step_since_which_it_diverged(tmp_path: Path, ur
 def test_an_iteration_without_an_episode_is_no_divergence(tmp_path: Path) -> None:
     experiment = make_experiment({"method": "ppo"})
     (tmp_path / "experiment.yaml").write_text("method: ppo\n")
-    tracker = Tracker(experiment, get_method("ppo"), tmp_path, "sqlite:///none.db", offline=True)
+    tracker = Tracker(resolve_study(experiment), tmp_path, "sqlite:///none.db", offline=True)
     trial = trial_in(tmp_path)
     trial.config |= {"task": "CartPole-v1", "variant": "ppo"}
     tracker.log_trial_start(trial)
@@ -126,7 +127,7 @@ def test_a_trial_reports_its_score_and_ends_by_the_experiments_rule() -> None:
     experiment = make_experiment(
         {"method": "ucb1", "config": {"pulls_per_iteration": 20}, "stop": {"pulls": 40}}
     )
-    trial = trial_class(experiment, get_method("ucb1"))(
+    trial = trial_class(resolve_study(experiment))(
         {"task": "two-arms", "variant": "ucb1", "seed": 0}
     )
     first, second = trial.train(), trial.train()
@@ -141,11 +142,11 @@ def test_a_noisy_methods_score_is_its_mean_over_the_last_tenth_also_after_a_resu
     experiment = make_experiment({"method": "ucb1", "config": {"pulls_per_iteration": 1}})
     noisy = replace(get_method("ucb1"), score="tail_mean", metric="regret")
     point = {"task": "two-arms", "variant": "ucb1", "seed": 0}
-    trial = trial_class(experiment, noisy)(point)
+    trial = trial_class(Study(experiment, noisy, {}))(point)
     results = [trial.train() for _ in range(30)]
     assert results[-1][SCORE] == pytest.approx(np.mean([r["regret"] for r in results[-3:]]))
     trial.save_checkpoint(str(tmp_path))
-    resumed = trial_class(experiment, noisy)(point)
+    resumed = trial_class(Study(experiment, noisy, {}))(point)
     resumed.load_checkpoint(str(tmp_path))
     further = resumed.train()
     tail = [result["regret"] for result in (*results[-3:], further)]

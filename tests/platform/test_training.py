@@ -21,6 +21,7 @@ from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.progress import Progress
 from tenfold.platform.registry import get_method
+from tenfold.platform.study import resolve_study
 from tenfold.platform.training import TrainingTrial
 from tenfold.platform.trial import trial_class
 
@@ -31,7 +32,7 @@ def trial(**fields: Any) -> TrainingTrial:
     method = get_method("qsr")
     config = {**method.smoke, "steps": STEPS, "report_every": EVERY, **fields}
     experiment = make_experiment({"method": "qsr", "config": config})
-    built = trial_class(experiment, method)({"task": "digits", "variant": "qsr", "seed": 0})
+    built = trial_class(resolve_study(experiment))({"task": "digits", "variant": "qsr", "seed": 0})
     assert isinstance(built, TrainingTrial)
     return built
 
@@ -187,7 +188,9 @@ def test_two_ray_workers_prune_and_grow_the_same_weights(tmp_path: Path) -> None
     method = get_method("mst")
     config = {**method.smoke, "steps": 24, "report_every": 24, "delta": 2, "workers": 2}
     experiment = make_experiment({"method": "mst", "config": config})
-    built = trial_class(experiment, method)({"task": "stdlib", "variant": "mst", "seed": 0})
+    build = trial_class(resolve_study(experiment))
+    point = {"task": "stdlib", "variant": "mst", "seed": 0}
+    built = build(point)
     report = built.train()  # a worker that finds other masks than its own ends the trial
     built.save_checkpoint(str(tmp_path))
     built.stop()
@@ -195,14 +198,16 @@ def test_two_ray_workers_prune_and_grow_the_same_weights(tmp_path: Path) -> None
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         assert torch.equal(tensor, two[name]), name
-    finished = trial_class(experiment, method)({"task": "stdlib", "variant": "mst", "seed": 0})
+    finished = trial_class(resolve_study(experiment))(
+        {"task": "stdlib", "variant": "mst", "seed": 0}
+    )
     finished.load_checkpoint(str(tmp_path))
     again = finished.train()  # nothing is left to train: it is judged once more
     finished.stop()
     assert (again["done"], again["step"]) == (True, 24)
     assert again["loss"] == pytest.approx(report["loss"], rel=1e-5)
     stacked = {**config, "workers": 0, "workers_per_process": 2}
-    alone = trial_class(make_experiment({"method": "mst", "config": stacked}), method)(
+    alone = trial_class(resolve_study(make_experiment({"method": "mst", "config": stacked})))(
         {"task": "stdlib", "variant": "mst", "seed": 0}
     ).train()
     for key in ("loss", "flops", "churn", "ever_active"):
@@ -210,8 +215,7 @@ def test_two_ray_workers_prune_and_grow_the_same_weights(tmp_path: Path) -> None
 
 
 def test_progress_tells_speed_and_time_left() -> None:
-    method = get_method("qsr")
-    progress = Progress(make_experiment({"method": "qsr"}), method)
+    progress = Progress(resolve_study(make_experiment({"method": "qsr"})))
     result = {"accuracy": 0.5, "step": 100.0, "images_per_second": 5123.4, "eta_seconds": 83.2}
     said = "accuracy 0.5 after 100 optimizer steps, 5,123 images/s, 0:01:23 left"
     assert progress._state(result) == said
