@@ -175,7 +175,7 @@ class Experiment(_Strict):
 def make_experiment(fields: Mapping[str, Any]) -> Experiment:
     """Validate fields against `Experiment` and the method's declaration, without importing Ray.
 
-    The values in `config` are checked by `tenfold.platform.configuration.check_configs`.
+    The values in `config` are checked by `tenfold.platform.study.resolve_study`.
 
     Raises:
         InputError: One sentence on the first mistake.
