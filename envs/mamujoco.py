@@ -11,9 +11,14 @@ are those of HalfCheetah-v5 on the installed MuJoCo; published data sets come fr
 whose returns differ.
 """
 
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import mujoco
 import numpy as np
 from pydantic import Field
 
@@ -99,16 +104,34 @@ def make_cheetah(**options: Any) -> "ParallelEnv[str, np.ndarray, np.ndarray]":
         ValueError: Gymnasium-Robotics is not installed.
     """
     try:
-        from gymnasium_robotics import mamujoco_v1
+        with _without_notices():
+            from gymnasium_robotics import mamujoco_v1
     except ImportError:
         raise ValueError(
             f"{CHEETAH} needs Gymnasium-Robotics: install it with "
             "'pip install \"tenfold[mamujoco]\"'."
         ) from None
-    env: ParallelEnv[str, np.ndarray, np.ndarray] = mamujoco_v1.parallel_env(
-        "HalfCheetah", "2x3", agent_obsk=0, **options
-    )
+    with _without_notices():
+        env: ParallelEnv[str, np.ndarray, np.ndarray] = mamujoco_v1.parallel_env(
+            "HalfCheetah", "2x3", agent_obsk=0, **options
+        )
     return env
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Silence about what is no user's concern.
+
+    Gymnasium-Robotics tells of the rewards of its hands when it is imported, and MuJoCo writes of a
+    deprecated attribute of the cheetah into a file in the current folder.
+    """
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(logging.getLogger("tenfold.envs").debug)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        mujoco.set_mju_user_warning(before)
 
 
 class CheetahWorlds:

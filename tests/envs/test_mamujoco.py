@@ -1,5 +1,6 @@
 """The half cheetah and its shifts; some four seconds, most of it Gymnasium-Robotics' import."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,16 @@ def test_the_worlds_are_gymnasium_robotics_environment_in_float32() -> None:
         start, mine, over = worlds.step(action)
         assert mine[0].tolist() == [reward[agent] for agent in worlds.agents]
         assert over == (t == STEPS - 1)
+
+
+def test_making_one_says_nothing_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """MuJoCo would write MUJOCO_LOG.TXT into the current folder."""
+    monkeypatch.chdir(tmp_path)
+    CheetahWorlds(1, 0)
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_shift_changes_the_model_by_its_ratios_and_is_taken_back() -> None:
