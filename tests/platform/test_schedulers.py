@@ -1,6 +1,7 @@
 """Schedulers: cells, lengths, and what a population may change, of every method (60 s)."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tenfold.platform import launch
 from tenfold.platform.configuration import flatten
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment, make_experiment
-from tenfold.platform.registry import Method, methods
+from tenfold.platform.registry import Method, Space, methods
 from tenfold.platform.schedulers import PerCell, make_scheduler
 from tenfold.platform.search import all_points
 from tenfold.platform.study import Study, resolve_study
@@ -168,30 +169,34 @@ def test_a_population_never_leaves_its_space(method: Method) -> None:
                         assert config[key] == point[key]
 
 
-HANDOVERS = {
-    (name, key): (method, space)
-    for name, method in METHODS.items()
-    for space in reversed(method.load_spaces().values())
-    for key in space.define(tune)
-    if key in method.adjustable
-}
+def handovers() -> Iterator[tuple[Method, Space]]:
+    """As few spaces of every method as sweep all its adjustable keys between them."""
+    for method in METHODS.values():
+        spaces = [(set(space.define(tune)), space) for space in method.load_spaces().values()]
+        left = set(method.adjustable) & set().union(*(keys for keys, _ in spaces))
+        while left:
+            keys, space = max(spaces, key=lambda each: len(each[0] & left))
+            yield method, space
+            left -= keys
+
+
+HANDOVERS = list(handovers())
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize(("name", "key"), HANDOVERS, ids=["-".join(each) for each in HANDOVERS])
-def test_a_checkpoint_goes_on_under_another_value_of_an_adjustable_key(
-    name: str, key: str, tmp_path: Path
+@pytest.mark.parametrize(("method", "space"), HANDOVERS, ids=[each[0].name for each in HANDOVERS])
+def test_a_checkpoint_goes_on_under_other_values_of_the_adjustable_keys(
+    method: Method, space: Space, tmp_path: Path
 ) -> None:
     """As population-based training does it: another trial's checkpoint, a changed config."""
-    method, space = HANDOVERS[name, key]
     ends = {
-        each: (domain.categories[0], domain.categories[-1])
+        key: (domain.categories[0], domain.categories[-1])
         if isinstance(domain, Categorical)
         else (domain.lower, domain.upper)
-        for each, domain in space.define(tune).items()
+        for key, domain in space.define(tune).items()
     }
-    swept = {each: values[0] for each, values in ends.items() if each not in method.smoke}
-    second = ends[key][1]
+    swept = {key: values[0] for key, values in ends.items() if key not in method.smoke}
+    second = {key: ends[key][1] for key in ends if key in method.adjustable}
     experiment = make_experiment({"method": method.name, "config": method.smoke})
     build = trial_class(study_of(experiment))
     point = {"task": experiment.tasks[0], "variant": experiment.variants[0], "seed": 0, **swept}
@@ -201,12 +206,13 @@ def test_a_checkpoint_goes_on_under_another_value_of_an_adjustable_key(
         assert reads(kind, method, swept, before)
     donor.save_checkpoint(str(tmp_path))
     donor.stop()
-    member = build({**point, key: second})
+    member = build({**point, **second})
     member.load_checkpoint(str(tmp_path))
     after = member.train()
     assert after[method.step_metric] > before[method.step_metric]
-    for rate in learning_rates(member, key):
-        assert rate == pytest.approx(second)
+    for key, value in second.items():
+        for rate in learning_rates(member, key):
+            assert rate == pytest.approx(value)
     member.stop()
 
 
