@@ -1,11 +1,13 @@
-"""`tenfold collect` and `tenfold dataset` as a user types them; some three seconds."""
+"""`tenfold collect` and `tenfold dataset` as a user types them; some six seconds."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import invoke
+from conftest import ROOT, invoke
 
 from tenfold.envs.offline.dataset import OfflineDataset
 from tenfold.platform.errors import InputError
@@ -32,6 +34,29 @@ def test_the_world_is_told_what_it_is_set_to(tmp_path: Path) -> None:
     card = OfflineDataset.read(folder).card
     assert card.physics_order == "mpe2"
     assert card.parameters == {"physics_order": "mpe2", "max_speed": [0.5, 0.6]}
+
+
+def test_what_the_readme_shows_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recording, and one's own data; the conversions need other people's files."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "envs" / "offline" / "README.md").read_text()
+    record, show, run = re.findall(r"^tenfold (.+)$", text, re.MULTILINE)[:3]
+    for command in (record, show):
+        assert invoke(*command.split()).exit_code == 0
+    assert run == "run dom2 --task my_data"
+    assert OfflineDataset.read("my_data").card.level == "medium-replay"
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    Path("my_data").rename("recorded")
+    exec(block, {})
+    assert OfflineDataset.read("my_data").card.episodes == 8
+    worlds = (ROOT / "envs" / "mpe" / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", worlds, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["rewards"].shape == (64, 3)
+    assert list(names["seen"]) == ["adversary_0", "adversary_1", "adversary_2"]
 
 
 def test_omars_folder_is_converted(tmp_path: Path) -> None:
