@@ -13,8 +13,14 @@ LOOKED_AT = 256
 SUBNETWORKS = "subnetworks"
 
 
-class OMNet(ReplayLoop, SeededSAC):
-    """SAC with subnetworks; a result's `subnetworks` says what they have become."""
+class SubnetworkAlgorithm(ReplayLoop):
+    """The array loop with metrics of subnetworks; put it before RLlib's algorithm of the base.
+
+    A result's `subnetworks` says what they have become, its `evaluation` the critic's bias.
+    """
+
+    # Whether the values are those of the exploring policy.
+    judged_exploring = True
 
     @override(ReplayLoop)
     def step(self) -> dict[str, Any]:
@@ -26,14 +32,14 @@ class OMNet(ReplayLoop, SeededSAC):
 
     @override(ReplayLoop)
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """RLlib's evaluation, and the critic's bias on episodes of the exploring policy."""
+        """RLlib's evaluation, and the critic's bias on episodes of the policy that it values."""
         result: dict[str, Any] = super().evaluate(*args, **kwargs)
         count, group = self.config.value_bias_episodes, self.eval_env_runner_group
         if count == 0 or group is None:
             return result
-        remote = group.healthy_env_runner_ids()[:1]
+        remote, exploring = group.healthy_env_runner_ids()[:1], self.judged_exploring
         episodes = group.foreach_env_runner(
-            lambda runner: runner.play(count, explore=True),
+            lambda runner: runner.play(count, explore=exploring),
             remote_worker_ids=remote,
             local_env_runner=not remote,
         )
@@ -46,3 +52,7 @@ class OMNet(ReplayLoop, SeededSAC):
         )
         found: dict[str, Any] = next(iter(answers)).get()
         return found
+
+
+class OMNet(SubnetworkAlgorithm, SeededSAC):
+    """SAC with subnetworks in critic and policy."""

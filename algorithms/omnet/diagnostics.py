@@ -1,15 +1,39 @@
 """What subnetworks have become: their spread, dead units, rank, diversity; and the values' bias."""
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
 
+from tenfold.algorithms.omnet.critic import EnsembleCritic
 from tenfold.algorithms.omnet.layers import SubnetworkMLP
 from tenfold.algorithms.omnet.masks import overlap_matrix
-from tenfold.algorithms.omnet.module import OMNetModule
+
+
+class Described(Protocol):
+    """What is asked of a module, whatever the base algorithm.
+
+    Attributes:
+        training: As torch has it.
+        qf: The critic.
+    """
+
+    training: bool
+    qf: EnsembleCritic
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def member_values(self, seen: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Q_e(s, a) of all members, (E, B)."""
+
+    def action_diversity(self, seen: torch.Tensor) -> torch.Tensor:
+        """How differently the subnetworks act, a scalar."""
+
+    def temperature(self) -> float:
+        """alpha, the weight of the entropy; 0 where there is none."""
+
 
 # Of an episode that was cut, only states count whose return lacks at most this share: with gamma =
 # 0.99 the first 350 of 1,000, as in REDQ's protocol.
@@ -19,26 +43,26 @@ DORMANT = 0.025
 
 
 @torch.no_grad()
-def describe(module: OMNetModule, seen: torch.Tensor, actions: torch.Tensor) -> dict[str, float]:
+def describe(module: Described, seen: torch.Tensor, actions: torch.Tensor) -> dict[str, float]:
     """Metrics of a module on some steps; draws nothing at random.
 
     Args:
         module: What is trained.
         seen: s, (B, obs).
-        actions: a, (B, act).
+        actions: a, (B, act), or (B,) where they are discrete.
 
     Returns:
         `q_mean_K` of each member k, `q_spread` (standard deviation across members, mean over
         steps), `dead_units` and `dormant_units` (shares of hidden units of the critic),
         `effective_rank` (of its last hidden layer, mean over members), `mask_overlap` (mean
-        Jaccard index of pairs of masks) and `action_diversity` (mean standard deviation of the
-        policy subnetworks' modes).
+        Jaccard index of pairs of masks) and `action_diversity` (of the subnetworks that act).
     """
     was_training = module.training
-    module.eval()
-    values = module.qf(seen, actions)  # (E, B)
-    hidden = hidden_units(module.qf.network, torch.cat([seen, actions], dim=-1))
-    modes = module.pi.modes(seen)
+    module.train(False)
+    values = module.member_values(seen, actions)  # (E, B)
+    inputs = seen if module.qf.discrete else torch.cat([seen, actions], dim=-1)
+    hidden = hidden_units(module.qf.network, inputs)
+    diversity = float(module.action_diversity(seen))
     module.train(was_training)
     scales = [layer.abs().mean(dim=1) for layer in hidden]  # (E, n) each
     shares = [scale / scale.mean(dim=-1, keepdim=True).clamp_min(1e-12) for scale in scales]
@@ -51,7 +75,7 @@ def describe(module: OMNetModule, seen: torch.Tensor, actions: torch.Tensor) -> 
         "dormant_units": float((share <= DORMANT).float().mean()),
         "effective_rank": float(np.mean([effective_rank(each) for each in hidden[-1]])),
         "mask_overlap": float(pairs.mean()) if len(pairs) else 1.0,
-        "action_diversity": float(modes.std(dim=0, correction=0).mean()),
+        "action_diversity": diversity,
     }
     return found | {f"q_mean_{k}": float(mean) for k, mean in enumerate(values.mean(dim=1))}
 
@@ -83,7 +107,7 @@ def effective_rank(features: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def value_errors(module: OMNetModule, episodes: list[Any], gamma: float) -> dict[str, float]:
+def value_errors(module: Described, episodes: list[Any], gamma: float) -> dict[str, float]:
     """The bias of Q against Monte-Carlo returns of the policy, by REDQ's protocol.
 
     Returns are the soft ones that Q estimates, G_t = r_t + gamma (G_{t+1} - alpha log pi(a|s)).
@@ -91,23 +115,22 @@ def value_errors(module: OMNetModule, episodes: list[Any], gamma: float) -> dict
 
     Args:
         module: What is trained.
-        episodes: Of the exploring policy, with `ACTION_LOGP` among their extra model outputs.
+        episodes: Of the policy that is valued; with `ACTION_LOGP` among their extra model outputs
+            where there is a temperature.
         gamma: Discount.
 
     Returns:
         `value_bias_mean` and `value_bias_std` of the mean of all members, and
         `error_cosine`, the mean cosine of pairs of members' errors; empty if no state counts.
     """
-    device = module.log_alpha.device
-    alpha = float(module.log_alpha.exp())
+    device, alpha = module.qf.network.mask_digest.device, module.temperature()
     returns, seen, actions = [], [], []
     for episode in episodes:
-        each = soft_returns(
-            np.asarray(episode.get_rewards(), np.float64),
-            np.asarray(episode.get_extra_model_outputs(Columns.ACTION_LOGP), np.float64),
-            alpha,
-            gamma,
-        )
+        rewards = np.asarray(episode.get_rewards(), np.float64)
+        logp = np.zeros(len(rewards))
+        if alpha > 0.0:
+            logp = np.asarray(episode.get_extra_model_outputs(Columns.ACTION_LOGP), np.float64)
+        each = soft_returns(rewards, logp, alpha, gamma)
         kept = len(each) if episode.is_terminated else len(each) - _tail(gamma)
         count = int(max(0, kept))
         returns.append(each[:count])
@@ -117,10 +140,10 @@ def value_errors(module: OMNetModule, episodes: list[Any], gamma: float) -> dict
     if not len(truth):
         return {}
     was_training = module.training
-    module.eval()
-    values = module.qf(
+    module.train(False)
+    values = module.member_values(
         torch.as_tensor(np.concatenate(seen), dtype=torch.float32, device=device),
-        torch.as_tensor(np.concatenate(actions), dtype=torch.float32, device=device),
+        torch.as_tensor(np.concatenate(actions), device=device),
     )
     module.train(was_training)
     errors = values.cpu().double().numpy() - truth  # (E, n)

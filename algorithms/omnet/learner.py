@@ -17,20 +17,15 @@ from typing import Any
 import torch
 from ray.rllib.algorithms.sac.sac_learner import (
     LOGPS_KEY,
-    QF_LOSS_KEY,
-    QF_MEAN_KEY,
     QF_PREDS,
-    TD_ERROR_MEAN_KEY,
 )
 from ray.rllib.algorithms.sac.torch.sac_torch_learner import SACTorchLearner
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import POLICY_LOSS_KEY
 from ray.rllib.utils.annotations import override
-from torch.nn import functional
 
 from tenfold.algorithms.common.off_policy_replay import ReplayLearner
-from tenfold.algorithms.omnet.diagnostics import describe, value_errors
-from tenfold.algorithms.omnet.ledger import spent
+from tenfold.algorithms.omnet.base_learner import SubnetworkLearner, reduced
 from tenfold.algorithms.omnet.module import OMNetModule
 
 logger = logging.getLogger(__name__)
@@ -38,7 +33,7 @@ logger = logging.getLogger(__name__)
 ALPHA_KEY = "alpha_value"
 
 
-class OMNetLearner(ReplayLearner, SACTorchLearner):
+class OMNetLearner(SubnetworkLearner, SACTorchLearner):
     """SAC's learner with many members in the critic, and the policy stepped apart from it."""
 
     @override(SACTorchLearner)
@@ -97,23 +92,7 @@ class OMNetLearner(ReplayLearner, SACTorchLearner):
             after = after - module.log_alpha.exp() * fwd_out["logp_next_resampled"]
             going_on = 1.0 - batch[Columns.TERMINATEDS].float()
             target = batch[Columns.REWARDS] + config.gamma * going_on * after  # (B,)
-            if config.subnet_batch_mode == "split":
-                target = module.qf.split(target)
-        predicted = fwd_out[QF_PREDS]
-        if config.critic_loss == "mse":
-            each = (predicted - target) ** 2
-        else:
-            each = functional.huber_loss(predicted, target.expand_as(predicted), reduction="none")
-        of_members = each.mean(dim=1)
-        mean = config.critic_loss_reduction == "mean"
-        loss = of_members.mean() if mean else of_members.sum()
-        logged = {
-            QF_LOSS_KEY: loss.detach(),
-            QF_MEAN_KEY: predicted.detach().mean(),
-            TD_ERROR_MEAN_KEY: (predicted.detach() - target).abs().mean(),
-        }
-        self.metrics.log_dict(logged, key=module_id, window=1)
-        return loss
+        return self.critic_loss(module_id, config, fwd_out[QF_PREDS], target)
 
     def _step_actor(
         self, module_id: str, config: Any, module: OMNetModule, batch: dict[str, Any]
@@ -176,43 +155,3 @@ class OMNetLearner(ReplayLearner, SACTorchLearner):
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
-
-    def diagnose(self, module_id: str, columns: dict[str, Any]) -> dict[str, float]:
-        """What the subnetworks have become, see `diagnostics.describe`, and what it has cost.
-
-        Args:
-            module_id: Of the module.
-            columns: Steps of the replay, OBS (B, obs) and ACTIONS (B, act).
-        """
-        module: OMNetModule = self.module[module_id].unwrapped()
-        seen, actions = (
-            torch.as_tensor(columns[name]).to(self._device)
-            for name in (Columns.OBS, Columns.ACTIONS)
-        )
-        config = self.config.get_config_for_module(module_id)
-        return {
-            **describe(module, seen, actions),
-            **spent(module, config.train_batch_size_per_learner * (config.num_learners or 1)),
-        }
-
-    def value_bias(self, module_id: str, episodes: list[Any]) -> dict[str, float]:
-        """The critic's bias on episodes of the policy, see `diagnostics.value_errors`."""
-        module: OMNetModule = self.module[module_id].unwrapped()
-        gamma = self.config.get_config_for_module(module_id).gamma
-        return value_errors(module, episodes, gamma)
-
-
-def reduced(values: torch.Tensor, how: str, level: float) -> torch.Tensor:
-    """One value of each row from those of m members.
-
-    Args:
-        values: (m, B).
-        how: "min", "mean" or "quantile".
-        level: Of the quantile, 0 for the least.
-
-    Returns:
-        (B,).
-    """
-    if how == "quantile":
-        return values.quantile(level, dim=0)
-    return values.amin(dim=0) if how == "min" else values.mean(dim=0)

@@ -33,6 +33,8 @@ class OMNetModule(DefaultSACTorchRLModule):
         actor_steps: Those of the policy.
     """
 
+    online_targets = 0
+
     @override(DefaultSACTorchRLModule)
     def setup(self) -> None:
         told = self.model_config["omnet"]
@@ -155,3 +157,16 @@ class OMNetModule(DefaultSACTorchRLModule):
         """Q(s, a) as the actor sees it: the mean or the least of all members, (B,)."""
         values = self.qf(batch[Columns.OBS], batch[Columns.ACTIONS])
         return values.mean(dim=0) if self.told["actor_q_reduce"] == "mean" else values.amin(dim=0)
+
+    def member_values(self, seen: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Q_e(s, a) of all members, (E, B)."""
+        values: torch.Tensor = self.qf(seen, actions)
+        return values
+
+    def action_diversity(self, seen: torch.Tensor) -> torch.Tensor:
+        """Standard deviation of the subnetworks' modes, mean over states and actions."""
+        return self.pi.modes(seen).std(dim=0, correction=0).mean()
+
+    def temperature(self) -> float:
+        """alpha."""
+        return float(self.log_alpha.exp())

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
@@ -31,7 +32,7 @@ class SubnetworkRunner(TransitionRunner):
     def told_beside(self, starts: np.ndarray) -> dict[str, torch.Tensor]:
         """The subnetwork that acts in each environment."""
         anew = starts | (self.config.policy_sampling == "per_step")
-        drawn = self._draws.integers(self.config.policy_subnets, size=len(anew))
+        drawn = self._draws.integers(self.config.actors(), size=len(anew))
         self._members = np.where(anew, drawn, self._members)
         return {POLICY_MEMBERS: torch.from_numpy(self._members)}
 
@@ -41,7 +42,10 @@ class SubnetworkRunner(TransitionRunner):
         steps = self.num_env_steps_sampled_lifetime + self._steps * runners
         if steps >= self.config.num_steps_sampled_before_learning_starts:
             return super()._act()
-        shape = (self.num_envs, *self.env.single_action_space.shape)
+        space = self.env.single_action_space
+        if isinstance(space, spaces.Discrete):
+            return self._draws.integers(space.n, size=self.num_envs)
+        shape = (self.num_envs, *space.shape)
         return self._draws.uniform(-1.0, 1.0, shape).astype(np.float32)
 
     @override(SingleAgentEnvRunner)
@@ -80,8 +84,13 @@ class SubnetworkRunner(TransitionRunner):
                 **self.told_beside(starts),
             }
             batch = {name: values.to(self._device) for name, values in given.items()}
-            act = self.module.forward_exploration if explore else self.module.forward_inference
-            out = {name: values.cpu().numpy() for name, values in act(batch).items()}
+            if explore:
+                acted = self.module.forward_exploration(
+                    batch, t=self.num_env_steps_sampled_lifetime
+                )
+            else:
+                acted = self.module.forward_inference(batch)
+            out = {name: values.cpu().numpy() for name, values in acted.items()}
             actions = out.pop(Columns.ACTIONS)
             seen, rewards, terminated, truncated, _ = self.env.step(self._for_env(actions))
             ended = terminated | truncated

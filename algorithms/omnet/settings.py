@@ -16,7 +16,7 @@ from tenfold.platform.parameters import parameter
 
 
 class SubnetworkParameters(parameters.Parameters):
-    """Subnetworks of the critic and the policy, and how a batch is spread over them."""
+    """Subnetworks of the critic, how a batch is spread over them, and which of them acts."""
 
     num_critics: int = parameter(1, "Independent weight tensors P of the critic", ge=1, le=100)
     num_subnets: int = parameter(5, "Subnetworks K, masks of each weight tensor", ge=1, le=100)
@@ -53,11 +53,6 @@ class SubnetworkParameters(parameters.Parameters):
     )
     critic_loss: Literal["mse", "huber"] = parameter("mse", "Loss of an error")
     critic_loss_reduction: Literal["mean", "sum"] = parameter("mean", "Over members")
-    actor_q_reduce: Literal["mean", "min"] = parameter(
-        "mean", "Of the members' values, what the policy climbs"
-    )
-    policy_subnets: int = parameter(5, "Subnetworks J of the policy; 1 for none", ge=1, le=100)
-    policy_sparsity: float = parameter(0.5, "Their sparsity, where J is above 1", ge=0, lt=1)
     policy_sampling: Literal["per_episode", "per_step", "mean"] = parameter(
         "per_episode", "The subnetwork that acts: of an episode, of a step, or the mean of all"
     )
@@ -70,6 +65,16 @@ class SubnetworkParameters(parameters.Parameters):
         ge=0,
         le=1e6,
     )
+
+
+class PolicyParameters(SubnetworkParameters):
+    """The same with a policy network that has subnetworks of its own."""
+
+    actor_q_reduce: Literal["mean", "min"] = parameter(
+        "mean", "Of the members' values, what the policy climbs"
+    )
+    policy_subnets: int = parameter(5, "Subnetworks J of the policy; 1 for none", ge=1, le=100)
+    policy_sparsity: float = parameter(0.5, "Their sparsity, where J is above 1", ge=0, lt=1)
 
 
 class SubnetworkSettings:
@@ -85,18 +90,39 @@ class SubnetworkSettings:
         Raises:
             ValueError: No such key, or a bad value: one sentence.
         """
-        known = SubnetworkParameters.model_fields
+        config: Any = self
+        known = self.subnetworks()
         for key in settings:
             if key not in known:
                 raise unknown("key of omnet()", key, known)
-        parameters.check(SubnetworkParameters, settings)
+        parameters.check(config.Parameters, settings)
         for key, value in settings.items():
             setattr(self, key, value)
         return self
 
     def subnetworks(self) -> dict[str, Any]:
-        """All keys of `SubnetworkParameters` but those of masks, which `critic_masks` has."""
-        return {key: getattr(self, key) for key in SubnetworkParameters.model_fields}
+        """All keys of `SubnetworkParameters`, and of `PolicyParameters` if there is a policy."""
+        known = [
+            *SubnetworkParameters.model_fields,
+            *(PolicyParameters.model_fields if self.has_policy else ()),
+        ]
+        return {key: getattr(self, key) for key in known}
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether a policy network has subnetworks, and not the critic alone."""
+        config: Any = self
+        return issubclass(config.Parameters, PolicyParameters)
+
+    def members(self) -> int:
+        """E = P K, members of the critic."""
+        config: Any = self
+        return int(config.num_critics * config.num_subnets)
+
+    def actors(self) -> int:
+        """Subnetworks that can act."""
+        config: Any = self
+        return int(config.policy_subnets) if self.has_policy else self.members()
 
     def critic_masks(self) -> MaskScheme:
         """How the critic's masks are drawn."""
@@ -126,19 +152,21 @@ class SubnetworkSettings:
             seed=masks.seed + 1,
         )
 
-    def check_subnetworks(self, critic: list[int], policy: list[int], batch_size: int) -> None:
+    def check_subnetworks(
+        self, critic: list[int], batch_size: int, policy: list[int] | None = None
+    ) -> None:
         """Hold keys against each other, and draw all masks.
 
         Args:
             critic: Units of the critic's layers, inputs first.
-            policy: Units of the policy's layers.
             batch_size: Rows of a batch.
+            policy: Units of the policy's layers, if there is a policy network.
 
         Raises:
             ValueError: One sentence.
         """
         config: Any = self
-        members = config.num_critics * config.num_subnets
+        members, actors = self.members(), self.actors()
         if config.target_subset > members:
             raise ValueError(
                 f"Bad value {config.target_subset} for 'target_subset': the critic has {members} "
@@ -150,15 +178,17 @@ class SubnetworkSettings:
                 f"Bad value {batch_size} for 'train_batch_size_per_learner': split over {members} "
                 f"members it needs {members} or more."
             )
-        if config.eval_sampling != "mean" and config.eval_sampling >= config.policy_subnets:
+        if config.eval_sampling != "mean" and config.eval_sampling >= actors:
             raise ValueError(
-                f"Bad value {config.eval_sampling} for 'eval_sampling': the policy has "
-                f"{config.policy_subnets} subnetworks, so give 'mean' or a number below that."
+                f"Bad value {config.eval_sampling} for 'eval_sampling': there are {actors} "
+                "subnetworks that act, so give 'mean' or a number below that."
             )
-        if config.ucb_coef > 0 and config.policy_subnets == 1:
+        if config.ucb_coef > 0 and actors == 1:
+            cure = "policy_subnets" if self.has_policy else "num_subnets"
             raise ValueError(
-                f"Bad value {config.ucb_coef} for 'ucb_coef': it chooses among the actions of "
-                "policy subnetworks, so set policy_subnets to 2 or more."
+                f"Bad value {config.ucb_coef} for 'ucb_coef': it chooses among subnetworks, so set "
+                f"{cure} to 2 or more."
             )
         make_masks(critic, self.critic_masks())
-        make_masks(policy, self.policy_masks(), "policy_sparsity")
+        if policy is not None:
+            make_masks(policy, self.policy_masks(), "policy_sparsity")

@@ -12,6 +12,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from torch import distributions
 
 from tenfold.algorithms.omnet import METHOD
+from tenfold.algorithms.omnet.base_learner import reduced
 from tenfold.algorithms.omnet.config import OMNetConfig
 from tenfold.algorithms.omnet.diagnostics import (
     describe,
@@ -19,7 +20,7 @@ from tenfold.algorithms.omnet.diagnostics import (
     soft_returns,
     value_errors,
 )
-from tenfold.algorithms.omnet.learner import OMNetLearner, reduced
+from tenfold.algorithms.omnet.learner import OMNetLearner
 from tenfold.algorithms.omnet.ledger import actor_step_flops, critic_step_flops
 from tenfold.algorithms.omnet.module import POLICY_MEMBERS, OMNetModule
 from tenfold.algorithms.omnet.policy import draw
@@ -370,7 +371,7 @@ def test_omnet_is_one_call_on_a_config():
         ("Pendulum-v1", {"policy_sparsity": 0.999}, "for 'policy_sparsity': subnetwork"),
         ("Pendulum-v1", {"model_config.fcnet_hiddens": [8]}, "two hidden layers or more"),
         ("Pendulum-v1", {"mask_overlap": "masksembles"}, "set mask_granularity=unit"),
-        ("Pendulum-v1", {"eval_sampling": 5}, "'eval_sampling': the policy has 5 subnetworks"),
+        ("Pendulum-v1", {"eval_sampling": 5}, "'eval_sampling': there are 5 subnetworks"),
         ("Pendulum-v1", {"ucb_coef": 1.0, "policy_subnets": 1}, "'ucb_coef'"),
         (
             "Pendulum-v1",

@@ -1,0 +1,17 @@
+"""Search spaces of OMNet on DQN."""
+
+from tenfold.platform.registry import Space
+
+SPACES = {
+    "default": Space(
+        lambda tune: {
+            "num_subnets": tune.choice([3, 5, 8]),
+            "sparsity": tune.choice([0.3, 0.5, 0.7]),
+            "lr": tune.loguniform(3e-4, 3e-3),
+            "target_subset": tune.choice([1, 2]),
+        },
+        samples=16,
+        scheduler="asha",
+    ),
+    "smoke": Space(lambda tune: {"sparsity": tune.choice([0.25, 0.5])}, samples=2),
+}
