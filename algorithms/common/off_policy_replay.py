@@ -262,7 +262,9 @@ class ReplayLoop(Algorithm):
         return parts
 
     def _learn(self, columns: Transitions, taken: int, steps: int, *, reduce: bool) -> list[Any]:
-        batch = MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(columns)}, len(columns))
+        batch = MultiAgentBatch(
+            {DEFAULT_MODULE_ID: SampleBatch(columns)}, len(columns[Columns.REWARDS])
+        )
         results: list[Any] = self.learner_group.update(
             batch=batch,
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: steps},
