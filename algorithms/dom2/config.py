@@ -35,9 +35,7 @@ class DOM2Config(OfflineConfig):
         )
         hidden: int = parameter(128, "Units of a policy's layer", ge=1, le=10_000)
         critic_hidden: int = parameter(64, "Units of a critic's layer", ge=1, le=10_000)
-        activation: Activation = parameter(
-            "silu", "Of a policy's layers; Diffusion-QL's mish costs three times as much on a CPU"
-        )
+        activation: Activation = parameter("relu", "Of a policy's layers; Diffusion-QL has mish")
         time_embed: int = parameter(16, "Width of the embedding of t", ge=4, le=1024)
         dropout: float = parameter(0.1, "Of unet_mlp", ge=0, lt=1)
         schedule: ScheduleName = parameter("vp_linear", "Noise schedule")
@@ -49,7 +47,7 @@ class DOM2Config(OfflineConfig):
         )
         solver: SolverName = parameter("dpm1", "Solver of actions")
         solver_steps: int = parameter(5, "Its steps N", ge=1, le=10_000)
-        time_spacing: Spacing = parameter("uniform", "Its times: uniform in t or in lambda")
+        time_spacing: Spacing = parameter("logsnr", "Its times: uniform in t or in lambda")
         t_min: float = parameter(1e-3, "Least time", gt=0, le=0.5)
         clip_x0: bool = parameter(True, "Hold the action in [-1, 1] at each step")
         bc_weight: float = parameter(1.0, "Weight of L_bc", ge=0, le=1e6)

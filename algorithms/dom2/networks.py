@@ -27,9 +27,15 @@ class StackedLinear(nn.Module):
 
     def __init__(self, n: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(inputs)
-        self.weight = nn.Parameter(torch.empty(n, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(n, 1, outputs).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(n, inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(n, 1, outputs))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        for parameter in (self.weight, self.bias):
+            nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, B, inputs) -> (n, B, outputs)."""

@@ -25,27 +25,33 @@ from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from tenfold.algorithms.offline.evaluation import Judged, judge
 from tenfold.algorithms.offline.sampler import AGENTS, Transitions, WeightedSampler, stacked_batch
+from tenfold.algorithms.offline.streaming import StreamedSampler, head_of, streamed_returns
 from tenfold.algorithms.offline.weights import (
     effective_share,
+    judged_by,
     nested_episodes,
-    returns_of,
     trajectory_weights,
 )
+from tenfold.envs.offline.card import DataCard
 
 UPDATES = "updates"
 _ROWS_PER_CALL = 16_384
 _JUDGING_SEED = 1_000_003
+_HEAD = 400
 
 
 class OfflineAlgorithm(Algorithm):
     """Trains a module of all agents on weighted batches, and judges it in many worlds at once.
 
     Attributes:
-        data: The task's data set.
-        sampler: Draws batches; None where Ray Data streams them.
+        data: The task's data set; its first episodes where Ray Data streams it.
+        transitions: Steps in memory: those that are trained on, or those of `data`.
+        sampler: Draws batches.
         weights: w(tau), int64 (E, n).
         updates: Updates so far.
     """
+
+    sampler: WeightedSampler | StreamedSampler
 
     @override(Algorithm)
     def setup(self, config: Any) -> None:
@@ -72,15 +78,28 @@ class OfflineAlgorithm(Algorithm):
 
     def _read(self) -> None:
         c = self.config
-        self.data = c.read_data()
-        returns = returns_of(self.data, c.return_of)
+        streamed = c.reader == "ray_data"
+        self.data = head_of(c.folder(), _HEAD) if streamed else c.read_data()
+        names = self.data.agents
+        returns = streamed_returns(c.folder(), names) if streamed else self.data.returns()
         kept = nested_episodes(len(returns), c.data_fraction, c.data_seed)
-        all_weights = trajectory_weights(
-            self.data, returns, c.weighed_by, c.thresholds, c.exp_weight_beta
+        card = DataCard.read(c.folder()) if streamed else self.data.card
+        weights = trajectory_weights(
+            card,
+            judged_by(returns, c.return_of),
+            c.weighed_by,
+            c.thresholds,
+            c.exp_weight_beta,
         )
-        self.weights = all_weights[kept]
-        self.transitions = Transitions.of(self.data, kept if len(kept) < len(returns) else None)
-        self.sampler = WeightedSampler(self.transitions, self.weights, joint=c.joint_rows)
+        self.weights = weights[kept]
+        if streamed:
+            self.transitions = Transitions.of(self.data)
+            used = np.zeros_like(weights)
+            used[kept] = self.weights
+            self.sampler = StreamedSampler(c.folder(), names, used, c.joint_rows, c.seed or 0)
+        else:
+            self.transitions = Transitions.of(self.data, kept if len(kept) < len(returns) else None)
+            self.sampler = WeightedSampler(self.transitions, self.weights, joint=c.joint_rows)
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Mean and deviation of each agent's observations, (n, o) each; None if not asked for."""

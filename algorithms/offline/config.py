@@ -10,6 +10,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.registry import register_env
 
 from tenfold.algorithms.common.typed_config import TypedConfig
+from tenfold.algorithms.offline.streaming import head_of
 from tenfold.algorithms.offline.weights import Augment, ReturnOf
 from tenfold.envs.offline.card import DataCard
 from tenfold.envs.offline.checks import check_fits
@@ -109,7 +110,8 @@ class OfflineConfig(TypedConfig):
             )
         if isinstance(self.env, str):
             if self.env not in OFFLINE_TASKS:
-                self.make_worlds(self.read_data(), 1, 0)
+                data = head_of(self.folder(), 1) if self.reader == "ray_data" else self.read_data()
+                self.make_worlds(data, 1, 0)
             register_env(self.env, _no_single_environment)
 
     def folder(self) -> Path:

@@ -47,15 +47,15 @@ def judge(worlds: BatchedWorlds, act: Act, seed: int, gamma: float) -> Judged:
         gamma: Discount of `Judged.discounted`.
     """
     start = obs = worlds.reset(seed)
-    returns = discounted = 0.0
+    returns, discounted = np.zeros(obs.shape[:2]), np.zeros(obs.shape[:2])
     clipped, length, done = 0.0, 0, False
     while not done:
         actions = act(obs)
         if length == 0:
             first = (start, actions)
         obs, rewards, done = worlds.step(actions)
-        returns = returns + rewards.astype(np.float64)
-        discounted = discounted + gamma**length * rewards.astype(np.float64)
+        returns += rewards
+        discounted += gamma**length * rewards
         clipped += float((np.abs(actions) >= 1).mean())
         length += 1
     return Judged(returns, discounted, length, first, obs, clipped / length)

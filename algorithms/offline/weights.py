@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from tenfold.envs.offline.dataset import OfflineDataset
+from tenfold.envs.offline.card import DataCard
 
 Augment = Literal["none", "quantiles", "dom2", "thresholds", "exp_weight"]
 ReturnOf = Literal["agent", "team"]
@@ -41,14 +41,13 @@ MOST = 1_000
 """The largest weight of `exp_weight`."""
 
 
-def returns_of(data: OfflineDataset, return_of: ReturnOf) -> np.ndarray:
+def judged_by(returns: np.ndarray, return_of: ReturnOf) -> np.ndarray:
     """The return that each agent's trajectories are judged by, float64 (episodes, n).
 
     Args:
-        data: The data.
-        return_of: Each agent's own summed reward, or the mean over agents for all of them.
+        returns: Summed rewards by episode and agent, of the same shape.
+        return_of: Each agent's own, or the mean over agents for all of them.
     """
-    returns = data.returns()
     if return_of == "team":
         returns = np.repeat(returns.mean(axis=1, keepdims=True), returns.shape[1], axis=1)
     return returns
@@ -61,7 +60,7 @@ def weights_above(returns: np.ndarray, thresholds: Sequence[float]) -> np.ndarra
 
 
 def trajectory_weights(
-    data: OfflineDataset,
+    card: DataCard,
     returns: np.ndarray,
     augment: Augment,
     thresholds: Sequence[float] = (),
@@ -72,7 +71,7 @@ def trajectory_weights(
     In a mixture each part is weighted by its own thresholds.
 
     Args:
-        data: The data, whose card names the world and the levels of its parts.
+        card: Names the world and the levels of the data's parts.
         returns: As `returns_of` gives them.
         augment: ``none``; ``quantiles`` of the returns; the author's table, ``dom2``; the given
             ``thresholds``; or ``exp_weight``, which is 1 + floor(exp(beta z)) with z the
@@ -84,16 +83,16 @@ def trajectory_weights(
     if augment == "none":
         return weights
     start = 0
-    levels = [(part.level, part.episodes) for part in data.card.parts]
-    for level, episodes in levels or [(data.card.level, len(returns))]:
+    levels = [(part.level, part.episodes) for part in card.parts]
+    for level, episodes in levels or [(card.level, len(returns))]:
         part = slice(start, start + episodes)
-        weights[part] = _weights_of_part(data, level, returns[part], augment, thresholds, beta)
+        weights[part] = _weights_of_part(card, level, returns[part], augment, thresholds, beta)
         start += episodes
     return weights
 
 
 def _weights_of_part(
-    data: OfflineDataset,
+    card: DataCard,
     level: str,
     returns: np.ndarray,
     augment: Augment,
@@ -106,7 +105,7 @@ def _weights_of_part(
         z = (returns - returns.mean(axis=0)) / np.maximum(returns.std(axis=0), 1e-9)
         return 1 + np.floor(np.exp(np.minimum(beta * z, math.log(MOST)))).astype(np.int64)
     if augment == "dom2":
-        world = data.card.environment.rpartition("/")[2]
+        world = card.environment.rpartition("/")[2]
         if level == "random":
             return np.ones(returns.shape, dtype=np.int64)
         if (world, level) in DOM2_THRESHOLDS:
