@@ -61,6 +61,15 @@ class StackedAgents(TorchRLModule):
             self.mean.copy_(torch.as_tensor(statistics[0])[:, None])
             self.std.copy_(torch.as_tensor(statistics[1])[:, None])
 
+    @override(TorchRLModule)
+    def train(self, mode: bool = True) -> "StackedAgents":
+        """Switch dropout of what learns; targets have none."""
+        super().train(mode)
+        for target in (self.target_policy, self.target_critic):
+            if target is not None:
+                target.eval()
+        return self
+
     def normalised(self, o: Tensor) -> Tensor:
         """Observations (n, B, o) as networks see them."""
         return (o - self.mean) / self.std

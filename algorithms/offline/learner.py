@@ -71,6 +71,7 @@ class StackedLearner(TorchLearner):
     def _uncompiled_update(self, batch: Mapping[str, Any], **kwargs: Any) -> Any:
         """Rows (K x B, n, ...) as K updates of B rows each."""
         module = self.module[AGENTS]
+        module.train()
         columns = batch[AGENTS]
         folded = [columns[name].unflatten(0, (-1, self.config.batch)) for name in COLUMNS]
         metrics: dict[str, Any] = {}
