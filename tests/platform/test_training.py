@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from tenfold.platform.configuration import build_config
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.progress import Progress
 from tenfold.platform.registry import get_method
 from tenfold.platform.study import resolve_study
 from tenfold.platform.training import TrainingTrial
@@ -212,11 +211,3 @@ def test_two_ray_workers_prune_and_grow_the_same_weights(tmp_path: Path) -> None
     ).train()
     for key in ("loss", "flops", "churn", "ever_active"):
         assert report[key] == pytest.approx(alone[key], rel=1e-4), key
-
-
-def test_progress_tells_speed_and_time_left() -> None:
-    progress = Progress(resolve_study(make_experiment({"method": "qsr"})))
-    result = {"accuracy": 0.5, "step": 100.0, "images_per_second": 5123.4, "eta_seconds": 83.2}
-    said = "accuracy 0.5 after 100 optimizer steps, 5,123 images/s, 0:01:23 left"
-    assert progress._state(result) == said
-    assert progress._state({**result, "eta_seconds": 0.0}).endswith("optimizer steps")
