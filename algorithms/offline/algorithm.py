@@ -190,6 +190,12 @@ class OfflineAlgorithm(Algorithm):
         return {}
 
     @override(Algorithm)
+    def cleanup(self) -> None:
+        super().cleanup()
+        if isinstance(self.sampler, StreamedSampler):
+            self.sampler.close()
+
+    @override(Algorithm)
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, float]:
         return self.judgement()
 

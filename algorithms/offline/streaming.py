@@ -6,7 +6,7 @@ law with replacement. Files and rows come in another order in each pass. Which r
 depends on how Ray's tasks overtake each other: a resumed run goes on with other draws.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ _KEPT = "kept"
 def streamed_returns(folder: Path, agents: Sequence[str]) -> np.ndarray:
     """Summed rewards by episode and agent, float64 (episodes, n); only rewards are read."""
     columns = [f"reward.{name}" for name in agents]
-    steps = ray.data.read_parquet(str(folder / STEPS), columns=["episode", *columns])
+    steps = ray.data.read_parquet(str(folder / STEPS)).select_columns(["episode", *columns])
     sums = steps.groupby("episode").sum(on=columns).to_pandas().sort_values("episode")
     return sums[[f"sum({column})" for column in columns]].to_numpy(dtype=np.float64)
 
@@ -93,6 +93,10 @@ class StreamedSampler:
             self._waiting[column] = [each[size:] for each in rows]
         return taken
 
+    def close(self) -> None:
+        """Stop reading."""
+        self._stream.close()
+
     def coverage(self, drawn: int) -> float:
         """Expected share of steps of an agent seen after so many rows, for equal lengths."""
         used = self.weights[self.weights.sum(axis=1) > 0]
@@ -108,7 +112,7 @@ class StreamedSampler:
             together = zip(waiting, own, strict=True)
             self._waiting[column] = [np.concatenate(pair) for pair in together]
 
-    def _kept_rows(self) -> Iterator[dict[str, np.ndarray]]:
+    def _kept_rows(self) -> Generator[dict[str, np.ndarray], None, None]:
         for epoch in count():
             steps = ray.data.read_parquet(
                 str(self.folder / STEPS), shuffle=ray.data.FileShuffleConfig(self.seed + epoch)

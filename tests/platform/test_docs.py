@@ -43,6 +43,7 @@ COVERED = {
     "adding-a-method.md": {"python", "toml", ""},  # test_adding_a_method.py
     "tutorial.md": {"python", "toml", "csv"},  # its method's files, installed below
     "cluster.md": {"dockerfile"},  # needs Docker
+    "offline-multi-agent.md": {"python"},  # test_offline.py
     "experiment.md": {"json"},  # a setting of an editor
 }
 _BLOCK = re.compile(
