@@ -85,6 +85,7 @@ METHOD = Method(
     adjustable=("lr_actor", "lr_critic", "eta", "cql_alpha", "tau"),
     smoke={
         "batch": 16,
+        "q_batch": 8,
         "updates_per_iteration": 2,
         "hidden": 8,
         "critic_hidden": 8,

@@ -51,6 +51,12 @@ class DOM2Config(OfflineConfig):
         t_min: float = parameter(1e-3, "Least time", gt=0, le=0.5)
         clip_x0: bool = parameter(True, "Hold the action in [-1, 1] at each step")
         bc_weight: float = parameter(1.0, "Weight of L_bc", ge=0, le=1e6)
+        q_batch: int | None = parameter(
+            128,
+            "Rows of the batch that critics and solver are trained on, L_bc being cheap; all when "
+            "null",
+            ge=1,
+        )
         eta: float = parameter(1.0, "Weight of Q; 0 is behaviour cloning", ge=0, le=1e6)
         q_normalise: bool = parameter(True, "Divide eta by E|Q|")
         backprop_steps: Backprop = parameter(
@@ -121,6 +127,11 @@ class DOM2Config(OfflineConfig):
             )
         if self.bc_weight == 0 and self.eta == 0:
             raise ValueError("Bad value 0 for 'eta': 'bc_weight' is 0 too, so nothing would learn.")
+        if self.q_batch is not None and self.batch < self.q_batch and self.uses_critic:
+            raise ValueError(
+                f"Bad value {self.q_batch} for 'q_batch': 'batch' is {self.batch}, so give at most "
+                "that, or null."
+            )
         if self.schedule == "vp_discrete" and self.solver_steps > self.train_steps_T:
             raise ValueError(
                 f"Bad value {self.solver_steps} for 'solver_steps': vp_discrete has "

@@ -50,11 +50,12 @@ class DOM2Learner(StackedLearner):
         o, o_next = (module.normalised(batch[key]) for key in (Columns.OBS, Columns.NEXT_OBS))
         a, rewards = batch[Columns.ACTIONS], c.reward_scale * batch[Columns.REWARDS]
         metrics: dict[str, Any] = {}
+        few = slice(c.q_batch)
         if module.value is not None:
-            metrics |= self._update_value(module, o, a)
+            metrics |= self._update_value(module, o[:, few], a[:, few])
         if module.critic is not None:
-            done = batch[Columns.TERMINATEDS]
-            metrics |= self._update_critic(module, o, a, rewards, o_next, done)
+            columns = (o, a, rewards, o_next, batch[Columns.TERMINATEDS])
+            metrics |= self._update_critic(module, *(column[:, few] for column in columns))
         if update % c.policy_delay == 0:
             loss, said = self._actor_loss(module, o, a)
             self.step("actor", loss, c.grad_clip)
@@ -143,6 +144,7 @@ class DOM2Learner(StackedLearner):
         said = {} if bc is None else {"bc_loss": bc.detach().mean()}
         loss = torch.zeros((), device=o.device) if bc is None else c.bc_weight * bc.sum()
         if c.eta > 0:
+            o, a = o[:, : c.q_batch], a[:, : c.q_batch]
             own = policy.act_for_gradient(o, a)  # (n, B, m)
             assert module.critic is not None
             seen = module.seen_by_critic(o, a)

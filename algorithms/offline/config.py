@@ -38,7 +38,7 @@ class OfflineConfig(TypedConfig):
         """Data, weights and judgement."""
 
         gamma: float = parameter(0.95, "Discount of a step", ge=0, le=1)
-        batch: int = parameter(128, "Rows of each agent in an update", ge=1, le=10**6)
+        batch: int = parameter(512, "Rows of each agent in an update", ge=1, le=10**6)
         updates_per_iteration: int = parameter(500, "Updates between two results", ge=1, le=10**7)
         reader: Reader = parameter("arrays", "Data in memory, or streamed from Parquet by Ray Data")
         data_fraction: float = parameter(

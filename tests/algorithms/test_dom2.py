@@ -89,7 +89,9 @@ def test_a_resumed_run_is_the_straight_one_bit_for_bit(
 
 def test_what_an_update_does_is_what_each_agent_does_alone(folder: str) -> None:
     """The same update written for one agent with autograd and torch's Adam, critics and policy."""
-    built = algorithm(folder, policy="deterministic", grad_clip=None, target_noise=0.0, batch=8)
+    built = algorithm(
+        folder, policy="deterministic", grad_clip=None, target_noise=0.0, batch=8, q_batch=None
+    )
     module, c = built.agents_module, built.config
     learner = built.learner_group._learner
     batch = {
@@ -239,6 +241,7 @@ def test_the_metrics_of_a_judgement_are_those_of_the_worlds(folder: str) -> None
         ({"augment": "thresholds"}, "thresholds"),
         ({"thresholds": [1.0]}, "augment"),
         ({"beta0": 30.0}, "beta1"),
+        ({"batch": 8, "q_batch": 16}, "q_batch"),
         ({"eta": 0.0, "bc_weight": 0.0}, "nothing would learn"),
         ({"schedule": "vp_discrete", "train_steps_T": 4, "t_min": 0.01, "solver_steps": 5}, "T"),
         ({"ctde": True}, "return_of"),
