@@ -6,9 +6,11 @@ trajectories of high return count more. README.md says what of this is reconstru
 baselines are variants of the same code, and what was measured.
 """
 
+from tenfold.algorithms.offline.shifts import SHIFT_NAMES
 from tenfold.envs.offline.names import OFFLINE_TASKS
 from tenfold.platform.registry import Method
 
+_SHIFTED = tuple(f"return_{name}" for name in SHIFT_NAMES)
 _FIRST = "mpe/spread-medium"
 _BC = {"eta": 0.0, "cql_alpha": 0.0, "baseline": True}
 _TD3 = {
@@ -44,8 +46,9 @@ METHOD = Method(
         "q_overestimation",
         "update_seconds",
         "evaluation_seconds",
+        *_SHIFTED,
     ),
-    optional_metrics=frozenset({"normalised_return"}),
+    optional_metrics=frozenset({"normalised_return", *_SHIFTED}),
     step_metric="updates",
     step_unit="updates",
     stop={"updates": 5_000},

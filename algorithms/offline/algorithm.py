@@ -25,6 +25,7 @@ from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from tenfold.algorithms.offline.evaluation import Judged, judge
 from tenfold.algorithms.offline.sampler import AGENTS, Transitions, WeightedSampler, stacked_batch
+from tenfold.algorithms.offline.shifts import shifts_of
 from tenfold.algorithms.offline.streaming import StreamedSampler, head_of, streamed_returns
 from tenfold.algorithms.offline.weights import (
     effective_share,
@@ -183,6 +184,9 @@ class OfflineAlgorithm(Algorithm):
             found["normalised_return"] = self.data.card.normalised(score)
         for name, mean in zip(self.data.agents, seen.returns.mean(axis=0), strict=True):
             found[f"return_of/{name}"] = float(mean)
+        if self.config.judge_shifts:
+            for name, shift in shifts_of(self.data.card.environment).items():
+                found[f"return_{name}"] = float(self.play(**shift).scores.mean())
         return found | self.judgement_of_method(seen)
 
     def judgement_of_method(self, seen: Judged) -> dict[str, float]:

@@ -60,6 +60,9 @@ class OfflineConfig(TypedConfig):
         reward_scale: float = parameter(1.0, "Factor of rewards in learning", gt=0, le=1e6)
         obs_norm: bool = parameter(True, "Standardise observations by the data's")
         judge_episodes: int = parameter(400, "Episodes that a result is judged by", ge=1, le=10**6)
+        judge_shifts: bool = parameter(
+            False, "Judge under each shift of the worlds as well, see `offline/shifts.py`"
+        )
         num_gpus_per_learner: float = parameter(0, "GPUs of the learner", ge=0, le=1)
         num_env_runners: int = parameter(
             0, "None: data are recorded, and the trial judges by itself", ge=0, le=0

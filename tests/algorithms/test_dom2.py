@@ -229,8 +229,11 @@ def test_the_metrics_of_a_judgement_are_those_of_the_worlds(folder: str) -> None
     assert found["return"] == pytest.approx(seen.returns.mean())
     assert found["normalised_return"] == pytest.approx((seen.returns.mean() - 150) / 4.5)
     assert found["solver_calls"] == 2
-    slow = built.play(max_speed=0.1)
-    assert slow.returns.mean() != pytest.approx(seen.returns.mean(), abs=1e-3)
+    built.config = built.config.copy(copy_frozen=False)
+    built.config.judge_shifts = True
+    shifted = built.judgement()
+    assert shifted["return_slowest"] == built.play(max_speed=0.3).scores.mean()
+    assert shifted["return_slowest"] != pytest.approx(found["return"], abs=1e-3)
 
 
 @pytest.mark.parametrize(
