@@ -32,7 +32,7 @@ def from_omar(folder: Path, episode_steps: int, **about: Any) -> OfflineDataset:
             f"'{folder}' holds no obs_0.npy: give the folder of one seed, for example "
             "simple_spread/medium/seed_0_data."
         )
-    columns: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _OMAR}
+    columns: dict[str, Any] = {kind: {} for kind in _OMAR}
     for number in numbers:
         for kind, stem in _OMAR.items():
             path = folder / f"{stem}_{number}.npy"
@@ -95,7 +95,7 @@ def from_minari(name: str, **about: Any) -> OfflineDataset:
         raise ValueError(f"Minari's data set '{name}' has no episodes: give another one.")
     first = episodes[0].observations
     agents = list(first) if isinstance(first, dict) else ["agent_0"]
-    columns: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _OMAR}
+    columns: dict[str, Any] = {kind: {} for kind in _OMAR}
     for agent in agents:
         seen = [_of(each.observations, agent) for each in episodes]  # one more than actions
         columns["obs"][agent] = _join(places[:-1] for places in seen)
