@@ -39,6 +39,13 @@ class OMNetTD3Config(SubnetworkConfig, TD3Config):
         )
         twin_q: Literal[False] = parameter(False, "num_critics says how many there are")
         ucb_coef: Literal[0] = parameter(0, "No choice by the critic")
+        value_bias_episodes: int = parameter(
+            10, "Episodes of an evaluation that the critic's bias is measured on", ge=0, le=10_000
+        )
+        evaluation_interval: int | None = parameter(
+            1, "Iterations between two evaluations; none when null", ge=1, le=10**9
+        )
+        evaluation_duration: int = parameter(10, "Episodes of an evaluation", ge=1, le=10**6)
 
     def __init__(self) -> None:
         super().__init__(algo_class=OMNetTD3)

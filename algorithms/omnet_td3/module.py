@@ -8,9 +8,9 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.utils.annotations import override
 from torch import nn
 
+from tenfold.algorithms.omnet.base_learner import reduced
 from tenfold.algorithms.omnet.critic import EnsembleCritic
 from tenfold.algorithms.omnet.layers import SubnetworkMLP
-from tenfold.algorithms.omnet.learner import reduced
 from tenfold.algorithms.omnet.masks import MaskScheme
 from tenfold.algorithms.omnet.module import POLICY_MEMBERS
 from tenfold.algorithms.td3.module import TD3Module
@@ -62,7 +62,14 @@ class SubnetworkActor(nn.Module):
 
 
 class OMNetTD3Module(TD3Module):
-    """Members k of the critic and j of the policy; `model_config["omnet"]` says how many."""
+    """Members k of the critic and j of the policy; `model_config["omnet"]` says how many.
+
+    Attributes:
+        critic_steps: Gradient steps of the critic so far, int64.
+        actor_steps: Those of the policy.
+    """
+
+    online_targets = 0
 
     @override(TD3Module)
     def setup(self) -> None:
@@ -86,6 +93,12 @@ class OMNetTD3Module(TD3Module):
                 layer_norm=told["layer_norm"],
                 **layers,
             )
+        self.register_buffer("critic_steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("actor_steps", torch.zeros((), dtype=torch.int64))
+
+    @override(TD3Module)
+    def get_non_inference_attributes(self) -> list[str]:
+        return [*super().get_non_inference_attributes(), "critic_steps", "actor_steps"]
 
     @override(TD3Module)
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -132,3 +145,16 @@ class OMNetTD3Module(TD3Module):
         members = None if m == E else torch.randperm(E, device=seen.device)[:m]
         values = self.target_qf(seen, self.smoothed_actions(seen), members)
         return reduced(values, self.told["target_reduce"], self.told["target_quantile"])
+
+    def member_values(self, seen: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Q_k(s, a) of all members, (E, B)."""
+        values: torch.Tensor = self.qf(seen, actions)
+        return values
+
+    def action_diversity(self, seen: torch.Tensor) -> torch.Tensor:
+        """Standard deviation of the subnetworks' actions, mean over states and actions."""
+        return self.pi.modes(seen).std(dim=0, correction=0).mean()
+
+    def temperature(self) -> float:
+        """Values are those of the greedy policy: no entropy."""
+        return 0.0

@@ -1,6 +1,6 @@
 """Every symbol of TD3 with its default; the values of the authors' code but for the steps below."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from gymnasium import spaces
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -87,6 +87,16 @@ class TD3Config(GymnasiumConfig, AlgorithmConfig):
         self.env_runner_cls = TransitionRunner
         # The policy is no part of most gradient steps, which several learners must be told.
         self.torch_ddp_kwargs = {"find_unused_parameters": True}
+
+    @override(AlgorithmConfig)
+    def training(
+        self, *, replay_buffer_config: dict[str, Any] | None = None, **settings: Any
+    ) -> Self:
+        """RLlib's settings of training, and entries of `replay_buffer_config`."""
+        super().training(**settings)
+        if replay_buffer_config is not None:
+            self.replay_buffer_config = {**self.replay_buffer_config, **replay_buffer_config}
+        return self
 
     @override(AlgorithmConfig)
     def validate(self) -> None:

@@ -65,29 +65,34 @@ class TD3Learner(ReplayLearner):
         values = fwd_out[QF_PREDS]  # (N, B)
         going_on = 1.0 - batch[Columns.TERMINATEDS]
         y = batch[Columns.REWARDS] + config.gamma * going_on * fwd_out[QF_TARGET_NEXT]  # (B,)
-        critic_loss = self.critic_loss(module_id, values, y)
-        found = {
-            QF_LOSS_KEY: critic_loss,
-            QF_MEAN_KEY: values.mean(),
-            QF_MAX_KEY: values.max(),
-            QF_MIN_KEY: values.min(),
-        }
-        loss = critic_loss
+        loss = self.critic_loss(module_id, config, values, y)
         if Q_OF_POLICY in fwd_out:
             policy_loss = -fwd_out[Q_OF_POLICY].mean()
             loss = loss + policy_loss
             self._policy_losses[module_id] = policy_loss.detach()
         if module_id in self._policy_losses:
-            found[POLICY_LOSS_KEY] = self._policy_losses[module_id]
-        self.metrics.log_dict(found, key=module_id, window=1)
+            value = self._policy_losses[module_id]
+            self.metrics.log_value((module_id, POLICY_LOSS_KEY), value, window=1)
         return loss
 
-    def critic_loss(self, module_id: str, values: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """sum_i mean (Q_i - y)^2.
+    def critic_loss(
+        self, module_id: str, config: Any, predicted: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
+        """sum_i mean (Q_i - y)^2, logged with the values' mean, largest and least.
 
         Args:
             module_id: Of the module.
-            values: Q_i, (N, B).
-            y: The target, (B,).
+            config: Of the module.
+            predicted: Q_i(s, a), (N, B).
+            target: y, (B,), without gradient.
         """
-        return ((values - y) ** 2).mean(dim=1).sum()
+        loss = ((predicted - target) ** 2).mean(dim=1).sum()
+        values = predicted.detach()
+        logged = {
+            QF_LOSS_KEY: loss.detach(),
+            QF_MEAN_KEY: values.mean(),
+            QF_MAX_KEY: values.max(),
+            QF_MIN_KEY: values.min(),
+        }
+        self.metrics.log_dict(logged, key=module_id, window=1)
+        return loss

@@ -99,7 +99,7 @@ def test_each_member_learns_its_slice() -> None:
         own = slice(4 * k, 4 * k + 4)
         torch.testing.assert_close(values[k], everything[k, own])
         expected += ((everything[k, own] - y[own]) ** 2).mean() / 4
-    torch.testing.assert_close(one.critic_loss(ID, values, y), expected)
+    torch.testing.assert_close(one.critic_loss(ID, one.config, values, y), expected)
 
 
 def test_the_target_is_the_least_of_a_random_pair() -> None:
