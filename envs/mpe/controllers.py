@@ -79,7 +79,7 @@ class Controller:
     def act(self, seen: np.ndarray) -> np.ndarray:
         """Actions, float32 (W, n, 2), for observations (W, n, o)."""
         W, n, _ = seen.shape
-        own = self.skill.gain * (self._target(seen) - self.skill.damping * seen[..., :2])
+        own = self.skill.gain * (self.target(seen) - self.skill.damping * seen[..., :2])
         own = np.clip(own, -1.0, 1.0) + self.skill.noise * self._rng.normal(size=own.shape)
         uniform = self._rng.uniform(-1.0, 1.0, own.shape)
         explores = self._rng.random((W, n)) < np.reshape(self.exploration, (-1, 1))
@@ -89,7 +89,7 @@ class Controller:
         """What acted, for a data card."""
         return {"controller": asdict(self.skill)}
 
-    def _target(self, seen: np.ndarray) -> np.ndarray:
+    def target(self, seen: np.ndarray) -> np.ndarray:
         """Where each agent wants to go, relative to itself, (W, n, 2)."""
         W, n, _ = seen.shape
         landmarks = len(self._scenario.sizes) - self._scenario.moving

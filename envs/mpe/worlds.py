@@ -39,7 +39,10 @@ class ParticleWorlds:
         action_size: 2: the force in each direction, in [-1, 1].
         episode_steps: Length of an episode.
         places: Of all entities, float64 (W, E, 2).
-        velocities: Of all that move, float64 (W, A, 2).
+        velocities: Of all that move, float64 (W, A, 2). Who writes into these two calls `look`,
+            since the prey acts on what it saw last.
+        speed_limits: Of all that move, in this episode, float64 (W, A).
+        available: Which landmarks of six_landmarks count in this episode, bool (W, 6).
     """
 
     action_size = 2
@@ -76,8 +79,8 @@ class ParticleWorlds:
         prey_sees = self.scenario.observation_size - 2
         self._seen_by_prey = np.zeros((worlds, 1, prey_sees), np.float32)
         self._rewards = np.zeros((worlds, n))
-        self._speed_limits = np.zeros((worlds, A))
-        self._available = np.ones((worlds, LANDMARKS_OF_SIX), bool)
+        self.speed_limits = np.zeros((worlds, A))
+        self.available = np.ones((worlds, LANDMARKS_OF_SIX), bool)
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> np.ndarray:
@@ -104,7 +107,7 @@ class ParticleWorlds:
             self._place_six(drawn)
         self._draw_shifts()
         self._step = 0
-        return self._look()
+        return self.look()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         """Move all worlds by one step.
@@ -124,15 +127,15 @@ class ParticleWorlds:
             flee(self._actions[:, n], self._seen_by_prey[:, 0], self.scenario.kind, limit)
         np.multiply(self._actions, self._strengths, out=self._forces)
         sizes, kind = self.scenario.sizes, self.scenario.kind
-        collides, limits = self.scenario.collides, self._speed_limits
+        collides, limits = self.scenario.collides, self.speed_limits
         forces = self._forces
         advance(self.places, self.velocities, forces, sizes, collides, limits, self._legacy)
         omar = self.fields.reward == "omar"
-        give_rewards(self._rewards, self.places, sizes, kind, omar, self._available)
+        give_rewards(self._rewards, self.places, sizes, kind, omar, self.available)
         self._step += 1
-        return self._look(), self._rewards.copy(), self._step >= self.episode_steps
+        return self.look(), self._rewards.copy(), self._step >= self.episode_steps
 
-    def _look(self) -> np.ndarray:
+    def look(self) -> np.ndarray:
         hiding = self.scenario.kind == WORLD and not self._legacy
         about = self.places, self.velocities, self.scenario.sizes, self.scenario.kind
         observe(self._seen, *about, 0, hiding)
@@ -149,18 +152,18 @@ class ParticleWorlds:
 
     def _draw_shifts(self) -> None:
         n, limit = len(self.agents), self.fields.max_speed
-        self._speed_limits[:] = self.scenario.speed_limits
+        self.speed_limits[:] = self.scenario.speed_limits
         if isinstance(limit, list):
-            self._speed_limits[:, :n] = self._shifts.uniform(limit[0], limit[1], (self.worlds, n))
+            self.speed_limits[:, :n] = self._shifts.uniform(limit[0], limit[1], (self.worlds, n))
         elif limit is not None:
-            self._speed_limits[:, :n] = limit
-        self._available[:] = True
+            self.speed_limits[:, :n] = limit
+        self.available[:] = True
         gone = self.fields.unavailable
         if isinstance(gone, list):
-            self._available[:, gone] = False
+            self.available[:, gone] = False
         elif gone:
             order = self._shifts.random((self.worlds, LANDMARKS_OF_SIX)).argsort(axis=1)
-            np.put_along_axis(self._available, order[:, :gone], False, axis=1)
+            np.put_along_axis(self.available, order[:, :gone], False, axis=1)
 
     def _check_shifts(self) -> None:
         limit, gone = self.fields.max_speed, self.fields.unavailable

@@ -1,7 +1,7 @@
 """What a data set must be before anything starts; each refusal is one sentence that names it."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,11 +39,13 @@ def check_columns(schema: pa.Schema, agents: Sequence[str], where: str) -> None:
             _check_type(schema, f"{kind}.{agent}", _is_vector, "lists of one fixed size", where)
 
 
-def _check_type(schema: pa.Schema, name: str, right: object, words: str, where: str) -> None:
+def _check_type(
+    schema: pa.Schema, name: str, right: Callable[[Any], bool], words: str, where: str
+) -> None:
     if name not in schema.names:
         raise ValueError(f"{where} has no column '{name}': it holds {words}.")
     kind = schema.field(name).type
-    if not right(kind):  # type: ignore[operator]
+    if not right(kind):
         raise ValueError(f"Column '{name}' of {where} is {kind}: give {words}.")
 
 

@@ -148,7 +148,7 @@ def test_agents_are_interchangeable(task: str, order: str, seed: int, turn: list
     worlds = ParticleWorlds(task, 2, seed, physics_order=order)
     worlds.places[1] = worlds.places[0]
     worlds.places[1, :3] = worlds.places[0, turn]
-    worlds._look()
+    worlds.look()
     rng = np.random.default_rng(seed)
     for _ in range(5):
         actions = np.repeat(rng.uniform(-1, 1, (1, 3, 2)), 2, axis=0)
@@ -158,11 +158,11 @@ def test_agents_are_interchangeable(task: str, order: str, seed: int, turn: list
         np.testing.assert_allclose(rewards[1], rewards[0, turn], rtol=1e-3, atol=1e-3)
 
 
-def test_speed_limits_are_drawn_and_kept() -> None:
+def testspeed_limits_are_drawn_and_kept() -> None:
     worlds = ParticleWorlds("tag", 50, 3, max_speed=[0.5, 1.0])
     same_starts = ParticleWorlds("tag", 50, 3)
     np.testing.assert_array_equal(worlds.places, same_starts.places)
-    limits = worlds._speed_limits.copy()
+    limits = worlds.speed_limits.copy()
     assert limits[:, :3].min() >= 0.5
     assert limits[:, :3].max() <= 1.0
     assert len(np.unique(limits[:, :3])) == 150
@@ -172,13 +172,13 @@ def test_speed_limits_are_drawn_and_kept() -> None:
         speeds = np.linalg.norm(worlds.velocities, axis=-1)
         assert (speeds <= limits + 1e-12).all()
     worlds.reset()
-    assert (worlds._speed_limits[:, :3] != limits[:, :3]).all()
+    assert (worlds.speed_limits[:, :3] != limits[:, :3]).all()
 
 
 def test_landmarks_that_are_removed_stay_visible_and_give_nothing() -> None:
     whole = ParticleWorlds("six_landmarks", 3, 0)
     fewer = ParticleWorlds("six_landmarks", 3, 0, unavailable=[0, 1, 2, 4, 5])
-    np.testing.assert_array_equal(whole._look(), fewer._look())
+    np.testing.assert_array_equal(whole.look(), fewer.look())
     for worlds in (whole, fewer):
         worlds.places[:, :3] = [[0.95, 0.0], [0.0, 3.0], [0.0, -3.0]]
     still = np.zeros((3, 3, 2))
@@ -188,8 +188,8 @@ def test_landmarks_that_are_removed_stay_visible_and_give_nothing() -> None:
     np.testing.assert_allclose(fewer.step(still)[1][:, 0], only)
     np.testing.assert_allclose(whole.step(still)[1][:, 0], every)
     drawn = ParticleWorlds("six_landmarks", 200, 0, unavailable=3)
-    assert (drawn._available.sum(axis=1) == 3).all()
-    assert (drawn._available.mean(axis=0) < 0.7).all()
+    assert (drawn.available.sum(axis=1) == 3).all()
+    assert (drawn.available.mean(axis=0) < 0.7).all()
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_the_assignment_is_the_best_one() -> None:
 
     worlds = ParticleWorlds("spread", 30, 0)
     seen = worlds.reset(seed=1)
-    target = Controller("spread", Skill("assigned", gain=1.0), seed=0)._target(seen)
+    target = Controller("spread", Skill("assigned", gain=1.0), seed=0).target(seen)
     for w, places in enumerate(worlds.places):
         gaps = np.linalg.norm(places[:3, None] - places[None, 3:], axis=-1)
         _, chosen = linear_sum_assignment(gaps)
