@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
+from tenfold.envs.mpe.picture import draw
 from tenfold.envs.mpe.worlds import ParticleWorlds
 
 
@@ -21,18 +22,23 @@ class ParticleEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         agents: Those whose episode goes on.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"name": "tenfold_particles_v0", "render_modes": []}
-    render_mode = None
+    metadata: ClassVar[dict[str, Any]] = {
+        "name": "tenfold_particles_v0",
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+    }
 
-    def __init__(self, task: str, **fields: Any) -> None:
+    def __init__(self, task: str, render_mode: str | None = None, **fields: Any) -> None:
         """Make the world; arguments and errors are those of `ParticleWorlds`.
 
         Args:
             task: Name of the world.
+            render_mode: ``"rgb_array"`` for pictures, see `picture`.
             **fields: See `WorldFields`.
         """
         seed = int(np.random.SeedSequence().generate_state(1)[0])
         self._worlds = ParticleWorlds(task, 1, seed, **fields)
+        self.render_mode = render_mode
         self.possible_agents = list(self._worlds.agents)
         self.agents: list[str] = []
         sizes = self._worlds.observation_sizes
@@ -74,6 +80,12 @@ class ParticleEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
             dict.fromkeys(agents, over),
             {agent: {} for agent in agents},
         )
+
+    def render(self) -> np.ndarray | None:
+        """A picture of the world, uint8 (400, 400, 3); None without a render mode."""
+        if self.render_mode is None:
+            return None
+        return draw(self._worlds.scenario, self._worlds.places[0], self._worlds.available[0])
 
     def state(self) -> np.ndarray:
         """All places and velocities in one vector, float32."""

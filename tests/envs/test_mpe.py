@@ -13,6 +13,7 @@ from tenfold.envs.mpe.controllers import Controller, Skill
 from tenfold.envs.mpe.names import WORLD_NAMES
 from tenfold.envs.mpe.parallel_env import ParticleEnv
 from tenfold.envs.mpe.physics import CONTACT_FORCE, CONTACT_MARGIN, DAMPING, DT
+from tenfold.envs.mpe.picture import GONE, LANDMARK, LEARNED, PIXELS, REACH
 from tenfold.envs.mpe.prey import VIGOUR, flee
 from tenfold.envs.mpe.worlds import ParticleWorlds
 
@@ -229,6 +230,25 @@ def test_the_parallel_environment_is_one_of_the_worlds() -> None:
         assert list(rewards.values()) == mine_rewards[0].tolist()
         assert list(truncated.values()) == [over] * 3
     assert env.agents == []
+
+
+def test_a_picture_shows_agents_where_they_are() -> None:
+    env = ParticleEnv("six_landmarks", render_mode="rgb_array", unavailable=[1])
+    env.reset(seed=0)
+    env._worlds.places[0, :3] = [[-1, 0.5], [-1, 0.0], [0.5, -1]]
+    picture = env.render()
+    assert picture is not None
+    assert picture.shape == (PIXELS, PIXELS, 3)
+
+    def colour(x: float, y: float) -> tuple[int, ...]:
+        scale = PIXELS / (2 * REACH)
+        return tuple(picture[round((REACH - y) * scale), round((REACH + x) * scale)])
+
+    assert colour(-1, 0.5) == colour(0.5, -1) == LEARNED
+    assert colour(-1, 0.0) == LEARNED  # on top of a landmark
+    assert colour(1, 0) == LANDMARK
+    assert colour(0.5, np.sin(np.pi / 3)) == GONE
+    assert colour(1.5, 1.5) == (255, 255, 255)
 
 
 def test_the_assignment_is_the_best_one() -> None:
