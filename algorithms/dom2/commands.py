@@ -94,8 +94,6 @@ def distilled(
 
 def export(algorithm: "DOM2", student: "OneStepPolicy", record: dict[str, Any], out: Path) -> None:
     """Write AGENT.pt for each agent, and what they are."""
-    import torch
-
     from tenfold.algorithms.dom2.distill import AgentPolicy
 
     out.mkdir(parents=True, exist_ok=True)
@@ -105,9 +103,7 @@ def export(algorithm: "DOM2", student: "OneStepPolicy", record: dict[str, Any], 
     for j, name in enumerate(data.agents):
         size = data.obs[name].shape[1]
         own = AgentPolicy(student, j, len(data.agents), module.mean[j, 0], module.std[j, 0], size)
-        with torch.no_grad():
-            traced = torch.jit.trace(own.eval(), (torch.zeros(2, size), torch.zeros(2, m)))
-        traced.save(str(out / f"{name}.pt"))
+        own.torchscript(m).save(str(out / f"{name}.pt"))
         agents[name] = {"file": f"{name}.pt", "observations": size, "actions": m}
     text = json.dumps({"environment": data.card.environment, "agents": agents, **record}, indent=2)
     (out / RECORD).write_text(text + "\n")

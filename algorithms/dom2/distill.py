@@ -24,11 +24,27 @@ from tenfold.algorithms.common.consistency import (
     solver_step,
     update_average,
 )
+from tenfold.algorithms.dom2.networks import NoiseMLP, NoiseMLPAtTime
 from tenfold.algorithms.dom2.policies import DiffusionPolicy
 from tenfold.algorithms.dom2.schedule import split
 
 T = 1_000
 _DECAY, _HUBER = 0.95, 1e-3
+
+
+class AtTime(nn.Module):
+    """A network at one time for ever."""
+
+    def __init__(self, network: nn.Module, t: float) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("t", torch.tensor(t))
+        self.t: Tensor
+
+    def forward(self, b: Tensor, o: Tensor) -> Tensor:
+        """The output at noisy actions (n, B, m) and observations (n, B, o)."""
+        out: Tensor = self.network(b, o, self.t)
+        return out
 
 
 class OneStepPolicy(nn.Module):
@@ -45,14 +61,15 @@ class OneStepPolicy(nn.Module):
         self, network: nn.Module, f: ConsistencyFunction, grid: SolverGrid, end: float
     ) -> None:
         super().__init__()
-        self.network = network
         k = grid.timesteps[-1:]
         self.t = float(k + 1) / T * end
+        fixed = isinstance(network, NoiseMLP)
+        self.network = NoiseMLPAtTime(network, self.t) if fixed else AtTime(network, self.t)
         self.c_skip, self.c_out = float(f.boundary.c_skip(k)), float(f.boundary.c_out(k))
 
     def forward(self, o: Tensor, noise: Tensor) -> Tensor:
         """Actions (n, B, m) at normalised observations (n, B, o) from noise (n, B, m)."""
-        guess = self.network(noise, o, torch.tensor(self.t, dtype=o.dtype, device=o.device))
+        guess = self.network(noise, o)
         return (self.c_skip * noise + self.c_out * guess).clamp(-1, 1)
 
 
@@ -140,6 +157,17 @@ def _at(network: nn.Module, o: Tensor, end: float) -> Network:
     return said
 
 
+def one_agent(stacked: nn.Module, j: int, agents: int) -> nn.Module:
+    """A copy of stacked networks that holds agent j's alone; a shared one is everybody's."""
+    single = deepcopy(stacked)
+    for module in single.modules():
+        for name, value in list(module._parameters.items()):
+            if value is not None and len(value) == agents > 1:
+                own = value[j : j + 1].detach().clone()
+                module._parameters[name] = nn.Parameter(own, requires_grad=False)
+    return single
+
+
 class AgentPolicy(nn.Module):
     """One agent's policy by itself, as it is exported: raw observations in, actions out.
 
@@ -155,14 +183,11 @@ class AgentPolicy(nn.Module):
         self, policy: OneStepPolicy, j: int, agents: int, mean: Tensor, std: Tensor, size: int
     ) -> None:
         super().__init__()
-        self.policy, self.padding = deepcopy(policy), len(mean) - size
-        for module in self.policy.modules():
-            for name, value in list(module._parameters.items()):
-                if value is not None and len(value) == agents > 1:
-                    own = value[j : j + 1].detach().clone()
-                    module._parameters[name] = nn.Parameter(own, requires_grad=False)
+        self.policy, self.padding = one_agent(policy, j, agents), len(mean) - size
         self.register_buffer("mean", mean.clone())
         self.register_buffer("std", std.clone())
+        self.mean: Tensor
+        self.std: Tensor
 
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
         """Actions (B, m) at observations (B, o) from standard normal noise (B, m)."""
@@ -170,3 +195,14 @@ class AgentPolicy(nn.Module):
         o = (padded - self.mean) / self.std
         out: Tensor = self.policy(o[None], noise[None])[0]
         return out
+
+    def torchscript(self, m: int) -> torch.jit.ScriptModule:
+        """The same as TorchScript, its constants (the embedding of t_N) computed once.
+
+        Args:
+            m: Size of an action.
+        """
+        size = len(self.mean) - self.padding
+        with torch.no_grad():
+            traced = torch.jit.trace(self.eval(), (torch.zeros(2, size), torch.zeros(2, m)))
+        return torch.jit.freeze(traced)

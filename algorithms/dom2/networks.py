@@ -7,6 +7,7 @@ that agents share nothing and learn as if alone. Here are the plain MLP of Diffu
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
 from typing import Literal
 
@@ -121,6 +122,33 @@ class NoiseMLP(nn.Module):
         """
         e = self.time(self.embed(_spread(t, b))).expand(-1, b.shape[1], -1)
         out: Tensor = self.net(torch.cat([b, e, o], dim=-1))
+        return out
+
+
+class NoiseMLPAtTime(nn.Module):
+    """A `NoiseMLP` at one time for ever: what it adds to the first layer is part of its bias.
+
+    Args:
+        network: The network.
+        t: The time.
+    """
+
+    def __init__(self, network: NoiseMLP, t: float) -> None:
+        super().__init__()
+        first, *rest = network.net.layers
+        n, inputs, hidden = first.weight.shape
+        with torch.no_grad():
+            e = network.time(network.embed(torch.full((n, 1), t)))  # (n, 1, time_embed)
+            m = rest[-1].weight.shape[2]
+            of_b, of_e, of_o = first.weight.split([m, e.shape[2], inputs - m - e.shape[2]], dim=1)
+            self.first = StackedLinear(n, inputs - e.shape[2], hidden)
+            self.first.weight.copy_(torch.cat([of_b, of_o], dim=1))
+            self.first.bias.copy_(first.bias + torch.bmm(e, of_e))
+        self.rest = nn.Sequential(*deepcopy(rest))
+
+    def forward(self, b: Tensor, o: Tensor) -> Tensor:
+        """The output at noisy actions (n, B, m) and observations (n, B, o)."""
+        out: Tensor = self.rest(self.first(torch.cat([b, o], dim=-1)))
         return out
 
 

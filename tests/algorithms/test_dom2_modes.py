@@ -83,8 +83,7 @@ def test_a_distilled_policy_finds_them_in_one_step_and_runs_without_tenfold(
     assert float((together - slowly).norm(dim=-1).median()) < 0.15  # modes are 1.4 apart
 
     own = AgentPolicy(student, 1, AGENTS, torch.tensor([0.5]), torch.tensor([2.0]), 1).eval()
-    with torch.no_grad():
-        torch.jit.trace(own, (torch.zeros(2, 1), torch.zeros(2, 2))).save(str(tmp_path / "one.pt"))
+    own.torchscript(2).save(str(tmp_path / "one.pt"))
     torch.save(noise[1, :50], tmp_path / "noise.pt")
     program = (
         "import sys, torch; policy = torch.jit.load('one.pt'); noise = torch.load('noise.pt');"

@@ -1,6 +1,5 @@
 """Stacked networks and losses of DOM2 beside agents one by one; about 2 processor seconds."""
 
-import copy
 import math
 
 import numpy as np
@@ -16,22 +15,18 @@ from tenfold.algorithms.dom2.critics import (
     sampled_actions,
     softmax_choice,
 )
-from tenfold.algorithms.dom2.networks import NoiseMLP, NoiseUNet, StackedCritic, StackedMLP
+from tenfold.algorithms.dom2.distill import one_agent
+from tenfold.algorithms.dom2.networks import (
+    NoiseMLP,
+    NoiseMLPAtTime,
+    NoiseUNet,
+    StackedCritic,
+    StackedMLP,
+)
 from tenfold.algorithms.dom2.policies import Shared
 from tenfold.algorithms.offline.learner import clip_stacked
 
 n, B, o, m = 3, 5, 4, 2
-
-
-def one_agent(stacked: nn.Module, j: int, of: int = n) -> nn.Module:
-    """The network of one agent, with stacks of one."""
-    single = copy.deepcopy(stacked)
-    for module in single.modules():
-        for name, value in list(module._parameters.items()):
-            if value is not None:
-                assert len(value) == of
-                module._parameters[name] = nn.Parameter(value[j : j + 1].detach().clone())
-    return single
 
 
 @pytest.mark.parametrize("kind", ["mlp", "unet_mlp"])
@@ -44,10 +39,18 @@ def test_agents_of_a_stack_are_what_they_are_alone(kind: str) -> None:
     assert out.shape == (n, B, m)
     for j in range(n):
         part = slice(j, j + 1)
-        alone = one_agent(made, j)(b[part], seen[part], t[part])
+        alone = one_agent(made, j, n)(b[part], seen[part], t[part])
         torch.testing.assert_close(out[part], alone)
     same = torch.tensor(0.3)
     torch.testing.assert_close(made(b, seen, same), made(b, seen, same.expand(n, B)))
+
+
+def test_a_network_at_one_time_says_what_it_says_at_that_time() -> None:
+    made = NoiseMLP(n, o, m, 16, 8, "relu")
+    b, seen = torch.randn(n, B, m), torch.randn(n, B, o)
+    torch.testing.assert_close(
+        NoiseMLPAtTime(made, 0.7)(b, seen), made(b, seen, torch.tensor(0.7)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_u_shaped_network_has_sfbc_s_widths_and_drops_out_in_training_only() -> None:
