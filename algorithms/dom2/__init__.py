@@ -65,7 +65,7 @@ METHOD = Method(
         "omar": {
             "policy": "deterministic",
             "bc_weight": 0.0,
-            "omar_coe": 0.7,
+            "omar_coe": 1.0,
             "baseline": True,
         },
         "sfbc": {
@@ -81,6 +81,7 @@ METHOD = Method(
             "eta": 0.0,
             "cql_alpha": 0.0,
             "expectile": 0.7,
+            "reward_scale": 0.1,
             "baseline": True,
         },
     },

@@ -25,6 +25,7 @@ from tenfold.algorithms.dom2.module import StackedAgents
 from tenfold.algorithms.offline.learner import StackedLearner
 
 _LARGEST_ADVANTAGE_WEIGHT = 100.0  # of IQL (arXiv:2110.06169)
+_TANH_PENALTY = 1e-3  # OMAR's, but on what its tanh is taken of: it undoes saturation only there
 
 
 class DOM2Learner(StackedLearner):
@@ -149,8 +150,9 @@ class DOM2Learner(StackedLearner):
             assert module.critic is not None
             seen = module.seen_by_critic(o, a)
             q = module.critic(seen, own[:, :, None])[0, :, :, 0]  # (n, B)
-            size = q.abs().mean(dim=1).detach() if c.q_normalise else torch.ones_like(q[:, 0])
-            gain = (c.eta / size.clamp(min=1e-6) * q.mean(dim=1)).sum()
+            scale = q.abs().mean(dim=1).detach() if c.q_normalise else torch.ones_like(q[:, 0])
+            gain = (c.eta / scale.clamp(min=1e-6) * q.mean(dim=1)).sum()
+            loss = loss + _TANH_PENALTY * policy.size(o).sum()
             if c.omar_coe > 0:
                 best = improved_actions(
                     module.critic, seen, own.detach(), c.omar_iters, c.omar_samples, c.omar_sigma

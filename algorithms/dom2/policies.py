@@ -4,6 +4,7 @@ Each takes observations (n, B, o), agent axis first, and has
 
     bc_loss(o, a, weight)   how far it is from the data, (n,), the mean over rows and entries
     act(o)                  actions in [-1, 1], (n, B, m), through which gradients flow
+    size(o)                 how far its tanh is from where it is steep, (n,)
 """
 
 import math
@@ -32,6 +33,7 @@ from tenfold.algorithms.dom2.solver import Solver, SolverName
 
 PolicyName = Literal["diffusion", "gaussian", "deterministic"]
 Backprop = Literal["all", "last", "one_step"]
+_SMALL = 3e-3  # OMAR's last layers start small, so that tanh is steep
 
 
 class Shared(nn.Module):
@@ -122,6 +124,10 @@ class DiffusionPolicy(nn.Module):
         guess, _ = split(self.prediction, self.network(b, o, t), b, alpha, sigma, clip=False)
         return guess.clamp(-1, 1)
 
+    def size(self, o: Tensor) -> Tensor:
+        """0 for each agent: no tanh saturates here."""
+        return torch.zeros(len(o), device=o.device)
+
 
 class GaussianPolicy(nn.Module):
     """N(tanh f(o), diag s(o)^2); it acts by the mean, and is fitted by likelihood."""
@@ -149,6 +155,10 @@ class GaussianPolicy(nn.Module):
         """The mean, (n, B, m)."""
         return self.act(o)
 
+    def size(self, o: Tensor) -> Tensor:
+        """f(o)^2, the mean over rows and entries, (n,)."""
+        return _squares(self.network(o)[..., : self.m])
+
 
 class DeterministicPolicy(nn.Module):
     """tanh f(o), fitted by least squares."""
@@ -170,8 +180,16 @@ class DeterministicPolicy(nn.Module):
         """Actions, (n, B, m)."""
         return self.act(o)
 
+    def size(self, o: Tensor) -> Tensor:
+        """f(o)^2, the mean over rows and entries, (n,)."""
+        return _squares(self.network(o))
+
 
 Policy = DiffusionPolicy | GaussianPolicy | DeterministicPolicy
+
+
+def _squares(x: Tensor) -> Tensor:
+    return x.square().mean(dim=(1, 2))
 
 
 def _weighted(error: Tensor, weight: Tensor | None) -> Tensor:
@@ -213,6 +231,7 @@ def make_policy(c: "PolicyDesign", n: int, o: int, m: int) -> Policy:
         )
     outputs = 2 * m if c.policy == "gaussian" else m
     mlp = StackedMLP(n, [o, c.hidden, c.hidden, c.hidden, outputs], ACTIVATIONS[c.activation])
+    nn.init.uniform_(mlp.layers[-1].weight, -_SMALL, _SMALL)
     plain: nn.Module = Shared(mlp) if c.share_parameters else mlp
     return GaussianPolicy(plain, m) if c.policy == "gaussian" else DeterministicPolicy(plain)
 
