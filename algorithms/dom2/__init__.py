@@ -60,7 +60,7 @@ METHOD = Method(
         "last_step": {"backprop_steps": "last"},
         "gaussian_bc": {"policy": "gaussian", **_BC},
         "diffusion_bc": _BC,
-        "td3_bc": {**_TD3, "cql_alpha": 0.0, "eta": 2.5},
+        "td3_bc": {**_TD3, "cql_alpha": 0.0, "eta": 0.3},
         "ma_cql": {"policy": "deterministic", "bc_weight": 0.0, "baseline": True},
         "omar": {
             "policy": "deterministic",

@@ -57,7 +57,7 @@ class DOM2Config(OfflineConfig):
             "null",
             ge=1,
         )
-        eta: float = parameter(1.0, "Weight of Q; 0 is behaviour cloning", ge=0, le=1e6)
+        eta: float = parameter(0.1, "Weight of Q; 0 is behaviour cloning", ge=0, le=1e6)
         q_normalise: bool = parameter(True, "Divide eta by E|Q|")
         backprop_steps: Backprop = parameter(
             "all", "Solver steps that gradients of Q flow through; one_step is EDP's guess"
@@ -78,8 +78,8 @@ class DOM2Config(OfflineConfig):
         target_noise: float = parameter(0.0, "Deviation of TD3's noise on a'", ge=0, le=10)
         policy_delay: int = parameter(1, "Updates of critics a policy's", ge=1, le=1_000)
         tau: float = parameter(0.01, "Target rate", gt=0, le=1)
-        lr_actor: float = parameter(1e-3, "Learning rate of policies", gt=0, le=1)
-        lr_critic: float = parameter(1e-3, "Learning rate of critics", gt=0, le=1)
+        lr_actor: float = parameter(3e-3, "Learning rate of policies", gt=0, le=1)
+        lr_critic: float = parameter(3e-3, "Learning rate of critics", gt=0, le=1)
         grad_clip: float | None = parameter(
             0.5, "Largest norm of a network's gradient", gt=0, le=1e12
         )
