@@ -27,6 +27,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 METHODS = [
     ROOT / "algorithms" / name
     for name in (
+        "dom2/README.md",
         "icvar/README.md",
         "icvar_deep/README.md",
         "mst/README.md",
