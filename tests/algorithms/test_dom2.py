@@ -1,5 +1,6 @@
 """DOM2 as an algorithm: resuming, what variants are, what is refused; 10 processor seconds."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ray.rllib.core.columns import Columns
 
 from tenfold.algorithms.dom2 import METHOD
 from tenfold.algorithms.dom2.algorithm import DOM2
+from tenfold.algorithms.dom2.commands import distilled, export
 from tenfold.algorithms.dom2.learner import DOM2Learner
 from tenfold.algorithms.offline.algorithm import OfflineAlgorithm
 from tenfold.envs.mpe.worlds import ParticleWorlds
@@ -277,3 +279,19 @@ def test_the_learner_and_loop_are_rllib_s(folder: str) -> None:
     assert isinstance(learner, DOM2Learner)
     assert set(learner.module.keys()) == {"agents"}
     assert {name.split("_")[-1] for name in learner._named_optimizers} == {"actor", "critic"}
+
+
+def test_a_run_is_exported_as_one_file_an_agent(folder: str, tmp_path: Path) -> None:
+    built = algorithm(folder)
+    student, record = distilled(built, updates=2, steps=5, lr=1e-3, batch=8, seed=0)
+    export(built, student, record, tmp_path)
+    told = json.loads((tmp_path / "policy.json").read_text())
+    assert told["environment"] == "mpe/spread"
+    assert list(told["agents"]) == list(built.data.agents)
+    obs, noise = torch.randn(3, 5, 18), torch.randn(3, 5, 2)
+    together = student(built.agents_module.normalised(obs), noise)
+    for j, agent in enumerate(told["agents"].values()):
+        alone = torch.jit.load(str(tmp_path / agent["file"]))(obs[j], noise[j])
+        torch.testing.assert_close(alone, together[j], rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="deterministic"):
+        distilled(algorithm(folder, "td3_bc"), updates=2, steps=5, lr=1e-3, batch=8, seed=0)
