@@ -71,6 +71,7 @@ class ReplayLearner(TorchLearner):
         training_data: TrainingData,
         timesteps: dict[str, Any],
         _no_metrics_reduce: bool = False,
+        **_: Any,
     ) -> Any:
         """Take gradient steps.
 
@@ -79,6 +80,7 @@ class ReplayLearner(TorchLearner):
             training_data: Holds the batch, columns (gradient_steps * B, ...).
             timesteps: As RLlib's `update` has it.
             _no_metrics_reduce: Return nothing and keep no metrics.
+            **_: What groups of several learners pass on (`return_state`), read by no learner.
 
         Returns:
             The metrics of the last gradient step.
