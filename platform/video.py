@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v2 as imageio
-import numpy as np
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
@@ -71,7 +70,7 @@ def film(algorithm: Any, path: Path) -> int:
     Returns:
         The number of pictures.
     """
-    pictures: list[np.ndarray] = []
+    pictures: list[Any] = []
     config = algorithm.config.copy(copy_frozen=False)
     env = _drawn_env(config)
     rate = env.metadata.get("render_fps") or 30
@@ -97,7 +96,7 @@ def film(algorithm: Any, path: Path) -> int:
     return len(pictures)
 
 
-def _write(path: Path, pictures: list[np.ndarray], per_second: float) -> None:
+def _write(path: Path, pictures: list[Any], per_second: float) -> None:
     if path.suffix == ".gif":
         imageio.mimsave(path, pictures, duration=1000.0 / per_second, loop=0)
     else:  # ffmpeg's usual format asks for sides that are even
@@ -110,8 +109,10 @@ def _drawn_env(config: Any) -> Any:
     Raises:
         InputError: It draws by OpenGL, and there is none.
     """
-    task = getattr(config, "env", None)
-    if not isinstance(config, AlgorithmConfig) or not _global_registry.contains(ENV_CREATOR, task):
+    if not isinstance(config, AlgorithmConfig):
+        return None
+    task = str(config.env)
+    if not _global_registry.contains(ENV_CREATOR, task):
         return None
     # pygame, which classic control draws by, looks for a screen and a sound card otherwise.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")

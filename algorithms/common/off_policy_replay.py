@@ -49,7 +49,10 @@ class ReplayLearner(TorchLearner):
 
     Attributes:
         gradient_steps: How many were taken so far, those before a checkpoint included.
+        metrics: RLlib's.
     """
+
+    metrics: MetricsLogger
 
     @override(TorchLearner)
     def build(self) -> None:
@@ -114,7 +117,7 @@ class ReplayLearner(TorchLearner):
     @contextmanager
     def _heard(self, heard: bool) -> Iterator[None]:
         """Losses log as they are computed; only what is reduced afterwards is worth the time."""
-        metrics = self.metrics
+        metrics: MetricsLogger = self.metrics
         if not heard:
             self.metrics = _DEAF
         try:

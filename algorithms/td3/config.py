@@ -80,6 +80,7 @@ class TD3Config(GymnasiumConfig, AlgorithmConfig):
 
     actions = (spaces.Box,)
     bounded = True
+    replay_buffer_config: dict[str, Any]
 
     def __init__(self, algo_class: type | None = None) -> None:
         super().__init__(algo_class=algo_class or TD3)

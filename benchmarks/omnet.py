@@ -1,0 +1,248 @@
+"""Off-policy loops beside stable-baselines3's, and what a critic update of OMNet costs.
+
+    python benchmarks/omnet.py
+
+Loops: SAC, TD3 and OMNet, RLlib's own loop for SAC, and the peer's SAC and TD3, all with 2 x 256
+units, batches of 256 and one thread, at 1 and 5 gradient steps for each environment step. They
+take turns of equal length in one process, after a warm-up; figures are medians over the turns, in
+processor and in wall milliseconds for each environment step, and the ratio is of the peer's time to
+ours: above 1 is faster than the peer.
+
+Updates: one gradient step of the critic, its target and its Polyak average, through one learner:
+OMNet with K = 5 and S = 0.5 beside single and twin critics, DroQ and REDQ's ten.
+"""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable
+from statistics import median
+from typing import Annotated, Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import numpy as np
+import ray
+import torch
+import typer
+from gymnasium import spaces
+from ray.rllib.algorithms.sac import SAC as RLlibSAC
+from ray.rllib.algorithms.sac.torch.sac_torch_learner import SACTorchLearner
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3 import SAC, TD3
+
+from tenfold.algorithms.omnet.ledger import critic_step_flops
+from tenfold.platform.configuration import build_config
+from tenfold.platform.registry import get_method
+
+HIDDENS, BATCH = [256, 256], 256
+MODULE = "default_policy"
+# Peer of each loop of ours.
+PEERS = {"sac": "sb3 SAC", "td3": "sb3 TD3"}
+CRITICS = ("sinsac", "sac", "droq", "redq", "omnet", "split", "unit", "unit_split")
+Loop = Callable[[int], None]
+
+
+def peer(model_class: Any, task: str, utd: int) -> Loop:
+    """A loop of stable-baselines3 that takes environment steps."""
+    model = model_class(
+        "MlpPolicy",
+        task,
+        policy_kwargs={"net_arch": HIDDENS},
+        batch_size=BATCH,
+        buffer_size=100_000,
+        learning_starts=BATCH,
+        train_freq=1,
+        gradient_steps=utd,
+        seed=0,
+        device="cpu",
+    )
+    return lambda steps: model.learn(steps, reset_num_timesteps=False)
+
+
+def ours(method: str, variant: str, task: str, utd: int, steps: int) -> tuple[Loop, Any]:
+    """A loop of ours whose iteration has `steps` environment steps, and its algorithm."""
+    settings: dict[str, Any] = {
+        "model_config.fcnet_hiddens": HIDDENS,
+        "model_config.fcnet_activation": "relu",
+        "train_batch_size_per_learner": BATCH,
+        "replay_buffer_config.capacity": 100_000,
+        "num_steps_sampled_before_learning_starts": BATCH,
+        "min_sample_timesteps_per_iteration": steps,
+        "utd_ratio": utd,
+        "evaluation_interval": None,
+    }
+    algorithm = build_config(get_method(method), task, variant, settings, seed=0).build_algo()
+    return lambda steps: algorithm.train(), algorithm
+
+
+def rllibs(task: str, utd: int, steps: int) -> Loop:
+    """RLlib's own loop, learner and runner for SAC, with the same networks and replay."""
+    settings = {
+        "model_config.fcnet_hiddens": HIDDENS,
+        "model_config.fcnet_activation": "relu",
+        "replay_buffer_config.capacity": 100_000,
+        "num_steps_sampled_before_learning_starts": BATCH,
+        "min_sample_timesteps_per_iteration": steps,
+        "training_intensity": float(utd * BATCH),
+    }
+    config = build_config(get_method("sac"), task, "sac", settings, seed=0)
+    config = config.copy(copy_frozen=False).training(learner_class=SACTorchLearner)
+    config.algo_class, config.env_runner_cls = RLlibSAC, None
+    algorithm = config.build_algo()
+    return lambda steps: algorithm.train()
+
+
+def take_turns(loops: dict[str, Loop], steps: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """Milliseconds for each environment step, processor and wall: medians over the rounds."""
+    for loop in loops.values():
+        loop(steps)
+        loop(steps)
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+    for _ in range(rounds):
+        for name, loop in loops.items():
+            cpu, wall = time.process_time(), time.perf_counter()
+            loop(steps)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+            spent[name].append((cpu / steps * 1e3, wall / steps * 1e3))
+    return {
+        name: (median(cpu for cpu, _ in each), median(wall for _, wall in each))
+        for name, each in spent.items()
+    }
+
+
+def compare_loops(task: str, utd: int, steps: int, rounds: int, console: Console) -> None:
+    """Print one table: every loop at one UTD."""
+    loops: dict[str, Loop] = {"sb3 SAC": peer(SAC, task, utd), "sb3 TD3": peer(TD3, task, utd)}
+    algorithms = {}
+    for name, method, variant in (
+        ("sac", "sac", "sac"),
+        ("td3", "td3", "td3"),
+        ("omnet sac", "omnet", "sac"),
+        ("omnet split", "omnet", "split"),
+        ("omnet unit_split", "omnet", "unit_split"),
+        ("omnet", "omnet", "omnet"),
+    ):
+        loops[name], algorithms[name] = ours(method, variant, task, utd, steps)
+    loops["RLlib's loop"] = rllibs(task, utd, steps)
+    found = take_turns(loops, steps, rounds)
+    table = Table(
+        *("loop", "CPU ms a step", "wall ms", "updates a CPU second", "beside", "ratio CPU"),
+        *("ratio wall", "collect", "learn", "other"),
+        title=f"{task}, UTD {utd}, {rounds} turns of {steps} steps",
+    )
+    for name, (cpu, wall) in found.items():
+        beside = PEERS.get(name, "sb3 SAC")
+        ratios = [found[beside][i] / (cpu, wall)[i] for i in range(2)]
+        parts = _parts(algorithms[name], steps) if name in algorithms else ["", "", ""]
+        table.add_row(
+            *(name, f"{cpu:.2f}", f"{wall:.2f}", f"{utd / cpu * 1e3:.0f}", beside),
+            *(f"{ratio:.2f}" for ratio in ratios),
+            *parts,
+        )
+    console.print(table)
+    for algorithm in algorithms.values():
+        algorithm.stop()
+
+
+def _parts(algorithm: Any, steps: int) -> list[str]:
+    """Share of the last iteration's wall time: collecting, learning, all else."""
+    begun = time.perf_counter()
+    timers = algorithm.train()["timers"]
+    whole = time.perf_counter() - begun
+    collect, learn = (timers[f"{name}_seconds"] / whole for name in ("collect", "learn"))
+    return [f"{collect:.0%}", f"{learn:.0%}", f"{1 - collect - learn:.0%}"]
+
+
+def compare_updates(rounds: int, console: Console, updates: int = 60) -> None:
+    """Print what one gradient step of each critic costs, on Hopper's sizes."""
+    observations, actions = 11, 3
+    given = {MODULE: (spaces.Box(-1.0, 1.0, (observations,)), spaces.Box(-1.0, 1.0, (actions,)))}
+    settings = {
+        "model_config.fcnet_hiddens": HIDDENS,
+        "train_batch_size_per_learner": BATCH,
+        "policy_delay": 10**9,  # the critic alone
+        "policy_subnets": 1,  # the same policy for all
+    }
+    rng = np.random.default_rng(0)
+    columns = {
+        Columns.OBS: rng.normal(size=(BATCH, observations)).astype(np.float32),
+        Columns.ACTIONS: rng.uniform(-1, 1, (BATCH, actions)).astype(np.float32),
+        Columns.REWARDS: rng.normal(size=BATCH).astype(np.float32),
+        Columns.NEXT_OBS: rng.normal(size=(BATCH, observations)).astype(np.float32),
+        Columns.TERMINATEDS: np.zeros(BATCH, np.float32),
+    }
+    learners = {
+        variant: build_config(
+            get_method("omnet"), "Hopper-v5", variant, settings, seed=0
+        ).build_learner(spaces=given)
+        for variant in CRITICS
+    }
+
+    def loop(learner: Any) -> Loop:
+        batch = MultiAgentBatch({MODULE: SampleBatch(columns)}, BATCH)
+        steps = {"num_env_steps_sampled_lifetime": 0}
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                learner.update(
+                    training_data=TrainingData(batch=batch),
+                    timesteps=steps,
+                    gradient_steps=1,
+                    _no_metrics_reduce=True,
+                )
+
+        return run
+
+    loops = {variant: loop(learner) for variant, learner in learners.items()}
+    found = take_turns(loops, updates, rounds)
+    modules = {variant: learner.module[MODULE] for variant, learner in learners.items()}
+    weights = {
+        variant: sum(each.numel() for each in module.qf.parameters())
+        for variant, module in modules.items()
+    }
+    table = Table(
+        *("critic", "parameters", "of REDQ's", "ideal MFLOPs", "executed MFLOPs", "CPU ms"),
+        *("wall ms", "of twin SAC's", "of REDQ's"),
+        title=f"One critic update, batch {BATCH}, Hopper's sizes, {rounds} turns of {updates}",
+    )
+    for variant, (cpu, wall) in found.items():
+        ideal, executed = (
+            critic_step_flops(modules[variant], BATCH, executed=each) / 1e6
+            for each in (False, True)
+        )
+        table.add_row(
+            *(variant, f"{weights[variant]:,}", f"{weights[variant] / weights['redq']:.2f}"),
+            *(f"{ideal:.0f}", f"{executed:.0f}", f"{cpu:.2f}", f"{wall:.2f}"),
+            *(f"{cpu / found[other][0]:.2f}" for other in ("sac", "redq")),
+        )
+    console.print(table)
+
+
+def main(
+    task: Annotated[
+        str, typer.Option(help="A Gymnasium id with continuous actions.")
+    ] = "Hopper-v5",
+    steps: Annotated[int, typer.Option(help="Environment steps of a turn.")] = 300,
+    rounds: Annotated[int, typer.Option(help="Turns of each loop.")] = 5,
+    utd: Annotated[list[int], typer.Option(help="Gradient steps a step.")] = [1, 5],  # noqa: B006
+) -> None:
+    """Time loops and updates."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    logging.disable(logging.WARNING)
+    console = Console(width=150)
+    compare_updates(rounds, console)
+    for each in utd:
+        compare_loops(task, each, steps, rounds, console)
+
+
+if __name__ == "__main__":
+    typer.run(main)
