@@ -151,7 +151,7 @@ def judging(algorithm: DOM2) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    algorithm = DOM2(build_config(METHOD, TASK, "dom2", {}, seed=0))
+    algorithm = DOM2(build_config(METHOD, TASK, "dom2", {"q_warmup": 0}, seed=0))
     algorithm.play()
     updates(algorithm)
     actions(algorithm.agents_module.target_policy, algorithm.transitions.obs.shape[2])

@@ -90,6 +90,7 @@ METHOD = Method(
     smoke={
         "batch": 16,
         "q_batch": 8,
+        "q_warmup": 0,
         "updates_per_iteration": 2,
         "hidden": 8,
         "critic_hidden": 8,

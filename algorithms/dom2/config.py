@@ -58,6 +58,13 @@ class DOM2Config(OfflineConfig):
             ge=1,
         )
         eta: float = parameter(0.1, "Weight of Q; 0 is behaviour cloning", ge=0, le=1e6)
+        q_warmup: int = parameter(
+            1_000,
+            "Updates in which policies with L_bc follow it alone, while critics learn what to say",
+            unit="updates",
+            ge=0,
+            le=10**9,
+        )
         q_normalise: bool = parameter(True, "Divide eta by E|Q|")
         backprop_steps: Backprop = parameter(
             "all", "Solver steps that gradients of Q flow through; one_step is EDP's guess"

@@ -58,7 +58,8 @@ class DOM2Learner(StackedLearner):
             columns = (o, a, rewards, o_next, batch[Columns.TERMINATEDS])
             metrics |= self._update_critic(module, *(column[:, few] for column in columns))
         if update % c.policy_delay == 0:
-            loss, said = self._actor_loss(module, o, a)
+            guided = c.eta > 0 and (update >= c.q_warmup or not c.bc_weight)
+            loss, said = self._actor_loss(module, o, a, guided)
             self.step("actor", loss, c.grad_clip)
             metrics |= {"loss": loss.detach(), **said}
             _follow(module.target_policy, module.policy, c.tau)
@@ -137,14 +138,14 @@ class DOM2Learner(StackedLearner):
         return {"value_loss": loss.detach()}
 
     def _actor_loss(
-        self, module: StackedAgents, o: Tensor, a: Tensor
+        self, module: StackedAgents, o: Tensor, a: Tensor, guided: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of all agents together, and what is to be seen of it."""
+        """The loss of all agents together, with Q if `guided`, and what is to be seen of it."""
         c, policy = self.config, module.policy
         bc = policy.bc_loss(o, a, self._advantage_weights(module, o, a)) if c.bc_weight else None
         said = {} if bc is None else {"bc_loss": bc.detach().mean()}
         loss = torch.zeros((), device=o.device) if bc is None else c.bc_weight * bc.sum()
-        if c.eta > 0:
+        if guided:
             o, a = o[:, : c.q_batch], a[:, : c.q_batch]
             own = policy.act_for_gradient(o, a)  # (n, B, m)
             assert module.critic is not None

@@ -196,6 +196,24 @@ def test_every_option_moves_both_policies_and_critics(
         assert all(moved), prefix
 
 
+def test_policies_clone_alone_while_critics_warm_up(folder: str) -> None:
+    def policies(built: Any) -> dict[str, torch.Tensor]:
+        return {key: each for key, each in weights(built).items() if key.startswith("policy.")}
+
+    guided = algorithm(folder, policy="deterministic", q_warmup=2)
+    cloning = algorithm(folder, "diffusion_bc", policy="deterministic")
+    for expected in (True, False):
+        start = weights(guided)
+        guided.train()
+        cloning.train()
+        alone = policies(cloning)
+        assert all(
+            torch.equal(alone[key], each) == expected for key, each in policies(guided).items()
+        )
+        critics = [key for key in start if key.startswith("critic.")]
+        assert all(not torch.equal(start[key], weights(guided)[key]) for key in critics)
+
+
 def test_acting_needs_an_agent_s_own_observation_only(folder: str) -> None:
     built = algorithm(folder)
     obs = np.random.default_rng(0).normal(size=(7, 3, 18)).astype(np.float32)
