@@ -44,20 +44,20 @@ from tenfold.platform.registry import get_method
 HIDDENS, BATCH = [256, 256], 256
 MODULE = "default_policy"
 # Peer of each loop of ours.
-PEERS = {"sac": "sb3 SAC", "td3": "sb3 TD3"}
+PEERS = {"sac": "sb3 SAC", "td3": "sb3 TD3", "sb3 TD3": "sb3 TD3"}
 CRITICS = ("sinsac", "sac", "droq", "redq", "omnet", "split", "unit", "unit_split")
 Loop = Callable[[int], None]
 
 
-def peer(model_class: Any, task: str, utd: int) -> Loop:
-    """A loop of stable-baselines3 that takes environment steps."""
+def peer(model_class: Any, task: str, utd: int, steps: int) -> Loop:
+    """A loop of stable-baselines3 that takes environment steps; learns from the second turn on."""
     model = model_class(
         "MlpPolicy",
         task,
         policy_kwargs={"net_arch": HIDDENS},
         batch_size=BATCH,
         buffer_size=100_000,
-        learning_starts=BATCH,
+        learning_starts=steps,
         train_freq=1,
         gradient_steps=utd,
         seed=0,
@@ -66,20 +66,23 @@ def peer(model_class: Any, task: str, utd: int) -> Loop:
     return lambda steps: model.learn(steps, reset_num_timesteps=False)
 
 
-def ours(method: str, variant: str, task: str, utd: int, steps: int) -> tuple[Loop, Any]:
-    """A loop of ours whose iteration has `steps` environment steps, and its algorithm."""
+def ours(
+    method: str, variant: str, task: str, utd: int, steps: int
+) -> tuple[Loop, dict[str, float]]:
+    """A loop of ours whose iteration has `steps` environment steps, and where its time went."""
     settings: dict[str, Any] = {
         "model_config.fcnet_hiddens": HIDDENS,
         "model_config.fcnet_activation": "relu",
         "train_batch_size_per_learner": BATCH,
         "replay_buffer_config.capacity": 100_000,
-        "num_steps_sampled_before_learning_starts": BATCH,
+        "num_steps_sampled_before_learning_starts": steps,
         "min_sample_timesteps_per_iteration": steps,
         "utd_ratio": utd,
         "evaluation_interval": None,
     }
     algorithm = build_config(get_method(method), task, variant, settings, seed=0).build_algo()
-    return lambda steps: algorithm.train(), algorithm
+    seconds: dict[str, float] = {}
+    return lambda steps: seconds.update(algorithm.train()["timers"]), seconds
 
 
 def rllibs(task: str, utd: int, steps: int) -> Loop:
@@ -88,7 +91,7 @@ def rllibs(task: str, utd: int, steps: int) -> Loop:
         "model_config.fcnet_hiddens": HIDDENS,
         "model_config.fcnet_activation": "relu",
         "replay_buffer_config.capacity": 100_000,
-        "num_steps_sampled_before_learning_starts": BATCH,
+        "num_steps_sampled_before_learning_starts": steps,
         "min_sample_timesteps_per_iteration": steps,
         "training_intensity": float(utd * BATCH),
     }
@@ -101,7 +104,7 @@ def rllibs(task: str, utd: int, steps: int) -> Loop:
 
 def take_turns(loops: dict[str, Loop], steps: int, rounds: int) -> dict[str, tuple[float, float]]:
     """Milliseconds for each environment step, processor and wall: medians over the rounds."""
-    for loop in loops.values():
+    for loop in loops.values():  # the first turn only fills a replay
         loop(steps)
         loop(steps)
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
@@ -119,8 +122,8 @@ def take_turns(loops: dict[str, Loop], steps: int, rounds: int) -> dict[str, tup
 
 def compare_loops(task: str, utd: int, steps: int, rounds: int, console: Console) -> None:
     """Print one table: every loop at one UTD."""
-    loops: dict[str, Loop] = {"sb3 SAC": peer(SAC, task, utd), "sb3 TD3": peer(TD3, task, utd)}
-    algorithms = {}
+    loops = {f"sb3 {each.__name__}": peer(each, task, utd, steps) for each in (SAC, TD3)}
+    seconds: dict[str, dict[str, float]] = {}
     for name, method, variant in (
         ("sac", "sac", "sac"),
         ("td3", "td3", "td3"),
@@ -129,7 +132,7 @@ def compare_loops(task: str, utd: int, steps: int, rounds: int, console: Console
         ("omnet unit_split", "omnet", "unit_split"),
         ("omnet", "omnet", "omnet"),
     ):
-        loops[name], algorithms[name] = ours(method, variant, task, utd, steps)
+        loops[name], seconds[name] = ours(method, variant, task, utd, steps)
     loops["RLlib's loop"] = rllibs(task, utd, steps)
     found = take_turns(loops, steps, rounds)
     table = Table(
@@ -140,22 +143,17 @@ def compare_loops(task: str, utd: int, steps: int, rounds: int, console: Console
     for name, (cpu, wall) in found.items():
         beside = PEERS.get(name, "sb3 SAC")
         ratios = [found[beside][i] / (cpu, wall)[i] for i in range(2)]
-        parts = _parts(algorithms[name], steps) if name in algorithms else ["", "", ""]
+        parts = _parts(seconds[name], wall * steps / 1e3) if name in seconds else ["", "", ""]
         table.add_row(
             *(name, f"{cpu:.2f}", f"{wall:.2f}", f"{utd / cpu * 1e3:.0f}", beside),
             *(f"{ratio:.2f}" for ratio in ratios),
             *parts,
         )
     console.print(table)
-    for algorithm in algorithms.values():
-        algorithm.stop()
 
 
-def _parts(algorithm: Any, steps: int) -> list[str]:
-    """Share of the last iteration's wall time: collecting, learning, all else."""
-    begun = time.perf_counter()
-    timers = algorithm.train()["timers"]
-    whole = time.perf_counter() - begun
+def _parts(timers: dict[str, float], whole: float) -> list[str]:
+    """Shares of an iteration's wall time: collecting, learning, all else."""
     collect, learn = (timers[f"{name}_seconds"] / whole for name in ("collect", "learn"))
     return [f"{collect:.0%}", f"{learn:.0%}", f"{1 - collect - learn:.0%}"]
 
