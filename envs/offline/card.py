@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 FILE = "card.json"
 _HISTOGRAM_BINS = 20
@@ -26,6 +26,12 @@ class Anchors(_Fixed):
 
     random: float
     expert: float
+
+    @model_validator(mode="after")
+    def _differ(self) -> "Anchors":
+        if self.random == self.expert:
+            raise ValueError("random and expert are equal: they must differ to normalise scores")
+        return self
 
 
 class Returns(_Fixed):

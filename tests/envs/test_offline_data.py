@@ -164,6 +164,9 @@ def test_folders_that_hold_no_data_are_refused(tmp_path: Path) -> None:
     card.write_text(json.dumps({**told, "physics_order": "openai"}))
     with pytest.raises(ValueError, match="is no card: physics_order"):
         OfflineDataset.read(tmp_path / "twice")
+    card.write_text(json.dumps({**told, "anchors": {"random": 1.0, "expert": 1.0}}))
+    with pytest.raises(ValueError, match="random and expert are equal"):
+        OfflineDataset.read(tmp_path / "twice")
 
 
 def test_data_of_another_world_are_refused() -> None:
