@@ -26,18 +26,18 @@ SKILLS = {
     },
     "mpe/tag": {
         "expert": Skill("prey", gain=8.0, damping=0.05, noise=0.05),
-        "medium": Skill("prey", gain=2.4, damping=0.05, noise=0.2),
+        "medium": Skill("prey", gain=1.5, damping=0.05, noise=0.05),
     },
     "mpe/world": {
         "expert": Skill("prey", gain=8.0, damping=0.05, noise=0.05),
-        "medium": Skill("prey", gain=3.9, damping=0.05, noise=0.2),
+        "medium": Skill("prey", gain=1.95, damping=0.05, noise=0.05),
     },
     "mpe/six_landmarks": {
         "expert": Skill("drawn", gain=2.0, damping=0.3, noise=0.1),
         "medium": Skill("drawn", gain=0.7, damping=0.3, noise=0.2),
     },
 }
-REPLAY_POWERS = {"mpe/tag": 8, "mpe/world": 6}
+REPLAY_POWERS = {"mpe/tag": 7, "mpe/world": 4}
 MODES_NOISE = 0.05
 MIXTURES = {
     "random-medium": (("random", 0.9), ("medium", 0.1)),
