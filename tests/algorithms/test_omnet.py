@@ -1,4 +1,4 @@
-"""OMNet's losses, policy, runner, metrics and config, without Ray. Costs five processor seconds."""
+"""OMNet's losses, policy, runner, metrics and config, without Ray. Costs ten processor seconds."""
 
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_targets_follow_at_every_gradient_step():
     torch.testing.assert_close(module.target_qf.network.layers[1].weight, expected)
 
 
-@pytest.mark.parametrize("variant", METHOD.variants)
+@pytest.mark.parametrize("variant", ["omnet", "unit_split", "droq", "sac"])
 def test_a_learner_goes_on_from_its_state_as_if_nothing_had_happened(variant):
     whole = learner_of(variant, policy_delay=3)
     learn(whole)

@@ -1,4 +1,4 @@
-"""OMNet on DQN: target, acting, resume, refusals, without Ray. Costs two processor seconds."""
+"""OMNet on DQN: target, acting, resume, refusals, without Ray. Costs four processor seconds."""
 
 from typing import Any
 
