@@ -8,6 +8,8 @@ take turns of equal length in one process, after a warm-up; figures are medians 
 processor and in wall milliseconds for each environment step, and the ratio is of the peer's time to
 ours: above 1 is faster than the peer.
 
+Parts: where the processor time of a step goes in RLlib's loop, and what ours does in its place.
+
 Updates: one gradient step of the critic, its target and its Polyak average, through one learner:
 OMNet with K = 5 and S = 0.5 beside single and twin critics, DroQ and REDQ's ten.
 """
@@ -17,6 +19,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from statistics import median
 from typing import Annotated, Any
 
@@ -32,11 +35,15 @@ from ray.rllib.algorithms.sac import SAC as RLlibSAC
 from ray.rllib.algorithms.sac.torch.sac_torch_learner import SACTorchLearner
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.replay_buffers.episode_replay_buffer import EpisodeReplayBuffer
+from ray.rllib.utils.replay_buffers.prioritized_episode_buffer import PrioritizedEpisodeReplayBuffer
 from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import SAC, TD3
 
+from tenfold.algorithms.common.transition_replay import TransitionReplay, TransitionRunner
 from tenfold.algorithms.omnet.ledger import critic_step_flops
 from tenfold.platform.configuration import build_config
 from tenfold.platform.registry import get_method
@@ -102,12 +109,12 @@ def rllibs(task: str, utd: int, steps: int) -> Loop:
     return lambda steps: algorithm.train()
 
 
-def take_turns(loops: dict[str, Loop], steps: int, rounds: int) -> dict[str, tuple[float, float]]:
+def take_turns(loops: dict[Any, Loop], steps: int, rounds: int) -> dict[Any, tuple[float, float]]:
     """Milliseconds for each environment step, processor and wall: medians over the rounds."""
     for loop in loops.values():  # the first turn only fills a replay
         loop(steps)
         loop(steps)
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+    spent: dict[Any, list[tuple[float, float]]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name, loop in loops.items():
             cpu, wall = time.process_time(), time.perf_counter()
@@ -156,6 +163,84 @@ def _parts(timers: dict[str, float], whole: float) -> list[str]:
     """Shares of an iteration's wall time: collecting, learning, all else."""
     collect, learn = (timers[f"{name}_seconds"] / whole for name in ("collect", "learn"))
     return [f"{collect:.0%}", f"{learn:.0%}", f"{1 - collect - learn:.0%}"]
+
+
+def compare_parts(task: str, console: Console, times: int = 30) -> None:
+    """Print what one step at one gradient step costs in RLlib's parts and in ours."""
+    settings = {"model_config.fcnet_hiddens": HIDDENS, "model_config.fcnet_activation": "relu"}
+    config = build_config(get_method("sac"), task, "sac", settings, seed=0)
+    plain = config.copy(copy_frozen=False).training(learner_class=SACTorchLearner)
+    steps = {"num_env_steps_sampled_lifetime": 0}
+    theirs, mine = SingleAgentEnvRunner(config=plain), TransitionRunner(config=config)
+    learner = plain.build_learner(spaces=theirs.get_spaces())
+    own = config.build_learner(spaces=theirs.get_spaces())
+
+    def collect() -> Any:
+        theirs.get_metrics()
+        return theirs.sample()
+
+    uniform = EpisodeReplayBuffer(capacity=10_000)
+    prioritised = PrioritizedEpisodeReplayBuffer(capacity=10_000)
+    replay = TransitionReplay(10_000, seed=0)
+    for _ in range(300):
+        episodes = collect()
+        uniform.add(deepcopy(episodes))
+        prioritised.add(episodes)
+        replay.add(mine.collect())
+    drawn = {"num_items": BATCH, "n_step": 1, "gamma": 0.99, "sample_episodes": True}
+    sampled = uniform.sample(**drawn)
+
+    def connect() -> Any:
+        given: dict[str, Any] = {"batch": {}, "episodes": sampled, "shared_data": {}}
+        return learner._learner_connector(
+            rl_module=learner.module, metrics=learner.metrics, **given
+        )
+
+    tensors = MultiAgentBatch({MODULE: SampleBatch(connect()[MODULE])}, BATCH)
+    arrays = MultiAgentBatch({MODULE: SampleBatch(replay.sample(BATCH))}, BATCH)
+
+    def move_weights() -> None:
+        theirs.set_state({"rl_module": learner.module[MODULE].get_state(inference_only=True)})
+
+    def update() -> None:
+        own.update(
+            training_data=TrainingData(batch=arrays),
+            timesteps=steps,
+            gradient_steps=1,
+            _no_metrics_reduce=True,
+        )
+
+    parts: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
+        "collect a step": (collect, mine.collect),
+        "draw a batch, uniformly": (
+            lambda: uniform.sample(**drawn),
+            lambda: replay.sample(BATCH),
+        ),
+        "the same, prioritised": (lambda: prioritised.sample(beta=0.4, **drawn), None),
+        "connectors of a batch": (connect, None),
+        "update from tensors": (lambda: learner.update(batch=tensors, timesteps=steps), update),
+        "weights to the runner": (move_weights, None),
+    }
+    flat = {
+        (part, whose): _repeated(call)
+        for part, pair in parts.items()
+        for whose, call in zip(("RLlib", "ours"), pair, strict=True)
+        if call is not None
+    }
+    found = take_turns(flat, times, rounds=1)
+    table = Table("part", "RLlib, CPU ms", "ours, CPU ms", title=f"{task}, SAC, UTD 1")
+    for part in parts:
+        values = [found.get((part, whose)) for whose in ("RLlib", "ours")]
+        table.add_row(part, *("" if value is None else f"{value[0]:.2f}" for value in values))
+    console.print(table)
+
+
+def _repeated(call: Callable[[], Any]) -> Loop:
+    def run(count: int) -> None:
+        for _ in range(count):
+            call()
+
+    return run
 
 
 def compare_updates(rounds: int, console: Console, updates: int = 60) -> None:
@@ -237,6 +322,7 @@ def main(
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     logging.disable(logging.WARNING)
     console = Console(width=150)
+    compare_parts(task, console)
     compare_updates(rounds, console)
     for each in utd:
         compare_loops(task, each, steps, rounds, console)

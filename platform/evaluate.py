@@ -66,7 +66,7 @@ def evaluate(
     config = build_config(method, on, point.variant, point.overrides, point.seed)
     label = next(iter(labels([on])))
     if video is not None:
-        check_video(video, config)
+        check_video(video, config, label)
     start_ray(experiment, None)
     algorithm = method.load_trainable()(config)
     algorithm.load_checkpoint(str(checkpoint))

@@ -27,12 +27,13 @@ MOST_PER_SECOND = 32
 _OPENGL = "import mujoco; context = mujoco.GLContext(8, 8); context.make_current()"
 
 
-def check_video(path: Path, config: Any) -> None:
+def check_video(path: Path, config: Any, task: str) -> None:
     """Refuse a video that cannot be made, before anything starts.
 
     Args:
         path: Where it is to go.
         config: The trial's config.
+        task: Its task, as messages name it.
 
     Raises:
         InputError: The file's name or folder is wrong, the task has no renderer, or there is
@@ -46,7 +47,6 @@ def check_video(path: Path, config: Any) -> None:
         raise InputError(
             f"Bad value '{path}' for '--video': there is no folder '{path.absolute().parent}'."
         )
-    task = getattr(config, "env", None)
     env = _drawn_env(config)
     if env is None:
         raise InputError(f"Task '{task}' has no renderer: leave out --video.")

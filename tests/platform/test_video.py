@@ -77,7 +77,7 @@ def test_what_cannot_be_filmed_is_refused(
     method: str, task: str, file: str, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as refusal:
-        check_video(tmp_path / file, config(method, task))
+        check_video(tmp_path / file, config(method, task), task)
     assert said in str(refusal.value)
 
 
@@ -88,11 +88,11 @@ def test_without_opengl_one_sentence_says_what_to_install(
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(video, "_works", lambda way: False)
     with pytest.raises(InputError, match=r"no OpenGL \(tried egl, osmesa\)\. Install") as refusal:
-        check_video(tmp_path / "hop.mp4", config("td3", "Hopper-v5"))
+        check_video(tmp_path / "hop.mp4", config("td3", "Hopper-v5"), "Hopper-v5")
     assert "\n" not in str(refusal.value)
 
 
 def test_a_renderer_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "crayon")
     with pytest.raises(InputError, match=r"cannot be drawn on this machine: .*crayon"):
-        check_video(tmp_path / "hop.mp4", config("td3", "Hopper-v5"))
+        check_video(tmp_path / "hop.mp4", config("td3", "Hopper-v5"), "Hopper-v5")
