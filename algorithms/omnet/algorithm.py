@@ -1,5 +1,6 @@
 """OMNet on SAC: RLlib's algorithm on the array loop, with metrics of its subnetworks."""
 
+import resource
 from typing import Any
 
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -27,7 +28,11 @@ class SubnetworkAlgorithm(ReplayLoop):
         result: dict[str, Any] = super().step()
         if len(self.local_replay_buffer):
             columns = self.local_replay_buffer.sample(LOOKED_AT)
-            result[SUBNETWORKS] = self._of_learner("diagnose", columns)
+            peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            result[SUBNETWORKS] = {
+                **self._of_learner("diagnose", columns),
+                "peak_memory_bytes": peak,
+            }
         return result
 
     @override(ReplayLoop)
