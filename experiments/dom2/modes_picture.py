@@ -3,45 +3,31 @@
 python -m experiments.dom2.modes_picture
 
 One agent of `modes/free`, whose data lie at four points. The Gaussian policy is shown by its mean
-and by draws of its law, DOM2 by five solver steps, and by the one step that is distilled from it.
+and by draws of its law, the diffusion by five steps of DPM-Solver-2, and by the one step that is
+distilled from it.
 """
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from tenfold.algorithms.dom2 import METHOD
-from tenfold.algorithms.dom2.algorithm import DOM2
+from experiments.dom2.modes import trained
 from tenfold.algorithms.dom2.distill import distil
-from tenfold.platform.configuration import build_config
 
 OUT = Path(__file__).parents[1] / "results" / "dom2" / "modes.png"
-DRAWS, UPDATES = 1_000, 1_500
-
-
-def trained(variant: str) -> Any:
-    """The module of a variant after its updates."""
-    changes = {
-        "updates_per_iteration": UPDATES,
-        "batch": 128,
-        "eta": 0.1,
-        "lr_actor": 3e-3,
-        "judge_episodes": 10,
-    }
-    algorithm = DOM2(build_config(METHOD, "modes/free-expert", variant, changes, seed=0))
-    algorithm.train()
-    return algorithm
+DRAWS = 1_000
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    gaussian, diffusion = trained("gaussian_bc"), trained("dom2")
+    gaussian, diffusion = (
+        trained("modes/free-expert", variant, 0)[0] for variant in ("gaussian_bc", "diffusion_bc")
+    )
     nothing = torch.zeros(2, DRAWS, 1)
     teacher = diffusion.agents_module.target_policy
-    student = distil(teacher, lambda update: nothing[:, :256], 1_000, 10, 1e-3, seed=0)
+    student = distil(teacher, lambda update: nothing[:, :128], 400, 10, 2e-3, seed=0)
     with torch.no_grad():
         mean, log_std = gaussian.agents_module.target_policy.law(nothing)
         drawn = mean + log_std.exp() * torch.randn_like(mean)
@@ -51,8 +37,8 @@ def main() -> None:
     panels = [
         ("data", data),
         ("Gaussian BC", drawn[0].numpy()),
-        ("DOM2, 5 solver steps", many[0].numpy()),
-        ("DOM2, distilled to one step", one[0].numpy()),
+        ("diffusion, DPM-Solver-2, 5 steps", many[0].numpy()),
+        ("distilled to one step", one[0].numpy()),
     ]
     figure, axes = plt.subplots(1, len(panels), figsize=(12, 3.2), sharex=True, sharey=True)
     for axis, (title, points) in zip(axes, panels, strict=True):
