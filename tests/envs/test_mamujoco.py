@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from tenfold.envs.mamujoco import CheetahWorlds, make_cheetah
+from tenfold.envs.offline.collect import collect
+from tenfold.envs.offline.names import CHEETAH
 
 STEPS = 40
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (STEPS, 1, 2, 3)).astype(np.float32)
@@ -98,6 +100,21 @@ def test_equal_seeds_give_equal_shifts_and_trajectories() -> None:
         one.reset()
         masses.append(float(model(one).body_mass.sum()))
     assert len(set(masses)) == 3
+
+
+def test_levels_of_the_cheetah_are_recorded_in_their_order() -> None:
+    """Short episodes: the policies have left random far behind after 200 steps."""
+    fields = {"episode_steps": 200}
+    random, medium = (
+        collect(CHEETAH, level, 800, 0, fields=fields) for level in ("random", "medium")
+    )
+    assert random.agents == medium.agents == ("agent_0", "agent_1")
+    assert random.obs["agent_1"].shape == (800, 11)
+    assert medium.returns().min() > random.returns().max() + 50
+    assert medium.card.anchors == random.card.anchors
+    assert medium.card.anchors is not None
+    assert medium.card.anchors.expert > 100 > 0 > medium.card.anchors.random
+    assert medium.card.parameters == fields
 
 
 def test_unknown_fields_are_refused() -> None:
