@@ -50,8 +50,6 @@ from tenfold.platform.registry import get_method
 
 HIDDENS, BATCH = [256, 256], 256
 MODULE = "default_policy"
-# Peer of each loop of ours.
-PEERS = {"sac": "sb3 SAC", "td3": "sb3 TD3", "sb3 TD3": "sb3 TD3"}
 CRITICS = ("sinsac", "sac", "droq", "redq", "omnet", "split", "unit", "unit_split")
 Loop = Callable[[int], None]
 
@@ -73,10 +71,8 @@ def peer(model_class: Any, task: str, utd: int, steps: int) -> Loop:
     return lambda steps: model.learn(steps, reset_num_timesteps=False)
 
 
-def ours(
-    method: str, variant: str, task: str, utd: int, steps: int
-) -> tuple[Loop, dict[str, float]]:
-    """A loop of ours whose iteration has `steps` environment steps, and where its time went."""
+def config_of(method: str, variant: str, task: str, utd: int, steps: int) -> Any:
+    """A config of ours whose iteration has `steps` environment steps."""
     settings: dict[str, Any] = {
         "model_config.fcnet_hiddens": HIDDENS,
         "model_config.fcnet_activation": "relu",
@@ -87,9 +83,41 @@ def ours(
         "utd_ratio": utd,
         "evaluation_interval": None,
     }
-    algorithm = build_config(get_method(method), task, variant, settings, seed=0).build_algo()
+    return build_config(get_method(method), task, variant, settings, seed=0)
+
+
+def ours(config: Any) -> tuple[Loop, dict[str, float]]:
+    """A loop of ours, and where the time of its last turn went."""
+    algorithm = config.build_algo()
     seconds: dict[str, float] = {}
     return lambda steps: seconds.update(algorithm.train()["timers"]), seconds
+
+
+def bare(config: Any) -> Loop:
+    """The same runner, replay and learner without RLlib's algorithm around them, nor Ray."""
+    runner = config.env_runner_cls(config=config, worker_index=0)
+    learner = config.build_learner(spaces=runner.get_spaces())
+    replay = TransitionReplay(config.replay_buffer_config["capacity"], seed=0)
+    acting = runner.module.state_dict(keep_vars=True)
+    learnt = learner.module[MODULE].state_dict(keep_vars=True)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            replay.add(runner.collect())
+            if replay.added >= config.num_steps_sampled_before_learning_starts:
+                columns = replay.sample(BATCH * config.utd_ratio)
+                learner.update(
+                    training_data=TrainingData(
+                        batch=MultiAgentBatch({MODULE: SampleBatch(columns)}, BATCH)
+                    ),
+                    timesteps={"num_env_steps_sampled_lifetime": replay.added},
+                    gradient_steps=config.utd_ratio,
+                    _no_metrics_reduce=True,
+                )
+                with torch.no_grad():
+                    torch._foreach_copy_(list(acting.values()), [learnt[name] for name in acting])
+
+    return run
 
 
 def rllibs(task: str, utd: int, steps: int) -> Loop:
@@ -127,8 +155,10 @@ def take_turns(loops: dict[Any, Loop], steps: int, rounds: int) -> dict[Any, tup
     }
 
 
-def compare_loops(task: str, utd: int, steps: int, rounds: int, console: Console) -> None:
-    """Print one table: every loop at one UTD."""
+def compare_loops(
+    task: str, utd: int, steps: int, rounds: int, console: Console, *, whole: bool
+) -> None:
+    """Print one table at one UTD: every loop, or (not `whole`) bare ones, which need no Ray."""
     loops = {f"sb3 {each.__name__}": peer(each, task, utd, steps) for each in (SAC, TD3)}
     seconds: dict[str, dict[str, float]] = {}
     for name, method, variant in (
@@ -139,8 +169,13 @@ def compare_loops(task: str, utd: int, steps: int, rounds: int, console: Console
         ("omnet unit_split", "omnet", "unit_split"),
         ("omnet", "omnet", "omnet"),
     ):
-        loops[name], seconds[name] = ours(method, variant, task, utd, steps)
-    loops["RLlib's loop"] = rllibs(task, utd, steps)
+        config = config_of(method, variant, task, utd, steps)
+        if whole:
+            loops[name], seconds[name] = ours(config)
+        elif name in ("sac", "td3"):
+            loops[f"{name}, bare"] = bare(config)
+    if whole:
+        loops["RLlib's loop"] = rllibs(task, utd, steps)
     found = take_turns(loops, steps, rounds)
     table = Table(
         *("loop", "CPU ms a step", "wall ms", "updates a CPU second", "beside", "ratio CPU"),
@@ -148,7 +183,7 @@ def compare_loops(task: str, utd: int, steps: int, rounds: int, console: Console
         title=f"{task}, UTD {utd}, {rounds} turns of {steps} steps",
     )
     for name, (cpu, wall) in found.items():
-        beside = PEERS.get(name, "sb3 SAC")
+        beside = "sb3 TD3" if "td3" in name.lower() else "sb3 SAC"
         ratios = [found[beside][i] / (cpu, wall)[i] for i in range(2)]
         parts = _parts(seconds[name], wall * steps / 1e3) if name in seconds else ["", "", ""]
         table.add_row(
@@ -315,17 +350,25 @@ def main(
     steps: Annotated[int, typer.Option(help="Environment steps of a turn.")] = 300,
     rounds: Annotated[int, typer.Option(help="Turns of each loop.")] = 5,
     utd: Annotated[list[int], typer.Option(help="Gradient steps a step.")] = [1, 5],  # noqa: B006
+    only: Annotated[
+        str, typer.Option(help="One of parts, updates, bare, loops; all when left out.")
+    ] = "parts updates bare loops",
 ) -> None:
     """Time loops and updates."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     logging.disable(logging.WARNING)
     console = Console(width=150)
-    compare_parts(task, console)
-    compare_updates(rounds, console)
+    if "parts" in only:
+        compare_parts(task, console)
+    if "updates" in only:
+        compare_updates(rounds, console)
     for each in utd:
-        compare_loops(task, each, steps, rounds, console)
+        if "bare" in only:
+            compare_loops(task, each, steps, rounds, console, whole=False)
+        if "loops" in only:
+            ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+            compare_loops(task, each, steps, rounds, console, whole=True)
 
 
 if __name__ == "__main__":
