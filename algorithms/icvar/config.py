@@ -25,6 +25,9 @@ class ICVaRConfig(RegretConfig):
         learner: Literal[
             "icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"
         ] = parameter("icvar_l", "The method or a baseline")
+        bonus_scale: float = parameter(
+            0.003, "Factor of the theory's bonus or radius; 0 is greedy", ge=0, le=1e6
+        )
         alpha: float = parameter(
             0.25, "Risk level: CVaR_alpha is the mean of the worst share alpha", ge=1e-6, le=1
         )

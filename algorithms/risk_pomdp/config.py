@@ -22,6 +22,9 @@ class RiskPOMDPConfig(RegretConfig):
         learner: Literal["beta_vi", "baum_welch", "oracle", "uniform"] = parameter(
             "beta_vi", "The method, or without hindsight, knowing the model, a random policy"
         )
+        bonus_scale: float = parameter(
+            0.01, "Factor of the theory's bonus or radius; 0 is greedy", ge=0, le=1e6
+        )
         gamma_risk: float = parameter(
             -1.0,
             "gamma of the entropic risk (1 / gamma) log E[e^{gamma R}] of the return R, which "

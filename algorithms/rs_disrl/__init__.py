@@ -34,7 +34,7 @@ METHOD = Method(
         "v_lsr": {"family": "value"},
         "v_mle": {"family": "value", "estimator": "mle"},
         "v_linear": {"family": "linear"},
-        "m_lsr_tuned": {"bonus_scale": 0.1},
+        "m_lsr_theory": {"bonus_scale": 1.0},
         "greedy": {"bonus_scale": 0.0},
         "risk_neutral": {"learner": "risk_neutral"},
         "keramati": {"learner": "keramati"},

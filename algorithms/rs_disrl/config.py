@@ -25,6 +25,9 @@ class RSDisRLConfig(RegretConfig):
         learner: Literal[
             "rs_disrl", "risk_neutral", "keramati", "iterated", "oracle", "uniform"
         ] = parameter("rs_disrl", "The method or a baseline; risk_neutral plans for the mean")
+        bonus_scale: float = parameter(
+            0.2, "Factor of the theory's bonus or radius; 0 is greedy", ge=0, le=1e6
+        )
         rho: str = parameter(
             "cvar",
             "Risk measure of the return that is maximised and that regret is measured with, a name "
