@@ -90,7 +90,13 @@ def ours(config: Any) -> tuple[Loop, dict[str, float]]:
     """A loop of ours, and where the time of its last turn went."""
     algorithm = config.build_algo()
     seconds: dict[str, float] = {}
-    return lambda steps: seconds.update(algorithm.train()["timers"]), seconds
+
+    def run(steps: int) -> None:
+        begun = time.perf_counter()
+        seconds.update(algorithm.train()["timers"])
+        seconds["whole"] = time.perf_counter() - begun
+
+    return run, seconds
 
 
 def bare(config: Any) -> Loop:
@@ -185,7 +191,7 @@ def compare_loops(
     for name, (cpu, wall) in found.items():
         beside = "sb3 TD3" if "td3" in name.lower() else "sb3 SAC"
         ratios = [found[beside][i] / (cpu, wall)[i] for i in range(2)]
-        parts = _parts(seconds[name], wall * steps / 1e3) if name in seconds else ["", "", ""]
+        parts = _parts(seconds[name]) if name in seconds else ["", "", ""]
         table.add_row(
             *(name, f"{cpu:.2f}", f"{wall:.2f}", f"{utd / cpu * 1e3:.0f}", beside),
             *(f"{ratio:.2f}" for ratio in ratios),
@@ -194,9 +200,11 @@ def compare_loops(
     console.print(table)
 
 
-def _parts(timers: dict[str, float], whole: float) -> list[str]:
-    """Shares of an iteration's wall time: collecting, learning, all else."""
-    collect, learn = (timers[f"{name}_seconds"] / whole for name in ("collect", "learn"))
+def _parts(seconds: dict[str, float]) -> list[str]:
+    """Shares of the last turn's wall time: collecting, learning, all else."""
+    collect, learn = (
+        seconds[f"{name}_seconds"] / seconds["whole"] for name in ("collect", "learn")
+    )
     return [f"{collect:.0%}", f"{learn:.0%}", f"{1 - collect - learn:.0%}"]
 
 

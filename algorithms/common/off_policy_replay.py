@@ -89,7 +89,7 @@ class ReplayLearner(TorchLearner):
             The metrics of the last gradient step.
         """
         columns = {
-            name: torch.as_tensor(values).to(self._device)
+            name: torch.tensor(values, device=self._device)
             for name, values in training_data.batch[DEFAULT_MODULE_ID].items()
         }
         # What RLlib's losses ask for: weights of a prioritised replay, steps of a target.
