@@ -37,7 +37,7 @@ def main() -> None:
     panels = [
         ("data", data),
         ("Gaussian BC", drawn[0].numpy()),
-        ("diffusion, DPM-Solver-2, 5 steps", many[0].numpy()),
+        ("diffusion, 5 steps", many[0].numpy()),
         ("distilled to one step", one[0].numpy()),
     ]
     figure, axes = plt.subplots(1, len(panels), figsize=(12, 3.2), sharex=True, sharey=True)
