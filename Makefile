@@ -5,7 +5,7 @@ STAMP := .venv/installed
 export MYPYPATH := .venv/typing
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test lint links types bench docs clean
+.PHONY: demo test quick lint links types bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/tenfold run experiments/queues/demo.yaml
@@ -14,6 +14,10 @@ demo: $(STAMP)
 
 test: lint types
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# What needs neither Ray nor other processes and is done soon.
+quick: $(STAMP)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -71,6 +71,33 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(MORE_METHODS)
 
 
+# Files that compute for long in one process; `make quick` leaves them out, and all that needs Ray.
+LONG = {
+    "test_consistency",
+    "test_icvar",
+    "test_lcm",
+    "test_lcm_data",
+    "test_lcm_judge",
+    "test_mst",
+    "test_mst_sparse",
+    "test_qsr",
+    "test_regret",
+    "test_rl_cfr",
+    "test_rl_cfr_flops",
+    "test_rl_cfr_leduc",
+    "test_rl_cfr_solver",
+    "test_rl_cfr_values",
+    "test_wheel",
+}
+PROCESSES = {"ray_session", "prefork", "tenfold"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in LONG or PROCESSES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def no_other_ray() -> Iterator[None]:
     """A test that starts a Ray of its own leaves none: it would pass for the shared one."""
