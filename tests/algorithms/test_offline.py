@@ -1,4 +1,4 @@
-"""Weighted batches of several agents' recorded steps; about 6 processor seconds."""
+"""Weighted batches of several agents' recorded steps; 6 processor seconds, 20 s with Ray Data."""
 
 import re
 from pathlib import Path
