@@ -74,7 +74,9 @@ def pytest_unconfigure() -> None:
 # Files that compute for long in one process; `make quick` leaves them out, and all that needs Ray.
 LONG = {
     "test_consistency",
+    "test_faults",
     "test_icvar",
+    "test_jobs",
     "test_lcm",
     "test_lcm_data",
     "test_lcm_judge",
@@ -87,6 +89,7 @@ LONG = {
     "test_rl_cfr_leduc",
     "test_rl_cfr_solver",
     "test_rl_cfr_values",
+    "test_training",
     "test_wheel",
 }
 PROCESSES = {"ray_session", "prefork", "tenfold"}

@@ -14,6 +14,7 @@ and becomes the real interpreter for all else. It lives as long as what it asked
 signals on, and ends as that ends; if it is killed, so is the other.
 """
 
+import json
 import os
 import select
 import signal
@@ -67,10 +68,16 @@ def stand_in(real: str, path: str, arguments: list[str]) -> None:
 
 def worth_forking(arguments: list[str]) -> list[str] | None:
     """What to run: a module after ``-m``, or a script; None for anything else."""
-    if arguments[:2] == ["-m", CLI]:
+    first = arguments[0] if arguments else ""
+    if arguments[:2] == ["-m", CLI] or first.endswith("/workers/default_worker.py"):
         return arguments
-    if arguments and arguments[0].endswith("/ray/_private/workers/default_worker.py"):
-        return arguments
+    if first.endswith("/workers/setup_worker.py"):  # sets its environment, becomes the next script
+        marks = ("--serialized-runtime-env-context=", "--language=")
+        given = [each for each in arguments if each.startswith(marks[0])]
+        context = json.loads(given[0].partition("=")[2]) if given else {}
+        if not (context.get("command_prefix") or context.get("override_worker_entrypoint")):
+            os.environ.update(context.get("env_vars") or {})
+            return worth_forking([each for each in arguments[1:] if not each.startswith(marks)])
     return None
 
 
