@@ -108,8 +108,8 @@ class OfflineConfig(TypedConfig):
             )
         if self.joint_rows and self.return_of == "agent" and self.weighed_by != "none":
             raise ValueError(
-                "Bad value 'agent' for 'return_of': all agents' rows are of one joint step here, "
-                "so give team, or 'augment' none."
+                "Bad value 'agent' for 'return_of': joint critics ('ctde') need the rows of all "
+                "agents at one step, so give team, or 'augment' none."
             )
         if isinstance(self.env, str):
             if self.env not in OFFLINE_TASKS:
