@@ -110,6 +110,14 @@ def no_other_ray() -> Iterator[None]:
         ray.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """PyTorch with one thread, as its processes have it: a library that sets more changes sums."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
 _SHARED_RAY: list[bool] = []
 
 
@@ -123,7 +131,7 @@ def ray_session() -> Iterator[None]:
     ray.init(
         address="local",
         num_cpus=8,
-        include_dashboard=False,
+        include_dashboard=True,  # Ray Train's cleaner of placement groups asks it who is alive
         log_to_driver=False,
         logging_level="ERROR",
     )
