@@ -105,10 +105,12 @@ def resolve_study(experiment: Experiment) -> Study:
 
 def _check_domains(study: Study) -> None:
     """Hold the swept keys against the method and the rest of the experiment."""
+    if not study.domains:
+        return
     method, experiment = study.method, study.experiment
     config_class = method.load_config_class()
+    default = config_class if issubclass(config_class, TrainingConfig) else config_class()
     for key, domain in study.domains.items():
-        default = config_class if issubclass(config_class, TrainingConfig) else config_class()
         check_key(method, default, key)
         if experiment.search_kind() == "grid" and not isinstance(domain, Categorical):
             raise InputError(

@@ -7,10 +7,20 @@ what lies between are variants: the same code with other numbers of weight tenso
 
 from typing import Any
 
+from tenfold.algorithms.omnet.declared import (
+    CONTROL_TASKS,
+    DENSE_ACTOR_CRITIC,
+    OPTIONAL,
+    RETURNS,
+    SPENT,
+    SPLIT,
+    SUBNETWORKS,
+    UNIT,
+)
 from tenfold.platform.registry import Method
 
-_DENSE: dict[str, Any] = {"num_subnets": 1, "sparsity": 0.0, "policy_subnets": 1}
-_SINGLE: dict[str, Any] = {**_DENSE, "target_subset": 1}
+_SINGLE: dict[str, Any] = {**DENSE_ACTOR_CRITIC, "target_subset": 1}
+_TWIN: dict[str, Any] = {**DENSE_ACTOR_CRITIC, "num_critics": 2, "actor_q_reduce": "min"}
 _DROQ: dict[str, Any] = {"dropout": 0.01, "layer_norm": True}
 
 METHOD = Method(
@@ -19,67 +29,42 @@ METHOD = Method(
     paper="2310.14009",
     trainable="tenfold.algorithms.omnet.algorithm:OMNet",
     config="tenfold.algorithms.omnet.config:OMNetConfig",
-    tasks=(
-        "InvertedDoublePendulum-v5",
-        "Hopper-v5",
-        "Walker2d-v5",
-        "HalfCheetah-v5",
-        "Ant-v5",
-        "Humanoid-v5",
-        "Pendulum-v1",
-    ),
+    tasks=CONTROL_TASKS,
     gymnasium_tasks=True,
     metric="evaluation/env_runners/episode_return_mean",
     mode="max",
     score="tail_mean",
     metrics=(
-        "evaluation/env_runners/episode_return_mean",
-        "evaluation/value_bias_mean",
-        "evaluation/value_bias_std",
-        "evaluation/error_cosine",
-        "env_runners/episode_return_mean",
+        *RETURNS,
         "learners/default_policy/qf_loss",
         "learners/default_policy/policy_loss",
         "learners/default_policy/alpha_value",
-        "subnetworks/q_spread",
-        "subnetworks/dead_units",
-        "subnetworks/dormant_units",
-        "subnetworks/effective_rank",
-        "subnetworks/mask_overlap",
-        "subnetworks/action_diversity",
+        *SUBNETWORKS,
         "subnetworks/critic_steps",
-        "subnetworks/critic_parameters",
-        "subnetworks/ideal_flops",
-        "subnetworks/executed_flops",
+        *SPENT,
         "timers/collect_seconds",
         "timers/learn_seconds",
     ),
-    optional_metrics=frozenset(
-        {
-            "evaluation/value_bias_mean",
-            "evaluation/value_bias_std",
-            "evaluation/error_cosine",
-            "env_runners/episode_return_mean",
-        }
-    ),
+    optional_metrics=OPTIONAL,
     step_metric="num_env_steps_sampled_lifetime",
     step_unit="env steps",
     stop={"num_env_steps_sampled_lifetime": 30_000},
     variants={
         "omnet": {},
-        "split": {"subnet_batch_mode": "split"},
-        "unit": {"mask_granularity": "unit", "mask_overlap": "balanced"},
-        "unit_split": {
-            "mask_granularity": "unit",
-            "mask_overlap": "balanced",
-            "subnet_batch_mode": "split",
-        },
+        "split": SPLIT,
+        "unit": UNIT,
+        "unit_split": {**UNIT, **SPLIT},
         "critic_only": {"policy_subnets": 1},
-        "static_mask": {**_DENSE, "sparsity": 0.5, "num_critics": 2, "actor_q_reduce": "min"},
-        "sac": {**_DENSE, "num_critics": 2, "actor_q_reduce": "min"},
+        "static_mask": {
+            **DENSE_ACTOR_CRITIC,
+            "sparsity": 0.5,
+            "num_critics": 2,
+            "actor_q_reduce": "min",
+        },
+        "sac": {**DENSE_ACTOR_CRITIC, "num_critics": 2, "actor_q_reduce": "min"},
         "sinsac": _SINGLE,
-        "redq": {**_DENSE, "num_critics": 10},
-        "droq": {**_DENSE, **_DROQ, "num_critics": 2},
+        "redq": {**DENSE_ACTOR_CRITIC, "num_critics": 10},
+        "droq": {**DENSE_ACTOR_CRITIC, **_DROQ, "num_critics": 2},
         "sindroq": {**_SINGLE, **_DROQ},
     },
     spaces="tenfold.tune_spaces.omnet:SPACES",

@@ -117,3 +117,25 @@ class SubnetworkConfig(SubnetworkSettings, GymnasiumConfig):
             "activation": layers["fcnet_activation"],
             "critic_masks": vars(self.critic_masks()),
         }
+
+
+class ActorCriticSubnetworkConfig(SubnetworkConfig):
+    """A config of OMNet with a policy network beside the critic."""
+
+    policy_outputs: int  # of the policy's network, for each entry of an action
+
+    def validate(self) -> None:
+        """Check types, bounds, spaces, keys against each other, and draw the masks.
+
+        Raises:
+            ValueError: One sentence that names what does not fit.
+        """
+        super().validate()
+        if isinstance(self.env, str):
+            seen, acts = self.observation_size(), self.task_spaces()[1].shape[0]
+            hiddens = self.told()["hiddens"]
+            self.check_subnetworks(
+                [seen + acts, *hiddens, 1],
+                self.train_batch_size_per_learner,
+                [seen, *hiddens, self.policy_outputs * acts],
+            )

@@ -9,7 +9,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from tenfold.algorithms.common.network_parameters import LearningRate
 from tenfold.algorithms.omnet.algorithm import OMNet
-from tenfold.algorithms.omnet.base_config import OffPolicyParameters, SubnetworkConfig
+from tenfold.algorithms.omnet.base_config import ActorCriticSubnetworkConfig, OffPolicyParameters
 from tenfold.algorithms.omnet.learner import OMNetLearner
 from tenfold.algorithms.omnet.module import OMNetModule
 from tenfold.algorithms.omnet.settings import PolicyParameters
@@ -25,7 +25,7 @@ TARGET_ENTROPIES = {
 }
 
 
-class OMNetConfig(SubnetworkConfig, SACConfig):
+class OMNetConfig(ActorCriticSubnetworkConfig, SACConfig):
     """SAC with subnetworks in critic and policy.
 
     `OMNetConfig().environment("Hopper-v5").omnet(num_subnets=5, sparsity=0.5)` is set as any config
@@ -54,25 +54,10 @@ class OMNetConfig(SubnetworkConfig, SACConfig):
 
     actions = (spaces.Box,)
     bounded = True
+    policy_outputs = 2  # mean and deviation
 
     def __init__(self) -> None:
         super().__init__(algo_class=OMNet)
-
-    def validate(self) -> None:
-        """Check types, bounds, spaces, keys against each other, and draw the masks.
-
-        Raises:
-            ValueError: One sentence that names what does not fit.
-        """
-        super().validate()
-        if isinstance(self.env, str):
-            seen, acts = self.observation_size(), self.task_spaces()[1].shape[0]
-            hiddens = self.told()["hiddens"]
-            self.check_subnetworks(
-                [seen + acts, *hiddens, 1],
-                self.train_batch_size_per_learner,
-                [seen, *hiddens, 2 * acts],
-            )
 
     def critic_steps_per_actor_step(self) -> int:
         """`policy_delay`, or one actor step after the `utd_ratio` steps of the critic."""

@@ -101,6 +101,12 @@ class EnsembleCritic(nn.Module):
         values: torch.Tensor = self.network(inputs, members)
         return values if self.discrete else values.squeeze(-1)
 
+    def drawn(self, count: int, device: torch.device) -> torch.Tensor | None:
+        """So many members at random, (count,), as a target takes them; None stands for all."""
+        if count == self.members:
+            return None
+        return torch.randperm(self.members, device=device)[:count]
+
     def split(self, batch: torch.Tensor) -> torch.Tensor:
         """A batch cut into one slice for each member: (E b, ...) -> (E, b, ...).
 

@@ -147,10 +147,9 @@ class OMNetModule(DefaultSACTorchRLModule):
     @override(DefaultSACTorchRLModule)
     def forward_target(self, batch: dict[str, Any], squeeze: bool = True) -> torch.Tensor:
         """Qbar_k(s, a) of m members drawn at random, (m, B)."""
-        m, E = self.told["target_subset"], self.target_qf.members
-        device = batch[Columns.OBS].device
-        members = None if m == E else torch.randperm(E, device=device)[:m]
-        return self.target_qf(batch[Columns.OBS], batch[Columns.ACTIONS], members)
+        seen = batch[Columns.OBS]
+        members = self.target_qf.drawn(self.told["target_subset"], seen.device)
+        return self.target_qf(seen, batch[Columns.ACTIONS], members)
 
     @override(DefaultSACTorchRLModule)
     def compute_q_values(self, batch: dict[str, Any], squeeze: bool = True) -> torch.Tensor:

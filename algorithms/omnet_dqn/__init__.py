@@ -6,12 +6,17 @@ the two are different ones, and `tenfold describe` shows those that are read. Th
 runner, metrics and loop are those of `omnet`.
 """
 
-from typing import Any
-
+from tenfold.algorithms.omnet.declared import (
+    DENSE,
+    OPTIONAL,
+    RETURNS,
+    SPENT,
+    SPLIT,
+    SUBNETWORKS,
+    UNIT,
+)
 from tenfold.envs.queues.names import SCENARIO_NAMES
 from tenfold.platform.registry import Method
-
-_DENSE: dict[str, Any] = {"num_subnets": 1, "sparsity": 0.0}
 
 METHOD = Method(
     name="omnet_dqn",
@@ -25,41 +30,23 @@ METHOD = Method(
     mode="max",
     score="tail_mean",
     metrics=(
-        "evaluation/env_runners/episode_return_mean",
-        "evaluation/value_bias_mean",
-        "evaluation/value_bias_std",
-        "evaluation/error_cosine",
-        "env_runners/episode_return_mean",
+        *RETURNS,
         "learners/default_policy/qf_loss",
         "learners/default_policy/qf_mean",
-        "subnetworks/q_spread",
-        "subnetworks/dead_units",
-        "subnetworks/dormant_units",
-        "subnetworks/effective_rank",
-        "subnetworks/mask_overlap",
-        "subnetworks/action_diversity",
-        "subnetworks/critic_parameters",
-        "subnetworks/ideal_flops",
-        "subnetworks/executed_flops",
+        *SUBNETWORKS,
+        *SPENT,
     ),
-    optional_metrics=frozenset(
-        {
-            "evaluation/value_bias_mean",
-            "evaluation/value_bias_std",
-            "evaluation/error_cosine",
-            "env_runners/episode_return_mean",
-        }
-    ),
+    optional_metrics=OPTIONAL,
     step_metric="num_env_steps_sampled_lifetime",
     step_unit="env steps",
     stop={"num_env_steps_sampled_lifetime": 20_000},
     variants={
         "omnet_dqn": {},
-        "split": {"subnet_batch_mode": "split"},
-        "unit": {"mask_granularity": "unit", "mask_overlap": "balanced"},
-        "dqn": {**_DENSE, "target_subset": 1},
-        "twin": {**_DENSE, "num_critics": 2},
-        "ensemble": {**_DENSE, "num_critics": 5},
+        "split": SPLIT,
+        "unit": UNIT,
+        "dqn": {**DENSE, "target_subset": 1},
+        "twin": {**DENSE, "num_critics": 2},
+        "ensemble": {**DENSE, "num_critics": 5},
         "static_mask": {"num_subnets": 1, "target_subset": 1},
     },
     spaces="tenfold.tune_spaces.omnet_dqn:SPACES",

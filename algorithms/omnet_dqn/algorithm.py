@@ -128,10 +128,9 @@ class OMNetDQNModule(TorchRLModule, InferenceOnlyAPI, QNetAPI, TargetNetworkAPI)
     @override(TargetNetworkAPI)
     def forward_target(self, batch: dict[str, Any]) -> torch.Tensor:
         """Qbar(s, .) of m members drawn at random, reduced, (B, A)."""
-        m, E = self.told["target_subset"], self.target_qf.members
-        device = batch[Columns.OBS].device
-        members = None if m == E else torch.randperm(E, device=device)[:m]
-        values = self.target_qf(batch[Columns.OBS], None, members)
+        seen = batch[Columns.OBS]
+        members = self.target_qf.drawn(self.told["target_subset"], seen.device)
+        values = self.target_qf(seen, None, members)
         return reduced(values, self.told["target_reduce"], self.told["target_quantile"])
 
     @override(QNetAPI)

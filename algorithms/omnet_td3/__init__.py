@@ -4,11 +4,17 @@ The paper (arXiv:2310.14009) has OMNet on SAC only; its reviewers asked for TD3.
 keys are `tenfold.algorithms.omnet`'s, losses and delays `tenfold.algorithms.td3`'s.
 """
 
-from typing import Any
-
+from tenfold.algorithms.omnet.declared import (
+    CONTROL_TASKS,
+    DENSE_ACTOR_CRITIC,
+    OPTIONAL,
+    RETURNS,
+    SPENT,
+    SPLIT,
+    SUBNETWORKS,
+    UNIT,
+)
 from tenfold.platform.registry import Method
-
-_DENSE: dict[str, Any] = {"num_subnets": 1, "sparsity": 0.0, "policy_subnets": 1}
 
 METHOD = Method(
     name="omnet_td3",
@@ -16,60 +22,30 @@ METHOD = Method(
     paper="2310.14009",
     trainable="tenfold.algorithms.omnet_td3.algorithm:OMNetTD3",
     config="tenfold.algorithms.omnet_td3.config:OMNetTD3Config",
-    tasks=(
-        "InvertedDoublePendulum-v5",
-        "Hopper-v5",
-        "Walker2d-v5",
-        "HalfCheetah-v5",
-        "Ant-v5",
-        "Humanoid-v5",
-        "Pendulum-v1",
-    ),
+    tasks=CONTROL_TASKS,
     gymnasium_tasks=True,
     metric="evaluation/env_runners/episode_return_mean",
     mode="max",
     score="tail_mean",
     metrics=(
-        "evaluation/env_runners/episode_return_mean",
-        "evaluation/value_bias_mean",
-        "evaluation/value_bias_std",
-        "evaluation/error_cosine",
-        "env_runners/episode_return_mean",
+        *RETURNS,
         "learners/default_policy/qf_loss",
         "learners/default_policy/policy_loss",
         "learners/default_policy/qf_mean",
         "learners/default_policy/gradient_steps",
-        "subnetworks/q_spread",
-        "subnetworks/dead_units",
-        "subnetworks/dormant_units",
-        "subnetworks/effective_rank",
-        "subnetworks/mask_overlap",
-        "subnetworks/action_diversity",
-        "subnetworks/critic_parameters",
-        "subnetworks/ideal_flops",
-        "subnetworks/executed_flops",
+        *SUBNETWORKS,
+        *SPENT,
     ),
-    optional_metrics=frozenset(
-        {
-            "evaluation/value_bias_mean",
-            "evaluation/value_bias_std",
-            "evaluation/error_cosine",
-            "env_runners/episode_return_mean",
-        }
-    ),
+    optional_metrics=OPTIONAL,
     step_metric="num_env_steps_sampled_lifetime",
     step_unit="env steps",
     stop={"num_env_steps_sampled_lifetime": 30_000},
     variants={
         "omnet_td3": {},
-        "split": {"subnet_batch_mode": "split"},
-        "unit_split": {
-            "mask_granularity": "unit",
-            "mask_overlap": "balanced",
-            "subnet_batch_mode": "split",
-        },
-        "td3": {**_DENSE, "num_critics": 2, "actor_q_reduce": "min"},
-        "redq": {**_DENSE, "num_critics": 10},
+        "split": SPLIT,
+        "unit_split": {**UNIT, **SPLIT},
+        "td3": {**DENSE_ACTOR_CRITIC, "num_critics": 2, "actor_q_reduce": "min"},
+        "redq": {**DENSE_ACTOR_CRITIC, "num_critics": 10},
     },
     spaces="tenfold.tune_spaces.omnet_td3:SPACES",
     adjustable=("actor_lr", "critic_lr", "tau"),

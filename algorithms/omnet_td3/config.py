@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from tenfold.algorithms.omnet.base_config import Layers, SubnetworkConfig
+from tenfold.algorithms.omnet.base_config import ActorCriticSubnetworkConfig, Layers
 from tenfold.algorithms.omnet.settings import PolicyParameters
 from tenfold.algorithms.omnet_td3.algorithm import OMNetTD3
 from tenfold.algorithms.omnet_td3.learner import OMNetTD3Learner
@@ -13,7 +13,7 @@ from tenfold.algorithms.td3.config import TD3Config
 from tenfold.platform.parameters import parameter
 
 
-class OMNetTD3Config(SubnetworkConfig, TD3Config):
+class OMNetTD3Config(ActorCriticSubnetworkConfig, TD3Config):
     """TD3 with subnetworks in critic and policy.
 
         y = r + gamma (1 - terminated) min_{k in U} Q'_k(s', a'),   U of m members at random,
@@ -47,24 +47,10 @@ class OMNetTD3Config(SubnetworkConfig, TD3Config):
         )
         evaluation_duration: int = parameter(10, "Episodes of an evaluation", ge=1, le=10**6)
 
+    policy_outputs = 1
+
     def __init__(self) -> None:
         super().__init__(algo_class=OMNetTD3)
-
-    def validate(self) -> None:
-        """Check types, bounds, spaces, keys against each other, and draw the masks.
-
-        Raises:
-            ValueError: One sentence that names what does not fit.
-        """
-        super().validate()
-        if isinstance(self.env, str):
-            seen, acts = self.observation_size(), self.task_spaces()[1].shape[0]
-            hiddens = self.told()["hiddens"]
-            self.check_subnetworks(
-                [seen + acts, *hiddens, 1],
-                self.train_batch_size_per_learner,
-                [seen, *hiddens, acts],
-            )
 
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:

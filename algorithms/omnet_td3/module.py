@@ -141,8 +141,7 @@ class OMNetTD3Module(TD3Module):
     def forward_target(self, batch: dict[str, Any], **kwargs: Any) -> torch.Tensor:
         """`target_reduce` of Q'_k(s', a') over m members drawn at random, (B,)."""
         seen = batch[Columns.NEXT_OBS]
-        m, E = self.told["target_subset"], self.target_qf.members
-        members = None if m == E else torch.randperm(E, device=seen.device)[:m]
+        members = self.target_qf.drawn(self.told["target_subset"], seen.device)
         values = self.target_qf(seen, self.smoothed_actions(seen), members)
         return reduced(values, self.told["target_reduce"], self.told["target_quantile"])
 

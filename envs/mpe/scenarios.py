@@ -66,34 +66,28 @@ def scenario(task: str) -> Scenario:
     return {"spread": _spread, "tag": _tag, "world": _world, "six_landmarks": _six}[task]()
 
 
-def _spread() -> Scenario:
+def _navigation(kind: int, size: float, landmarks: int) -> Scenario:
+    """Three agents of one size, and landmarks that they are to cover."""
     return Scenario(
-        kind=SPREAD,
+        kind=kind,
         agents=tuple(f"agent_{i}" for i in range(3)),
         prey=False,
-        sizes=np.array([0.15] * 3 + [0.05] * 3),
-        collides=np.array([True] * 3 + [False] * 3),
+        sizes=np.array([size] * 3 + [0.05] * landmarks),
+        collides=np.array([True] * 3 + [False] * landmarks),
         accelerations=np.full(3, SENSITIVITY),
         speed_limits=np.full(3, np.inf),
-        start=np.ones(6),
+        start=np.ones(3 + landmarks),
         redrawn=(),
         tail=4,
     )
+
+
+def _spread() -> Scenario:
+    return _navigation(SPREAD, 0.15, 3)
 
 
 def _six() -> Scenario:
-    return Scenario(
-        kind=SIX,
-        agents=tuple(f"agent_{i}" for i in range(3)),
-        prey=False,
-        sizes=np.array([0.1] * 3 + [0.05] * 6),
-        collides=np.array([True] * 3 + [False] * 6),
-        accelerations=np.full(3, SENSITIVITY),
-        speed_limits=np.full(3, np.inf),
-        start=np.ones(9),
-        redrawn=(),
-        tail=4,
-    )
+    return _navigation(SIX, 0.1, 6)
 
 
 def _tag() -> Scenario:
