@@ -40,7 +40,8 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         cpus = experiment.resources.cpus
-        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        # Ray Train frees what ended trials had reserved only if the dashboard says who is alive.
+        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": True}
     else:
         environment = {"TENFOLD_RUNS": os.environ["TENFOLD_RUNS"]}
         options |= {"address": address, "runtime_env": {"env_vars": environment}}
