@@ -1,15 +1,18 @@
 """Ray Train behind a training trial: start its workers, take their reports, stop them.
 
 `TorchTrainer.fit` blocks until the end, so it runs in an actor of its own, the host. A report goes
-worker -> Ray Train's controller -> host -> trial; ending the host ends the controller and its
-workers. Ray Train restarts the workers from the last report's checkpoint when one dies; each
+worker -> Ray Train's controller -> host -> trial. Stopping aborts the controller, which frees what
+Ray Train had reserved for its workers: killed, it would leave that to an actor that fails where
+two Rays run on one machine. Ray Train restarts the workers from the last report's checkpoint when one dies; each
 worker adds its own files to that checkpoint.
 """
 
+import contextlib
 import logging
 import os
 import queue
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from tenfold.platform.training import TrainingConfig, TrainingLoop
 
 _MAX_FAILURES = 3
+_ABORT_S = 20  # Ray Train gives workers five seconds to shut down
 
 
 class TrainWorkers:
@@ -49,7 +53,10 @@ class TrainWorkers:
         )
         # Packed, the loop and all that it imports are loaded by the workers alone.
         work = cloudpickle.dumps((loop_class, config, restored))
-        self._host = ray.remote(num_cpus=0, max_concurrency=3)(_Host).remote()
+        # Should the trial's process be killed, Ray Train's cleaner must find this Ray among others.
+        here = {"env_vars": {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}}
+        host = ray.remote(num_cpus=0, max_concurrency=4, runtime_env=here)(_Host)
+        self._host = host.remote()
         self._host.fit.remote(self._host, work, scaling, folder)
 
     def next_report(self) -> dict[str, Any]:
@@ -65,13 +72,16 @@ class TrainWorkers:
         return dict(metrics)
 
     def stop(self) -> None:
-        """End the host, and with it the controller and the workers."""
+        """End the workers, free what they had reserved, and end the host."""
+        ray.wait([self._host.stop.remote()], timeout=_ABORT_S)
         ray.kill(self._host)
 
 
 class _Host:
     def __init__(self) -> None:
         self.reports: queue.Queue[tuple[Any, str | None, str | None]] = queue.Queue(1)
+        self.stopping = threading.Event()
+        self.controller: Any = None
 
     def fit(self, me: Any, work: bytes, scaling: train.ScalingConfig, folder: Path) -> None:
         from ray.train.torch import TorchTrainer
@@ -97,11 +107,20 @@ class _Host:
         except Exception as error:  # whatever ends Ray Train ends the trial with its message
             self.reports.put((None, None, f"{type(error).__name__}: {error}"))
 
-    def put(self, metrics: Mapping[str, Any], path: str) -> None:
-        self.reports.put((metrics, path, None))
+    def put(self, controller: Any, metrics: Mapping[str, Any], path: str) -> None:
+        self.controller = controller
+        while not self.stopping.is_set():
+            with contextlib.suppress(queue.Full):
+                return self.reports.put((metrics, path, None), timeout=0.1)
 
     def next_report(self) -> tuple[Any, str | None, str | None]:
         return self.reports.get()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        if self.controller is not None:
+            with contextlib.suppress(ray.exceptions.RayActorError):  # aborting ends the actor
+                ray.get(self.controller.abort.remote())
 
 
 class _PassOn(UserCallback):
@@ -115,7 +134,8 @@ class _PassOn(UserCallback):
     ) -> None:
         # Waiting for the host keeps training at most two reports ahead of the trial, so that the
         # checkpoint of the trial's last report is always among those that are kept.
-        ray.get(self.host.put.remote(metrics[0], checkpoint.path))
+        controller = ray.get_runtime_context().current_actor
+        ray.get(self.host.put.remote(controller, metrics[0], checkpoint.path))
 
 
 def train_worker(given: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ LONG = {
     "test_training",
     "test_wheel",
 }
-PROCESSES = {"ray_session", "tenfold"}
+PROCESSES = {"ray_session", "prefork", "tenfold"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -122,19 +122,47 @@ _SHARED_RAY: list[bool] = []
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
+def prefork() -> Iterator[Path]:
+    """A stand-in for the interpreter that forks Ray workers and `tenfold`, see `prefork.py`."""
+    folder = Path(tempfile.mkdtemp(prefix="prefork-"))  # pytest's own are too long for a socket
+    file, door = Path(__file__).parent / "prefork.py", folder / "door"
+    stand_in = folder / "python"
+    stand_in.write_text(
+        f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(file.parent)!r})\n"
+        f"import prefork\nprefork.stand_in({sys.executable!r}, {str(door)!r}, sys.argv[1:])\n"
+    )
+    stand_in.chmod(0o755)
+    server = subprocess.Popen(
+        [sys.executable, file, "serve", door, stand_in],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+    yield stand_in
+    server.stdin.close()
+    server.wait()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def ray_session(prefork: Path) -> Iterator[None]:
     """One local Ray for all tests; eight logical CPUs, since its actors sleep most of the time."""
     import ray
 
     _SHARED_RAY.append(True)
     ray.shutdown()
-    ray.init(
-        address="local",
-        num_cpus=8,
-        include_dashboard=True,  # Ray Train's cleaner of placement groups asks it who is alive
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(prefork))  # Ray starts its workers with it
+        ray.init(
+            address="local",
+            num_cpus=8,
+            include_dashboard=True,  # Ray Train's cleaner of placement groups asks it who is alive
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     yield
     ray.shutdown()
     _SHARED_RAY.clear()
@@ -167,11 +195,11 @@ def invoke(*arguments: object) -> "Result":
 
 
 @pytest.fixture
-def tenfold(runs: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def tenfold(runs: Path, prefork: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line as a user would, in a process of its own."""
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [*TENFOLD, *(str(argument) for argument in arguments)]
+        command = [str(prefork), *TENFOLD[1:], *(str(argument) for argument in arguments)]
         return subprocess.run(
             command, capture_output=True, text=True, timeout=300, check=False, cwd=runs.parent
         )

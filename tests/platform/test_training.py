@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+import ray
 import torch
 from conftest import TENFOLD, invoke
 from safetensors.torch import load_file
@@ -84,6 +85,25 @@ def test_two_ray_workers_are_a_stack_of_two_also_when_one_is_killed(
                 shard[f"parameter/{name}"], stack[rank], rtol=1e-4, atol=1e-5
             )
     distributed.stop()
+    wait_until_all_is_free()
+
+
+def wait_until_all_is_free() -> None:
+    """Until Ray has all of its CPUs again; fails if some are still reserved after a while."""
+    for _ in range(300):
+        if ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]:
+            return
+        time.sleep(0.1)
+    raise AssertionError(ray.util.placement_group_table())
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_trial_that_is_stopped_early_frees_what_its_workers_had() -> None:
+    stopped = trial(workers=2, workers_per_process=1)
+    stopped.train()
+    assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"] - 2
+    stopped.stop()
+    wait_until_all_is_free()
 
 
 @contextmanager
