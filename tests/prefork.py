@@ -24,16 +24,22 @@ import threading
 import traceback
 
 CLI = "tenfold.platform.cli"
-# What Ray imports and what the platform does; not Ray itself, which reads its environment once.
+# What Ray, the platform and the methods import; not Ray itself, which reads the job that a worker is
+# for when it is imported.
 PRELOADED = (
-    "torch",
+    "torch.distributed",
     "pandas",
     "pyarrow",
-    "gymnasium",
+    "gymnasium.vector",
     "scipy.stats",
     "mlflow",
     "optuna",
     "pydantic",
+    "numba",
+    "matplotlib.pyplot",
+    "sklearn.datasets",
+    "transformers.models.gpt2.modeling_gpt2",
+    "transformers.models.vit.modeling_vit",
 )
 
 
