@@ -83,7 +83,8 @@ def _rllib_config(
     method: Method, config: AlgorithmConfig, changes: Mapping[str, Any], task: str, seed: int
 ) -> AlgorithmConfig:
     config.environment(task)
-    config.debugging(seed=seed, log_level="ERROR")
+    # RLlib's own watch of the machine is a thread that each ending trial waits for.
+    config.debugging(seed=seed, log_level="ERROR", log_sys_usage=False)
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     for key, value in changes.items():
         check_key(method, config, key)

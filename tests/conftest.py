@@ -1,6 +1,7 @@
 """What tests share: one Ray session, a runs folder of their own, the command line, a toy method."""
 
 import importlib
+import inspect
 import os
 import re
 import shutil
@@ -8,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +121,21 @@ def one_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def cheap_connectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RLlib's connectors without the source lines of all callers, of whom each asks for one.
+
+    Where thousands of modules are loaded, as here, looking those up takes 0.3 s an algorithm.
+    """
+    connectors = sys.modules.get("ray.rllib.connectors.connector_v2")
+    if connectors is not None:
+        caller = SimpleNamespace(
+            stack=lambda: [None, SimpleNamespace(frame=sys._getframe(2))],
+            getargvalues=inspect.getargvalues,
+        )
+        monkeypatch.setattr(connectors, "inspect", caller)
+
+
 _SHARED_RAY: list[bool] = []
 
 
@@ -192,6 +210,25 @@ def invoke(*arguments: object) -> "Result":
     from tenfold.platform.cli import app
 
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def started(prefork: Path) -> Callable[..., AbstractContextManager[subprocess.Popen[str]]]:
+    """Start the command line as a user would, in a process of its own; it is killed at the end."""
+
+    @contextmanager
+    def start(*arguments: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+        command = [str(prefork), *TENFOLD[1:], *(str(argument) for argument in arguments)]
+        process = subprocess.Popen(
+            command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    return start
 
 
 @pytest.fixture

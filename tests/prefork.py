@@ -24,8 +24,8 @@ import threading
 import traceback
 
 CLI = "tenfold.platform.cli"
-# What Ray, the platform and the methods import; not Ray itself, which reads the job that a worker is
-# for when it is imported.
+# What Ray, the platform and the methods import; not Ray itself, which reads when it is imported
+# what job a worker is for.
 PRELOADED = (
     "torch.distributed",
     "pandas",

@@ -84,11 +84,11 @@ METHOD = Method(
     smoke={
         "steps": 6,
         "report_every": 2,
-        "batch": 4,
+        "batch": 2,
         "images": 16,
-        "judge_images": 8,
+        "judge_images": 4,
         "ode_images": 1,
-        "solver_steps": 10,
+        "solver_steps": 4,
         "sample_steps": (1, 2),
     },
 )

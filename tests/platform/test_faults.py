@@ -12,18 +12,19 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import TENFOLD, invoke
+from conftest import invoke
 from mlflow import MlflowClient
 
 from tenfold.platform.configuration import build_config
 from tenfold.platform.registry import get_method
 
-PULLS, STEP, SEEDS = 60_000, 1_500, 3
+Started = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
+PULLS, STEP, SEEDS = 30_000, 1_500, 3
 # A sweep of some seconds a trial, one after the other, saved at every iteration.
 EXPERIMENT = f"""
 method: ucb1
@@ -41,19 +42,6 @@ def experiment(tmp_path: Path, runs: Path) -> Path:
     path = tmp_path / "faults.yaml"
     path.write_text(EXPERIMENT)
     return path
-
-
-@contextmanager
-def started(*arguments: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [*TENFOLD, *(str(argument) for argument in arguments)]
-    process = subprocess.Popen(
-        command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def wait_until(condition: Callable[[], bool], alive: Callable[[], bool], what: str) -> None:
@@ -122,7 +110,7 @@ def statuses(uri: str) -> dict[str, set[str]]:
 
 
 def test_ctrl_c_and_termination_are_written_down_and_the_run_goes_on_after_both(
-    experiment: Path, runs: Path
+    experiment: Path, runs: Path, started: Started
 ) -> None:
     uri = f"sqlite:///{runs}/mlflow.db"
     for number, options in ((signal.SIGINT, []), (signal.SIGTERM, ["--resume"])):
@@ -149,7 +137,7 @@ def test_ctrl_c_and_termination_are_written_down_and_the_run_goes_on_after_both(
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_driver_is_resumed_without_rerunning_what_was_finished(
-    experiment: Path, runs: Path
+    experiment: Path, runs: Path, started: Started
 ) -> None:
     with started("run", experiment, cwd=experiment.parent) as driver:
         wait_until(
