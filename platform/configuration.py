@@ -230,7 +230,7 @@ def changed_from_default(
     return {
         key: value
         for key, value in flatten(config.to_dict()).items()
-        if key not in ("seed", "env", "task", "log_level")
+        if key not in rllib_keys.SET_ELSEWHERE
         and isinstance(value, bool | int | float | str | list | tuple)
         and defaults.get(key) != value
     }

@@ -45,7 +45,7 @@ from tenfold.platform.configuration import (
 )
 from tenfold.platform.journal import SWEEP, Journal, deliver_all, journals
 from tenfold.platform.registry import Method
-from tenfold.platform.rllib_keys import own_keys, types_of
+from tenfold.platform.rllib_keys import SET_ELSEWHERE, own_keys, types_of
 from tenfold.platform.standing import groups
 from tenfold.platform.store import in_a_job
 from tenfold.platform.study import Study
@@ -322,7 +322,7 @@ def recorded_parameters(method: Method, task: str, config: Any) -> dict[str, Any
         # A method that plans or counts has RLlib's general keys and uses none of them.
         theirs = next(c for c in type(config).__mro__ if c.__module__.startswith("ray."))
         told = {*(types_of(config) if theirs is not AlgorithmConfig else ()), *own_keys(config)}
-    told -= {"seed", "env", "task", "log_level"}
+    told -= SET_ELSEWHERE.keys()
     values = {
         key: value
         for key, value in flatten(config.to_dict()).items()

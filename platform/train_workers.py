@@ -3,8 +3,8 @@
 `TorchTrainer.fit` blocks until the end, so it runs in an actor of its own, the host. A report goes
 worker -> Ray Train's controller -> host -> trial. Stopping aborts the controller, which frees what
 Ray Train had reserved for its workers: killed, it would leave that to an actor that fails where
-two Rays run on one machine. Ray Train restarts the workers from the last report's checkpoint when one dies; each
-worker adds its own files to that checkpoint.
+two Rays run on one machine. Ray Train restarts the workers from the last report's checkpoint when
+one dies; each worker adds its own files to that checkpoint.
 """
 
 import contextlib
@@ -109,9 +109,11 @@ class _Host:
 
     def put(self, controller: Any, metrics: Mapping[str, Any], path: str) -> None:
         self.controller = controller
-        while not self.stopping.is_set():
+        taken = False
+        while not (taken or self.stopping.is_set()):
             with contextlib.suppress(queue.Full):
-                return self.reports.put((metrics, path, None), timeout=0.1)
+                self.reports.put((metrics, path, None), timeout=0.1)
+                taken = True
 
     def next_report(self) -> tuple[Any, str | None, str | None]:
         return self.reports.get()
