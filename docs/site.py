@@ -163,7 +163,7 @@ def _place(target: str, origin: Path, uri: str) -> str | None:
         place = PAGES[path]
     elif path.suffix in (".png", ".svg"):
         place = _figure(path)
-    elif path.suffix == ".md" and path.is_relative_to(ROOT / "docs"):
+    elif path.suffix in (".md", ".ipynb") and path.is_relative_to(ROOT / "docs"):
         place = str(path.relative_to(ROOT / "docs"))
     elif any(path in paths for paths in MODULES.values()):
         place = next(page for page, paths in MODULES.items() if path in paths)
