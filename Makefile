@@ -13,11 +13,11 @@ demo: $(STAMP)
 	@echo "Open the MLflow UI with: $(BIN)/tenfold ui"
 
 test: lint types
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # What needs neither Ray nor other processes and is done soon.
 quick: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tenfold.platform.store import artifact_location, open_store
+from tenfold.platform.whole_file import replace_file
 
 SWEEP = "sweep"
 _JOURNAL_TAG = "journal"
@@ -138,7 +139,7 @@ class Journal:
             else:
                 _send(client, cursor["run_id"], record)
             cursor["offset"] = record[_END]
-            self._cursor_path.write_text(json.dumps(cursor))
+            replace_file(self._cursor_path, json.dumps(cursor))
 
     def _start_run(self, client: MlflowClient, uri: str, record: Mapping[str, Any]) -> str:
         experiment_id = _experiment_id(client, uri, record["experiment"])

@@ -53,6 +53,7 @@ from tenfold.platform.tasks import fingerprint, labels
 from tenfold.platform.training import TrainingConfig
 from tenfold.platform.trial import has_ended, is_empty_mean
 from tenfold.platform.wheel import commit
+from tenfold.platform.whole_file import replace_file
 
 TRACKING_FOLDER = "tracking"
 DIVERGED = "diverged"
@@ -250,7 +251,7 @@ class Tracker(LoggerCallback):
         told = json.loads(file.read_text()) if file.exists() else []
         changes = {key: [before.get(key), now[key]] for key in now if before.get(key) != now[key]}
         told.append({"after_step": step, "changes": changes})
-        file.write_text(json.dumps(told, indent=2))
+        replace_file(file, json.dumps(told, indent=2))
         self._journal(trial.trial_id).artifact(file)
 
     def _note_divergence(self, journal: Journal, step: int, values: Mapping[str, float]) -> None:

@@ -99,9 +99,13 @@ PROCESSES = {"ray_session", "prefork", "tenfold"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and start with the files that have it: short ones fill the end."""
+    slow = set()
     for item in items:
         if item.path.stem in LONG or PROCESSES & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+            slow.add(item.path)
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)
@@ -166,8 +170,11 @@ def prefork() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def ray_session(prefork: Path) -> Iterator[None]:
-    """One local Ray for all tests; eight logical CPUs, since its actors sleep most of the time."""
+def ray_session(prefork: Path) -> Iterator[str]:
+    """One local Ray for all tests; eight logical CPUs, since its actors sleep most of the time.
+
+    Yields its address.
+    """
     import ray
 
     _SHARED_RAY.append(True)
@@ -181,7 +188,7 @@ def ray_session(prefork: Path) -> Iterator[None]:
             log_to_driver=False,
             logging_level="ERROR",
         )
-    yield
+    yield ray.get_runtime_context().gcs_address
     ray.shutdown()
     _SHARED_RAY.clear()
 
@@ -214,13 +221,23 @@ def invoke(*arguments: object) -> "Result":
 
 @pytest.fixture
 def started(prefork: Path) -> Callable[..., AbstractContextManager[subprocess.Popen[str]]]:
-    """Start the command line as a user would, in a process of its own; it is killed at the end."""
+    """Start the command line as a user would, in a process of its own; it is killed at the end.
+
+    With a Ray of its own, which takes ten seconds to come and go, or with that of an address.
+    """
 
     @contextmanager
-    def start(*arguments: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    def start(
+        *arguments: object, cwd: Path, address: str | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
         command = [str(prefork), *TENFOLD[1:], *(str(argument) for argument in arguments)]
         process = subprocess.Popen(
-            command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=cwd,
+            env={**os.environ, **({"RAY_ADDRESS": address} if address else {})},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         try:
             yield process

@@ -110,11 +110,16 @@ def statuses(uri: str) -> dict[str, set[str]]:
 
 
 def test_ctrl_c_and_termination_are_written_down_and_the_run_goes_on_after_both(
-    experiment: Path, runs: Path, started: Started
+    experiment: Path, runs: Path, started: Started, ray_session: str
 ) -> None:
+    """By Ctrl-C on a Ray of the run's own, by the end of the process on one that lives on."""
     uri = f"sqlite:///{runs}/mlflow.db"
-    for number, options in ((signal.SIGINT, []), (signal.SIGTERM, ["--resume"])):
-        with started("run", experiment, *options, cwd=experiment.parent) as driver:
+    for number, options, address in (
+        (signal.SIGINT, [], None),
+        (signal.SIGTERM, ["--resume"], ray_session),
+    ):
+        run = started("run", experiment, *options, cwd=experiment.parent, address=address)
+        with run as driver:
             before = sum(len(trial) for trial in records(runs).values())
             wait_until(
                 lambda before=before: sum(map(len, records(runs).values())) > before + 8,
@@ -129,17 +134,15 @@ def test_ctrl_c_and_termination_are_written_down_and_the_run_goes_on_after_both(
         assert found["sweep"] == {"KILLED"}
         assert found["trial"] <= {"KILLED", "FINISHED"}
         assert "KILLED" in found["trial"]
-    with started("run", experiment, "--resume", cwd=experiment.parent) as driver:
-        driver.communicate()
-    assert driver.returncode == 0
+    resumed = invoke("run", experiment, "--resume")
+    assert resumed.exit_code == 0, resumed.output
     assert_whole(runs, uri)
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_a_killed_driver_is_resumed_without_rerunning_what_was_finished(
-    experiment: Path, runs: Path, started: Started
+    experiment: Path, runs: Path, started: Started, ray_session: str
 ) -> None:
-    with started("run", experiment, cwd=experiment.parent) as driver:
+    with started("run", experiment, cwd=experiment.parent, address=ray_session) as driver:
         wait_until(
             lambda: one_ended_and_another_on_its_way(runs),
             lambda: driver.poll() is None,

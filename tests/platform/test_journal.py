@@ -118,3 +118,31 @@ def test_more_metrics_than_one_request_may_hold_arrive_in_order(tmp_path: Path, 
     assert run_id is not None
     steps = [metric.step for metric in client.get_metric_history(run_id, "loss")]
     assert steps == list(range(1_100))
+
+
+@pytest.mark.parametrize("broken", ["write_text", "replace"])
+def test_a_crash_while_the_place_is_noted_leaves_the_former_one(
+    broken: str, tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(tracking_uri=uri)
+    journal = Journal(tmp_path, "trial")
+    journal.start(f"crashed in {broken}", "the trial", {})
+    journal.deliver(client, uri)
+    journal.metrics(1, {"loss": 0.5})
+    whole = getattr(Path, broken)
+
+    def crash(self: Path, *args: Any) -> None:
+        if broken == "write_text":
+            whole(self, "")  # opened, and emptied by that
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, broken, crash)
+        with pytest.raises(KeyboardInterrupt):
+            journal.deliver(client, uri)
+    assert Journal(tmp_path, "trial").waiting() == 1
+    Journal(tmp_path, "trial").deliver(client, uri)
+    run_id = journal.run_id()
+    assert run_id is not None
+    history = client.get_metric_history(run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(1, 0.5)]

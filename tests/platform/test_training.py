@@ -123,7 +123,6 @@ def results(runs: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-@pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize(("workers", "stacked"), [(0, 2), (2, 1)], ids=["process", "ray-train"])
 def test_200_steps_are_the_same_through_a_killed_driver(
     workers: int,
@@ -131,11 +130,12 @@ def test_200_steps_are_the_same_through_a_killed_driver(
     tmp_path: Path,
     runs: Path,
     started: Callable[..., AbstractContextManager[subprocess.Popen[str]]],
+    ray_session: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "killed.yaml").write_text(EXPERIMENT.format(workers=workers, stacked=stacked))
-    with started("run", "killed.yaml", cwd=tmp_path) as driver:
+    with started("run", "killed.yaml", cwd=tmp_path, address=ray_session) as driver:
         while len(results(runs)) < 2:
             assert driver.poll() is None, "the run ended before its second report"
             time.sleep(0.02)
