@@ -85,6 +85,7 @@ LONG = {
     "test_lcm_judge",
     "test_mst",
     "test_mst_sparse",
+    "test_omnet_learners",
     "test_qsr",
     "test_regret",
     "test_rl_cfr",
@@ -93,6 +94,7 @@ LONG = {
     "test_rl_cfr_solver",
     "test_rl_cfr_values",
     "test_training",
+    "test_ui",
     "test_wheel",
 }
 PROCESSES = {"ray_session", "prefork", "tenfold"}

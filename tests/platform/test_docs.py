@@ -216,6 +216,7 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
     """As `make docs`; some 16 seconds of processor time, most of it for the API reference."""
     typing = ROOT / ".venv" / "typing" / "tenfold"
