@@ -275,7 +275,7 @@ def head() -> Iterator[Head]:
         stderr=subprocess.STDOUT,
     )
     try:
-        output, _ = starter.communicate(timeout=120)
+        output, _ = starter.communicate()
         assert starter.returncode == 0, output.decode()
         yield Head(f"http://127.0.0.1:{dashboard}", folder / "token", folder / "runs")
     finally:
@@ -404,7 +404,7 @@ def test_ctrl_c_ends_the_following_and_stop_the_job(head: Head, submitter: Path)
     while "asleep" not in following.stdout.readline():
         assert following.poll() is None
     following.send_signal(signal.SIGINT)
-    _, complaint = following.communicate(timeout=60)
+    _, complaint = following.communicate()
     assert following.returncode == jobs.INTERRUPTED
     assert f"the job goes on. Take it up again with 'tenfold jobs logs {sent.job_id}" in complaint
     assert jobs.status(sent.job_id, **head.door).status == "RUNNING"
