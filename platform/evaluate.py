@@ -1,14 +1,10 @@
-"""`tenfold evaluate`: judge a trial's last checkpoint, on its own task or another."""
+"""`tenfold evaluate`: judge a trial's newest or best checkpoint, on its own task or another."""
 
 import json
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow import MlflowClient
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tenfold.platform.configuration import build_config, flatten, trial_point
@@ -16,9 +12,14 @@ from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
 from tenfold.platform.ray_session import start_ray
 from tenfold.platform.registry import get_method
-from tenfold.platform.runs import ID_PREFIX, search_runs
-from tenfold.platform.store import open_store, runs_folder, sqlite_path
+from tenfold.platform.store import open_store
 from tenfold.platform.tasks import labels, resolve
+from tenfold.platform.trial_files import (
+    best_checkpoint,
+    find_trial,
+    newest_checkpoint,
+    trial_folders,
+)
 from tenfold.platform.video import check_video, film
 
 
@@ -34,9 +35,13 @@ class Evaluation:
 
 
 def evaluate(
-    run_id: str, uri: str, task: str | None = None, video: Path | None = None
+    run_id: str,
+    uri: str,
+    task: str | None = None,
+    video: Path | None = None,
+    best: bool = False,
 ) -> Evaluation:
-    """Restore a trial's newest checkpoint and run its algorithm's `evaluate`.
+    """Restore a trial's checkpoint and run its algorithm's `evaluate`.
 
     The metrics go into a new MLflow run (tag ``kind=evaluation``) under the trial's run, and with
     them the files that the algorithm draws, if it has a ``draw_evaluation(folder) -> list[Path]``,
@@ -47,6 +52,7 @@ def evaluate(
         uri: The store that has it.
         task: Another task of the method (a name, a file, a folder); the trial's own when None.
         video: Where to write an episode of the policy, see `tenfold.platform.video`.
+        best: Take the checkpoint that scored best, and not the newest.
 
     Raises:
         InputError: No such run, not a trial, no checkpoint on this machine, an unknown task,
@@ -57,9 +63,8 @@ def evaluate(
     tags = run.data.tags
     method = get_method(tags["method"])
     chosen = None if task is None else resolve(method, task)
-    run_dir = _present(Path(tags["run_dir"]), uri)
-    trial_dir = run_dir / Path(tags["trial_dir"]).relative_to(tags["run_dir"])
-    checkpoint = _newest_checkpoint(trial_dir)
+    run_dir, trial_dir = trial_folders(run, uri)
+    checkpoint = best_checkpoint(trial_dir, method) if best else newest_checkpoint(trial_dir)
     experiment = read_record(run_dir / EXPERIMENT_FILE)
     point = trial_point(experiment, json.loads((trial_dir / "params.json").read_text()))
     on = chosen or point.task
@@ -106,71 +111,3 @@ def evaluate(
     client.set_terminated(judged.info.run_id)
     shown = None if video is None else str(video)
     return Evaluation(judged.info.run_id, checkpoint.name, label, metrics, shown)
-
-
-def find_trial(client: MlflowClient, name: str) -> Run:
-    """The MLflow run of a trial.
-
-    Args:
-        client: Of the store.
-        name: The run's id or the beginning of it, the trial's folder or that folder's name, or the
-            folder of a run with one trial.
-
-    Raises:
-        InputError: Nothing has this name, several trials have, or what has it is no trial.
-    """
-    try:
-        exact = client.get_run(name)
-    except MlflowException:
-        exact = None
-    if exact is not None:
-        if exact.data.tags.get("kind") != "trial":
-            kind = exact.data.tags.get("kind", "foreign")
-            raise InputError(f"Run '{name}' is of kind '{kind}': give the id of one of its trials.")
-        return exact
-    ids = [experiment.experiment_id for experiment in client.search_experiments()]
-    trials = search_runs(client, ids, "tags.kind = 'trial'")
-    folder = Path(name).name
-    for found in (
-        [run for run in trials if len(name) >= ID_PREFIX and run.info.run_id.startswith(name)],
-        [run for run in trials if Path(run.data.tags["trial_dir"]).name == folder],
-        [run for run in trials if Path(run.data.tags["run_dir"]).name == folder],
-    ):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            some = ", ".join(f"{run.info.run_id[:12]} ({run.info.run_name})" for run in found[:3])
-            more = ", ..." if len(found) > 3 else ""
-            raise InputError(f"{len(found)} trials are called '{name}': give one of {some}{more}.")
-    raise InputError(
-        f"No run '{name}' in the store: copy one from 'tenfold compare' or the MLflow UI."
-    )
-
-
-def _present(recorded: Path, uri: str) -> Path:
-    """The folder of a run, also where all runs have moved together.
-
-    Raises:
-        InputError: It is nowhere.
-    """
-    store = sqlite_path(uri)
-    roots = [recorded.parent, runs_folder() / "tune", *([store.parent / "tune"] if store else [])]
-    for root in roots:
-        if (root / recorded.name / EXPERIMENT_FILE).is_file():
-            return root / recorded.name
-    raise InputError(
-        f"The folder of this run, '{recorded}', is not on this machine, nor is '{recorded.name}' "
-        f"in {' or '.join(str(root) for root in roots[1:])}: set TENFOLD_RUNS to the folder of "
-        "runs, or evaluate on the machine that ran the trial."
-    )
-
-
-def _newest_checkpoint(trial_dir: Path) -> Path:
-    numbered = re.compile(r"checkpoint_(\d+)$")
-    found = sorted(path for path in trial_dir.glob("checkpoint_*") if numbered.match(path.name))
-    if not found:
-        raise InputError(
-            f"There is no checkpoint in '{trial_dir}': the trial ended before its first one, or it "
-            "was deleted; run it again."
-        )
-    return found[-1]

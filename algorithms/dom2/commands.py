@@ -111,23 +111,18 @@ def export(algorithm: "DOM2", student: "OneStepPolicy", record: dict[str, Any], 
 
 def _restored(run: str) -> "DOM2":
     """The algorithm of a trial, with its newest checkpoint."""
-    from mlflow import MlflowClient
-
     from tenfold.platform.configuration import build_config, trial_point
-    from tenfold.platform.evaluate import find_trial
     from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
     from tenfold.platform.registry import get_method
     from tenfold.platform.store import tracking_uri
+    from tenfold.platform.trial_files import find_trial_of, newest_checkpoint, trial_folders
 
-    tags = find_trial(MlflowClient(tracking_uri=tracking_uri()), run).data.tags
-    if tags["method"] != "dom2":
-        raise InputError(f"Run '{run}' is a trial of {tags['method']}: give the id of one of dom2.")
-    checkpoints = sorted(Path(tags["trial_dir"]).glob("checkpoint_*"))
-    if not checkpoints:
-        raise InputError(f"Run '{run}' has no checkpoint on this machine yet.")
-    method, record = get_method("dom2"), read_record(Path(tags["run_dir"]) / EXPERIMENT_FILE)
-    point = trial_point(record, json.loads((Path(tags["trial_dir"]) / "params.json").read_text()))
+    uri = tracking_uri()
+    run_dir, trial_dir = trial_folders(find_trial_of("dom2", run, uri), uri)
+    checkpoint = newest_checkpoint(trial_dir)
+    method, record = get_method("dom2"), read_record(run_dir / EXPERIMENT_FILE)
+    point = trial_point(record, json.loads((trial_dir / "params.json").read_text()))
     config = build_config(method, point.task, point.variant, point.overrides, point.seed)
     algorithm: DOM2 = method.load_trainable()(config)
-    algorithm.load_checkpoint(str(checkpoints[-1]))
+    algorithm.load_checkpoint(str(checkpoint))
     return algorithm

@@ -4,7 +4,6 @@ What it needs is imported when it runs, so that the command line stays quick.
 """
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,10 +86,10 @@ def find_source(text: str) -> Source:
         ValueError: There is no such folder or run, or nothing in it can be sampled.
     """
     from tenfold.algorithms.lcm.folder import PipelineFolder
+    from tenfold.platform.store import tracking_uri
+    from tenfold.platform.trial_files import find_checkpoint
 
-    folder = Path(text)
-    if not folder.exists():
-        folder = _newest_checkpoint(text)
+    folder = find_checkpoint(text, "lcm", tracking_uri())
     for place in (folder, folder / "student"):
         if (place / _RECORD).exists():
             record = json.loads((place / _RECORD).read_text())
@@ -158,26 +157,6 @@ def build_pipeline(source: Source, loras: list[tuple[Path, float]]) -> Any:
     if names:
         pipeline.set_adapters(names, weights)
     return pipeline
-
-
-def _newest_checkpoint(run: str) -> Path:
-    """The last checkpoint of a trial in the store."""
-    from mlflow import MlflowClient
-
-    from tenfold.platform.evaluate import find_trial
-    from tenfold.platform.store import tracking_uri
-
-    tags = find_trial(MlflowClient(tracking_uri=tracking_uri()), run).data.tags
-    if tags["method"] != "lcm":
-        raise ValueError(f"Run '{run}' is a trial of {tags['method']}: give the id of one of lcm.")
-    found = [
-        (int(match[1]), path)
-        for path in Path(tags["trial_dir"]).glob("checkpoint_*")
-        if (match := re.fullmatch(r"checkpoint_(\d+)", path.name))
-    ]
-    if not found:
-        raise ValueError(f"Run '{run}' has no checkpoint on this machine yet.")
-    return max(found)[1]
 
 
 def _draw(

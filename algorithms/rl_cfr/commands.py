@@ -105,13 +105,18 @@ def play(
     ] = None,
     variant: Annotated[str, typer.Option(help="cfr, cfr+, linear, dcfr or pcfr+.")] = "dcfr",
     checkpoint: Annotated[
-        str, typer.Option(help="Of a run of rl_cfr: its abstraction chooses the solver's raises.")
+        str,
+        typer.Option(
+            help="A run of rl_cfr, by its id or the beginning of it, or a checkpoint's folder: its "
+            "abstraction chooses the solver's raises."
+        ),
     ] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="Deals the same hands again.")] = None,
 ) -> None:
     """Play turn or river spots against the solver: f, c, b 500, r 900 or a.
 
-    A turn holds every river: give it ranges of some hundred hands and few sizes.
+    After each hand: what the solver does where you acted, and the EV that you lost. A turn holds
+    every river: give it ranges of some hundred hands and few sizes.
 
     Example: tenfold play --board AsKd7h2c3d --pot 1000 --stacks 9500 --hands 4
     """
@@ -182,8 +187,10 @@ def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
     from tenfold.algorithms.rl_cfr.abstraction import load_abstraction
     from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld
     from tenfold.envs.poker.spot import street_name
+    from tenfold.platform.store import tracking_uri
+    from tenfold.platform.trial_files import find_checkpoint
 
-    learned = load_abstraction(checkpoint)
+    learned = load_abstraction(find_checkpoint(checkpoint, "rl_cfr", tracking_uri()))
     if not isinstance(learned.world, HoldemWorld) or learned.world.deck != spot.deck:
         raise ValueError(
             f"'{checkpoint}' was trained on another game: give one of river_hunl, turn_hunl or "

@@ -88,7 +88,6 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(
     checkpoint: Path, tmp_path: Path, runs: Path
 ) -> None:
     xl = tiny_sdxl(tmp_path / "xl")
-    runs.mkdir()
     lora = checkpoint / "student" / "pytorch_lora_weights.safetensors"
     long = "a red ring left of a blue square " * 2
     for arguments, sentence in (
@@ -99,7 +98,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(
         ((checkpoint, "--lora", f"{lora}=much"), "'much' is no number"),
         ((xl, "--lora", f"{lora}=1"), "The LoRA '.*' does not fit '.*xl'"),
         ((tmp_path,), "is no pipeline's folder, since it has no model_index.json"),
-        (("0123abc",), "No run '0123abc' in the store"),
+        (("0123abc",), "'0123abc' is no checkpoint of lcm: there is no such folder, and no run"),
     ):
         done = invoke("sample", *arguments, "--prompt", PROMPT, "--out", tmp_path / "out")
         with pytest.raises(ValueError, match=sentence):

@@ -1,9 +1,15 @@
-"""`tenfold play`: typed hands, mistakes asked again, leaving in the middle of a hand."""
+"""`tenfold play`: typed hands, mistakes asked again, leaving in mid-hand, and what a hand teaches.
+
+The EVs lost are computed again by brute force: the average strategy read off the solver, then a
+plain recursion over the other player's hands. Costs 12 processor seconds, nearly all of them
+imports, and the MLflow store of one test.
+"""
 
 import io
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +22,21 @@ from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor
 from tenfold.algorithms.rl_cfr.learning.features import FEATURES
 from tenfold.algorithms.rl_cfr.mdp import Solving
-from tenfold.algorithms.rl_cfr.play.policies import History
+from tenfold.algorithms.rl_cfr.play.match import expected_payoffs
+from tenfold.algorithms.rl_cfr.play.policies import HandStrategy, History, Policy, check_call
 from tenfold.algorithms.rl_cfr.play.resolving import Resolver
-from tenfold.envs.poker.rules import CALL
+from tenfold.algorithms.rl_cfr.play.response import best_response
+from tenfold.algorithms.rl_cfr.play.review import review
+from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
+from tenfold.envs.poker.cards import HANDS, format_hand, hand_index, parse_cards
+from tenfold.envs.poker.rules import CALL, FOLD, BettingState
 from tenfold.envs.poker.sizes import parse_menu
-from tenfold.envs.poker.spot import read_spot
+from tenfold.envs.poker.spot import Spot, deals, read_spot
+from tenfold.envs.poker.strength import board_ranks
 from tenfold.platform import cli
+from tenfold.platform.experiment import EXPERIMENT_FILE
+from tenfold.platform.store import open_store
 
 NUTS = ["--board", "AsKsQsJs2d", "--pot", "100", "--stacks", "1000", "--big-blind", "10"]
 NUTS += ["--ranges", "Ts9h", "--ranges", "4c3h", "--iterations", "100", "--seed", "0"]
@@ -82,6 +97,196 @@ def test_the_end_of_input_leaves_the_table(
     assert "Hands played: 0. You won +0 chips" in said
 
 
+# What a hand teaches
+
+RANGES = ["AA,KK:0.5,T9s,87s", "QQ,A9s,JTs,54s"]
+TINY = ["--board", "AsKd7h2c3d", "--pot", "1000", "--stacks", "2500", "--big-blind", "100"]
+TINY += ["--ranges", RANGES[0], "--ranges", RANGES[1], "--sizes", "0.5,1", "--max-raises", "2"]
+MENU = parse_menu("0.5,1")
+SOLVING = Solving(MENU, 2, "dcfr", 60)
+
+
+def tiny_spot() -> Spot:
+    return read_spot("AsKd7h2c3d", 1_000, "2500", RANGES, 100)
+
+
+def solution(spot: Spot, extra: Sequence[int] = ()) -> Policy:
+    """The average strategy of the whole spot, whose root has further raises."""
+
+    def raises(state: BettingState) -> list[int]:
+        more = [] if state.acted else extra
+        return sorted({*MENU.raises(state), *more}) if state.raised < 2 else []
+
+    subgame = Subgame(spot, raises)
+    solver = Solver(subgame.game, SOLVING.variant)
+    solver.iterate(SOLVING.iterations)
+    nodes = {state: node for node, state in subgame.states.items()}
+
+    def policy(history: History) -> HandStrategy:
+        node = nodes[history.state]
+        return HandStrategy(subgame.moves[node], subgame.spread(solver.strategy(node)))
+
+    return policy
+
+
+def worth(policy: Policy, history: History, seat: int, hand: int, others: np.ndarray) -> float:
+    """Chips of a hand that answers best, summed over (1326,) weights of the other's hands."""
+    state = history.state
+    if state.folded is not None:
+        return float(others.sum()) * state.payoffs()[seat]
+    if state.over:
+        ranks = board_ranks(history.board)
+        total = 0.0
+        for other in np.flatnonzero(others):
+            winner = None if ranks[hand] == ranks[other] else seat ^ int(ranks[hand] < ranks[other])
+            total += others[other] * state.payoffs(winner)[seat]
+        return total
+    actions, chances = policy(history)
+    if state.player == seat:
+        return max(worth(policy, history.apply(each), seat, hand, others) for each in actions)
+    return sum(
+        worth(policy, history.apply(each), seat, hand, others * chance)
+        for each, chance in zip(actions, chances, strict=True)
+    )
+
+
+def losses(spot: Spot, policy: Policy, history: History, seat: int, hand: int) -> list[float]:
+    """EV lost in each decision of a seat, by brute force."""
+    shared = np.isin(HANDS, HANDS[hand]).any(axis=1)
+    others = np.where(shared, 0.0, spot.ranges[1 - seat])
+    found = []
+    for past, action in history.past(spot):
+        actions, chances = policy(past)
+        if past.state.player == seat:
+            values = [worth(policy, past.apply(each), seat, hand, others) for each in actions]
+            found.append((max(values) - values[actions.index(action)]) / others.sum())
+        else:
+            others = others * chances[actions.index(action)]
+    return found
+
+
+def read_hands(said: str) -> list[tuple[int, int, list[int], list[float]]]:
+    """Seat, hand, actions of both, and EVs lost of each hand that was played, from the screen."""
+    found = []
+    for text in said.split("You hold ")[1:]:
+        card, seat = re.match(r"(\w{4}) and act (first|second)", text).groups()
+        words = re.findall(r"│ > (\w+)(?: to)? ?(\d*).*│ +(\d+\.\d\d) │", text)
+        own = [(word, number) for word, number, _ in words]
+        others = re.findall(r"Solver: (\w+)(?: to)? ?(\d*)", text)
+        turns = [own, others] if seat == "first" else [others, own]
+        actions = []
+        for place in range(len(own) + len(others)):
+            word, number = turns[place % 2][place // 2]
+            level = int(number or 0)
+            actions.append({"fold": FOLD, "check": CALL, "call": CALL}.get(word, level))
+        lost = [float(value) for _, _, value in words]
+        found.append((int(seat == "second"), hand_index(*parse_cards(card)), actions, lost))
+    return found
+
+
+def played(spot: Spot, actions: Sequence[int]) -> History:
+    history = History.of(spot)
+    for action in actions:
+        history = history.apply(action)
+    return history
+
+
+def test_the_ev_lost_is_that_of_brute_force(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*TINY, "--hands", "12", "--iterations", str(SOLVING.iterations), "--seed", "4"]
+    # Answers that are not legal are asked again, so each hand takes its own part of this.
+    assert play(monkeypatch, options, "b 500\nf\nc\nk\n" * 30) == 0
+    said = capsys.readouterr().out
+    spot, hands = tiny_spot(), read_hands(said)
+    policy, total = solution(spot), 0.0
+    assert len(hands) == 12
+    assert {seat for seat, *_ in hands} == {0, 1}
+    assert max(len(lost) for *_, lost in hands) == 2
+    for seat, hand, actions, lost in hands:
+        exact = losses(spot, policy, played(spot, actions), seat, hand)
+        assert lost == pytest.approx(exact, abs=0.02), format_hand(hand)
+        total += sum(lost)
+    assert total > 100
+    count = sum(len(lost) for *_, lost in hands)
+    shown = re.search(rf"EV lost in your {count} decisions: ([\d.]+) chips", said)
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(total, abs=0.01 * count)
+
+
+def test_a_bet_outside_the_tree_is_judged_in_one_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*TINY, "--iterations", str(SOLVING.iterations), "--seed", "1"]
+    assert play(monkeypatch, options, "b 333\n" + "f\nc\n" * 4) == 0
+    said = capsys.readouterr().out
+    assert "The solver had no 'bet 333': it solved that river decision again" in " ".join(
+        said.split()
+    )
+    [(seat, hand, actions, lost)] = read_hands(said)
+    spot = tiny_spot()
+    exact = losses(spot, solution(spot, [333]), played(spot, actions), seat, hand)
+    assert actions[0] == 333
+    assert lost == pytest.approx(exact, abs=0.02)
+
+
+def test_losses_are_never_negative_and_mixed_actions_lose_nothing() -> None:
+    spot = tiny_spot()
+    solver = Resolver(spot, Solving(MENU, 2, "pcfr+", 2_000))
+    accuracy = solver.exploitability()
+    assert accuracy < 0.1
+    mixed = 0
+    for seat, before in ((0, []), (1, [CALL]), (1, [500]), (1, [1000])):
+        past = played(spot, before)
+        for action in solver(past).actions:
+            for hand in np.flatnonzero(deals(spot.ranges)[seat]):
+                *_, verdict = review(solver, spot, past.apply(action), seat, int(hand))
+                assert verdict.lost >= 0.0
+                assert verdict.mix.sum() == pytest.approx(1.0)
+                assert verdict.reach == 1.0
+                if 0.05 < verdict.mix[verdict.choice] < 0.95:
+                    mixed += 1
+                    assert verdict.lost < 2.0, (format_hand(int(hand)), action, verdict)
+    assert mixed > 20
+
+
+def test_the_losses_of_a_player_add_up_to_what_a_best_answer_wins_more() -> None:
+    spot = tiny_spot()
+    solver = Resolver(spot, SOLVING)
+    weights, total = deals(spot.ranges)[0], 0.0
+    first = History.of(spot).apply(CALL)
+    actions, chances = solver(first)
+    for hand in np.flatnonzero(weights):
+        shared = np.isin(HANDS, HANDS[hand]).any(axis=1)
+        others = np.where(shared, 0.0, spot.ranges[1])
+        for action, chance in zip(actions, chances, strict=True):
+            share = others @ chance / others.sum()
+            after = first.apply(action)
+            ended = after if after.state.over else after.apply(CALL)
+            lost = sum(each.lost for each in review(solver, spot, ended, 0, int(hand)))
+            total += weights[hand] * share * lost
+    best = best_response(spot, solver, 0, MENU, 2)
+    passive, _ = expected_payoffs(spot, (check_call, solver))
+    assert total / weights.sum() == pytest.approx(best - passive, abs=0.01)
+    assert best - passive > 20
+
+
+def test_a_hand_that_the_solver_would_not_have_here_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nothing to gain by a bet with nothing: whatever is worse folds, whatever is better calls.
+    options = [*NUTS, "--sizes", "1,3,allin", "--max-raises", "2", "--hands", "1"]
+    options = ["4c3h" if word == "Ts9h" else "Ts9h" if word == "4c3h" else word for word in options]
+    assert play(monkeypatch, options, "b 100\nc\n") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Solver: raise to" in said
+    assert "Before you could 'call" in said
+    assert "go by the EVs" in said
+
+
+# Checkpoints
+
+
 def save(folder: Path, task: str) -> None:
     """A checkpoint of an untrained actor with one component."""
     config = RLCFRConfig()
@@ -130,6 +335,32 @@ def test_a_checkpoint_chooses_the_solvers_bets(
     assert bets <= chosen
 
 
+def test_a_checkpoint_is_found_by_its_run_its_trial_or_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TENFOLD_RUNS", str(tmp_path))
+    client = open_store(f"sqlite:///{tmp_path}/mlflow.db")
+    run_dir = tmp_path / "tune" / "rl_cfr-20260101-000000"
+    ids = {}
+    for method in ("rl_cfr", "ppo"):
+        trial = run_dir / f"{method}_0"
+        # The older checkpoint is of a game that is refused: only the newest can be the one meant.
+        for number, task in ((9, "leduc_nl"), (10, "river_hunl")):
+            (trial / f"checkpoint_{number:06}").mkdir(parents=True)
+            save(trial / f"checkpoint_{number:06}", task)
+        tags = {"kind": "trial", "method": method, "run_dir": str(run_dir)}
+        run = client.create_run("0", tags={**tags, "trial_dir": str(trial)})
+        ids[method] = run.info.run_id
+    (run_dir / EXPERIMENT_FILE).write_text("method: rl_cfr\n")
+    trial, run_id = run_dir / "rl_cfr_0", ids["rl_cfr"]
+    for name in (run_id, run_id[:8], "rl_cfr_0", str(trial), str(trial / "checkpoint_000010")):
+        assert play(monkeypatch, [*NUTS, "--checkpoint", name], "") == 0, name
+    assert play(monkeypatch, [*NUTS, "--checkpoint", ids["ppo"]], "") == 2
+    assert "is a trial of ppo: give the id of one of rl_cfr" in capsys.readouterr().err
+    assert play(monkeypatch, [*NUTS, "--checkpoint", "ffffffff0"], "") == 2
+    assert "No run 'ffffffff0' in the store" in capsys.readouterr().err
+
+
 def test_ctrl_c_leaves_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,8 +387,10 @@ def test_ctrl_c_leaves_the_table(
 def test_mistakes_are_told_by_name(
     options: list[str],
     said: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("TENFOLD_RUNS", str(tmp_path))
     assert play(monkeypatch, options, "") == 2
     assert said in capsys.readouterr().err

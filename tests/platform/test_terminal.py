@@ -25,7 +25,6 @@ from rich.console import Console
 
 from tenfold.platform import cli, plan, ray_session
 from tenfold.platform.errors import InputError
-from tenfold.platform.evaluate import find_trial
 from tenfold.platform.experiment import (
     Checkpoints,
     Experiment,
@@ -47,6 +46,7 @@ from tenfold.platform.study import resolve_study
 from tenfold.platform.summary import SHOWN_ID, next_commands, print_summary
 from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
 from tenfold.platform.trial import SCORE
+from tenfold.platform.trial_files import find_trial
 
 
 def experiment_of(**fields: Any) -> Experiment:

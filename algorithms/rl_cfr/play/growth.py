@@ -20,7 +20,7 @@ from tenfold.algorithms.rl_cfr.solver.solver import Solver
 from tenfold.algorithms.rl_cfr.solver.subgame import Leaf, Subgame
 from tenfold.envs.poker.cards import HAND_COUNT
 from tenfold.envs.poker.rules import BettingState
-from tenfold.envs.poker.spot import Spot
+from tenfold.envs.poker.spot import Spot, dealable
 
 Abstraction = Callable[[Decision], Sequence[int]]
 """The raises at a decision, such as a trained one of `load_abstraction`."""
@@ -42,6 +42,29 @@ class Tree:
         probabilities = np.full((len(moves), HAND_COUNT), 1.0 / len(moves))
         probabilities[:, hands] = self.solver.strategy(node)
         return HandStrategy(moves, probabilities)
+
+    def action_values(self, node: int) -> NDArray[np.float64]:
+        """What each action of a decision on the root's street is worth to each hand, (A, 1326).
+
+        In chips from the decision on, the pot included: a fold is worth 0. The other player follows
+        the average strategy, which also says what it may hold; the one who decides goes on with
+        best answers to it. Its own average strategy would do for the hands that it brings here, but
+        where a hand hardly ever goes, its average is one of early iterations and no measure.
+
+        0 for hands beside which the other player holds nothing.
+        """
+        tree = self.subgame.game.tree
+        player = int(tree.player[node])
+        reach = self.subgame.spread(self.subgame.game.ranges[1 - player])
+        below, above = node, int(tree.parent[node])
+        while above >= 0:
+            if tree.player[above] != player:
+                reach *= self.strategy(above).probabilities[tree.action[below]]
+            below, above = above, int(tree.parent[above])
+        mass = dealable(reach)
+        values = self.subgame.spread(self.solver.action_values(node, best=True))
+        won = np.divide(values, mass, out=np.zeros_like(values), where=mass > 0)
+        return won + self.subgame.states[node].committed[player] * (mass > 0)
 
     def child(self, node: int, place: int) -> int:
         """The node after a decision's action at `place`."""

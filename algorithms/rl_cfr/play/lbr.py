@@ -13,7 +13,7 @@ from tenfold.algorithms.rl_cfr.solver.subgame import all_in_signs
 from tenfold.envs.poker.cards import HAND_COUNT, live_hands
 from tenfold.envs.poker.rules import CALL, FOLD
 from tenfold.envs.poker.sizes import Menu
-from tenfold.envs.poker.spot import BOARD_CARDS, Spot, dealable
+from tenfold.envs.poker.spot import Spot, dealable
 
 
 class LocalBestResponse:
@@ -67,12 +67,7 @@ class LocalBestResponse:
         """(1326,) the other player's range, by its own policy."""
         other = 1 - history.state.player
         reach = self._spot.ranges[other] * live_hands(history.board)
-        past = History.of(self._spot)
-        for action in history.actions:
+        for past, action in history.past(self._spot):
             if past.state.player == other:
                 reach = reach * self._against(past).of(action)
-            past = past.apply(action)
-            if past.chance:
-                shown = history.board[: BOARD_CARDS[past.state.street]]
-                past = History(past.state, shown, past.actions)
         return reach

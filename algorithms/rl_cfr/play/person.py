@@ -1,4 +1,4 @@
-"""A person at the table: what happens, in words; what to do, typed."""
+"""A person at the table: what happens, in words; what to do, typed; then what each choice cost."""
 
 import numpy as np
 from rich.console import Console
@@ -8,6 +8,7 @@ from tenfold.algorithms.rl_cfr.play.growth import Abstraction
 from tenfold.algorithms.rl_cfr.play.match import deal, payoffs, play
 from tenfold.algorithms.rl_cfr.play.policies import HandStrategy, History
 from tenfold.algorithms.rl_cfr.play.resolving import Resolver
+from tenfold.algorithms.rl_cfr.play.review import lesson, remarks, review
 from tenfold.envs.poker.cards import HAND_COUNT, format_cards, format_hand
 from tenfold.envs.poker.rules import STREETS
 from tenfold.envs.poker.spot import Spot
@@ -71,6 +72,9 @@ def session(
 ) -> None:
     """Play hands from a spot against the solver; the end of input or Ctrl-C leaves the table.
 
+    After each hand the person's decisions are judged, see `review`; one that is left before its end
+    counts neither there nor among the chips won.
+
     Args:
         spot: Where each hand starts.
         solving: How the solver searches.
@@ -79,7 +83,7 @@ def session(
         rng: Deals the cards and draws the solver's actions.
         console: Where to write and read.
     """
-    won, done = 0.0, 0
+    won, lost, decisions, done = 0.0, 0.0, 0, 0
     try:
         console.print("Solving the spot ...")
         solver = Resolver(spot, solving, abstraction)
@@ -94,7 +98,13 @@ def session(
                 console.print(f"The solver shows {format_hand(cards.hands[1 - seat])} on {shown}.")
             gain = payoffs(spot, history, cards)[seat]
             won += gain
-            console.print(f"You win {gain:g} chips.\n" if gain >= 0 else f"You lose {-gain:g}.\n")
+            console.print(f"You win {gain:g} chips." if gain >= 0 else f"You lose {-gain:g}.")
+            verdicts = review(solver, spot, history, seat, cards.hands[seat])
+            lost += sum(verdict.lost for verdict in verdicts)
+            decisions += len(verdicts)
+            if verdicts:
+                console.print(lesson(verdicts), *remarks(verdicts), sep="\n")
+            console.print()
         done = hands
     except (EOFError, KeyboardInterrupt):
         console.print("\nYou leave the table.")
@@ -102,3 +112,8 @@ def session(
     console.print(
         f"Hands played: {done}. You won {won:+g} chips; half the pot each is {share * done:g}."
     )
+    if decisions:
+        console.print(
+            f"EV lost in your {decisions} decisions: {lost:.2f} chips; best answers gain "
+            f"{solver.exploitability():.2f} a hand on the solution of the spot."
+        )

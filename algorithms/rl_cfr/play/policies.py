@@ -4,6 +4,7 @@ A policy never gets a private hand: it answers for all 1,326 of them, and whoeve
 looks up the one that was dealt. So no policy can depend on the other player's hand.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -39,6 +40,16 @@ class History:
     def chance(self) -> bool:
         """Whether the next card comes before the next decision."""
         return not self.state.over and len(self.board) < BOARD_CARDS[self.state.street]
+
+    def past(self, spot: Spot) -> Iterator[tuple["History", int]]:
+        """The decisions since the start of the spot, each with the action that followed."""
+        past = History.of(spot)
+        for action in self.actions:
+            yield past, action
+            past = past.apply(action)
+            if past.chance:
+                shown = self.board[: BOARD_CARDS[past.state.street]]
+                past = History(past.state, shown, past.actions)
 
     def apply(self, action: int) -> "History":
         """The history after an action of the player to act; ValueError if it is not legal."""

@@ -28,13 +28,17 @@ from tenfold.envs.poker.spot import Spot
 
 @dataclass
 class _Place:
-    """A public state, the beliefs there, and the decision of a solved tree that it is."""
+    """A public state, the beliefs there, and the decision of a solved tree that it is.
+
+    `again` has the trees that were solved from here for actions outside that one.
+    """
 
     history: History
     ranges: NDArray[np.float64]
     tree: Tree | None = None
     node: int = 0
     below: dict[int, "_Place"] = field(default_factory=dict)
+    again: dict[int, Tree] = field(default_factory=dict)
 
 
 class Resolver:
@@ -67,6 +71,19 @@ class Resolver:
         """(2, 1326) public beliefs after a history."""
         return self._find(history).ranges
 
+    def offering(self, history: History, action: int) -> tuple[Tree, int]:
+        """The solved tree in which a decision has an action, and its node there.
+
+        That is the tree which the player follows, or, for an action outside it, the one that it
+        solves again from the decision with that action beside its own.
+        """
+        return self._offering(self._find(history), action)
+
+    def exploitability(self) -> float:
+        """How accurate the first solution is: the mean gain of best answers in its tree, chips."""
+        assert self._root.tree is not None
+        return self._root.tree.solver.values().exploitability
+
     def _find(self, history: History) -> _Place:
         place = self._root
         for action in history.actions:
@@ -82,10 +99,7 @@ class Resolver:
         return place.below[key]
 
     def _act(self, place: _Place, action: int) -> _Place:
-        tree, node = place.tree, place.node
-        assert tree is not None
-        if action not in tree.subgame.moves[node]:
-            tree, node = self._grow(place, (action,)), 0
+        tree, node = self._offering(place, action)
         move = tree.subgame.moves[node].index(action)
         chances = tree.strategy(node).probabilities[move]
         ranges, expected = follow(place.ranges, place.history.state.player, chances)
@@ -93,6 +107,14 @@ class Resolver:
         if after.history.state.over or after.history.chance or expected:
             return after
         return self._solve(after)
+
+    def _offering(self, place: _Place, action: int) -> tuple[Tree, int]:
+        assert place.tree is not None
+        if action in place.tree.subgame.moves[place.node]:
+            return place.tree, place.node
+        if action not in place.again:
+            place.again[action] = self._grow(place, (action,))
+        return place.again[action], 0
 
     def _deal(self, place: _Place, card: int) -> _Place:
         history = place.history.deal(card)

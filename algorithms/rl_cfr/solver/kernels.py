@@ -361,7 +361,7 @@ def iterate(tree, ranges, regrets, forecast, sums, weights, predictive, buffers)
 
 
 @compiled
-def evaluate(tree, player, ranges, sums, best, buffers):
+def evaluate(tree, player, ranges, sums, best, decision, values, buffers):
     """Values of a player's hands at the root against the opponent's average strategy.
 
     Args:
@@ -370,6 +370,8 @@ def evaluate(tree, player, ranges, sums, best, buffers):
         ranges: (2, H).
         sums: (rows, H) masses of the average strategies.
         best: Whether the player answers best, or plays the average strategy.
+        decision: A decision whose actions' values are wanted too; -1 for none.
+        values: (A, H) out, those of its A actions.
         buffers: `Buffers`; ``buffers.value[0]`` holds the result.
     """
     _copy(ranges[1 - player], buffers.reach[0])
@@ -394,6 +396,8 @@ def evaluate(tree, player, ranges, sums, best, buffers):
             _pass_chance(tree, node, buffers)
             continue
         into, a = buffers.value[depth - 1], tree.action[node]
+        if above == decision:
+            _copy(value, values[a])
         sigma = buffers.sigma[depth - 1, a]
         theirs = tree.player[above] != player
         for hand in range(len(value)):

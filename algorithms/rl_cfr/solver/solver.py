@@ -77,9 +77,8 @@ class Solver:
         Raises:
             ValueError: The node is no decision.
         """
+        self._check_decision(node)
         tree = self.game.tree
-        if tree.kind[node] != DECISION:
-            raise ValueError(f"Node {node} is no decision: nobody acts there.")
         row, count = tree.row[node], tree.actions[node]
         sigma = np.empty((count, tree.hands), self.sums.dtype)
         kernels.match(sigma, self.sums[row : row + count], count, np.empty_like(sigma[0]))
@@ -108,10 +107,38 @@ class Solver:
             exploitability=float(best.sum() - self.game.total) / 2.0,
         )
 
-    def _evaluate(self, player: int, best: bool) -> NDArray[np.float64]:
+    def action_values(self, node: int, best: bool) -> NDArray[np.float64]:
+        """What the actions of a decision are worth to each hand of its player, (A, H).
+
+        Counterfactual as `Values.hands`: sums over the other player's hands, weighted by the chance
+        that its average strategy gets them here.
+
+        Args:
+            node: The decision.
+            best: Whether its player goes on with best answers, or with its average strategy.
+
+        Raises:
+            ValueError: The node is no decision.
+        """
+        self._check_decision(node)
+        tree = self.game.tree
+        values = np.empty((tree.actions[node], tree.hands), self.sums.dtype)
+        self._evaluate(int(tree.player[node]), best, node, values)
+        return values.astype(np.float64)
+
+    def _evaluate(
+        self, player: int, best: bool, node: int = -1, values: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float64]:
+        """Values of a player's hands at the root; those of a node's actions go into `values`."""
         self._value_leaves(player, self.sums)
-        kernels.evaluate(self.game.tree, player, self._ranges, self.sums, best, self._buffers)
+        out = self.sums[:0] if values is None else values
+        args = self.game.tree, player, self._ranges, self.sums, best, node, out
+        kernels.evaluate(*args, self._buffers)
         return self._buffers.value[0].astype(np.float64)
+
+    def _check_decision(self, node: int) -> None:
+        if self.game.tree.kind[node] != DECISION:
+            raise ValueError(f"Node {node} is no decision: nobody acts there.")
 
     def _value_leaves(self, player: int, mass: NDArray[np.floating]) -> None:
         if self.game.leaf is None:

@@ -1,0 +1,162 @@
+"""A trial, its folders on this machine and its newest checkpoint, from what a user types."""
+
+import json
+import re
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from tenfold.platform.checkpoints import HISTORY_FILE
+from tenfold.platform.errors import InputError
+from tenfold.platform.experiment import EXPERIMENT_FILE
+from tenfold.platform.registry import Method
+from tenfold.platform.runs import ID_PREFIX, search_runs
+from tenfold.platform.score import checkpoint_score
+from tenfold.platform.store import open_store, runs_folder, sqlite_path
+
+
+def find_checkpoint(name: str, method: str, uri: str) -> Path:
+    """The folder of a checkpoint of a method.
+
+    Args:
+        name: That folder, the folder of a trial, or a trial in the store as `find_trial` takes it;
+            a trial stands for its newest checkpoint.
+        method: The method that wrote it. A folder is taken as it is: whoever reads it must check.
+        uri: The store.
+
+    Raises:
+        InputError: There is neither such a folder nor such a trial of the method, or the trial has
+            no checkpoint on this machine.
+    """
+    folder, store = Path(name), sqlite_path(uri)
+    if folder.is_dir() and not (folder / EXPERIMENT_FILE).is_file():
+        return max(_numbered(folder).items(), default=(0, folder))[1]
+    if store is not None and not store.is_file():
+        raise InputError(
+            f"'{name}' is no checkpoint of {method}: there is no such folder, and no run in "
+            f"'{store.parent}', which holds no store yet."
+        )
+    _, trial_dir = trial_folders(find_trial_of(method, name, uri), uri)
+    return newest_checkpoint(trial_dir)
+
+
+def find_trial_of(method: str, name: str, uri: str) -> Run:
+    """`find_trial` for a command of one method, which takes no other's trials."""
+    run = find_trial(open_store(uri), name)
+    found = run.data.tags["method"]
+    if found != method:
+        raise InputError(f"Run '{name}' is a trial of {found}: give the id of one of {method}.")
+    return run
+
+
+def find_trial(client: MlflowClient, name: str) -> Run:
+    """The MLflow run of a trial.
+
+    Args:
+        client: Of the store.
+        name: The run's id or the beginning of it, the trial's folder or that folder's name, or the
+            folder of a run with one trial.
+
+    Raises:
+        InputError: Nothing has this name, several trials have, or what has it is no trial.
+    """
+    try:
+        exact = client.get_run(name)
+    except MlflowException:
+        exact = None
+    if exact is not None:
+        if exact.data.tags.get("kind") != "trial":
+            kind = exact.data.tags.get("kind", "foreign")
+            raise InputError(f"Run '{name}' is of kind '{kind}': give the id of one of its trials.")
+        return exact
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    trials = search_runs(client, ids, "tags.kind = 'trial'")
+    folder = Path(name).name
+    for found in (
+        [run for run in trials if len(name) >= ID_PREFIX and run.info.run_id.startswith(name)],
+        [run for run in trials if Path(run.data.tags["trial_dir"]).name == folder],
+        [run for run in trials if Path(run.data.tags["run_dir"]).name == folder],
+    ):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            some = ", ".join(f"{run.info.run_id[:12]} ({run.info.run_name})" for run in found[:3])
+            more = ", ..." if len(found) > 3 else ""
+            raise InputError(f"{len(found)} trials are called '{name}': give one of {some}{more}.")
+    raise InputError(
+        f"No run '{name}' in the store: copy one from 'tenfold compare' or the MLflow UI."
+    )
+
+
+def trial_folders(run: Run, uri: str) -> tuple[Path, Path]:
+    """The folders of a trial's run and of the trial, also where all runs have moved together.
+
+    Raises:
+        InputError: They are nowhere.
+    """
+    recorded = Path(run.data.tags["run_dir"])
+    below = Path(run.data.tags["trial_dir"]).relative_to(recorded)
+    store = sqlite_path(uri)
+    roots = [recorded.parent, runs_folder() / "tune", *([store.parent / "tune"] if store else [])]
+    for root in roots:
+        if (root / recorded.name / EXPERIMENT_FILE).is_file():
+            return root / recorded.name, root / recorded.name / below
+    raise InputError(
+        f"The folder of this run, '{recorded}', is not on this machine, nor is '{recorded.name}' "
+        f"in {' or '.join(str(root) for root in roots[1:])}: set TENFOLD_RUNS to the folder of "
+        "runs, or use the machine that ran the trial."
+    )
+
+
+def newest_checkpoint(trial_dir: Path) -> Path:
+    """The last checkpoint of a trial.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = _numbered(trial_dir)
+    if not found:
+        raise InputError(
+            f"There is no checkpoint in '{trial_dir}': the trial ended before its first one, or it "
+            "was deleted; run it again."
+        )
+    return found[max(found)]
+
+
+def best_checkpoint(trial_dir: Path, method: Method) -> Path:
+    """The checkpoint of a trial with the best score, the later one where two score alike.
+
+    Args:
+        trial_dir: The trial's folder.
+        method: How it is scored.
+
+    Raises:
+        InputError: There is none, none has a score, or the method's metric judges no checkpoint.
+    """
+    if method.cumulative:
+        raise InputError(
+            f"'{method.metric}' of {method.name} adds up over a run and says of no checkpoint how "
+            "good it is: leave out --best for the newest."
+        )
+    newest = newest_checkpoint(trial_dir)
+    scores = {}
+    for number, path in _numbered(trial_dir).items():
+        file = path / HISTORY_FILE
+        history = json.loads(file.read_text()) if file.exists() else []
+        if history:
+            score = checkpoint_score(history, method)
+            scores[-score if method.mode == "min" else score, number] = path
+    if not scores:
+        raise InputError(f"'{newest.name}' of '{trial_dir}' has no score: leave out --best.")
+    return scores[max(scores)]
+
+
+def _numbered(trial_dir: Path) -> dict[int, Path]:
+    """The checkpoints in a trial's folder by their numbers."""
+    matches = (
+        (re.fullmatch(r"checkpoint_(\d+)", path.name), path)
+        for path in trial_dir.glob("checkpoint_*")
+    )
+    return {int(match[1]): path for match, path in matches if match}
