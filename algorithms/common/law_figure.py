@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from tenfold.envs.risk.measures import RiskMeasure
 
@@ -20,6 +18,10 @@ def draw_laws(path: Path, laws: Mapping[str, Law], rho: RiskMeasure) -> None:
         laws: By the name that the legend gives.
         rho: The measure that the laws are compared by.
     """
+    # Half a second, for which no trial that only trains should wait.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
