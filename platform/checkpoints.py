@@ -13,6 +13,8 @@ from ray.train import Checkpoint
 from ray.train._internal.session import _TrainingResult
 from ray.tune.result import TRAINING_ITERATION
 
+# Beside what the method saves in a checkpoint: step and metric of every result so far.
+HISTORY_FILE = "scores.json"
 _NUMBERED = re.compile(r"checkpoint_(\d+)")
 
 
@@ -22,7 +24,7 @@ def still_there(recorded: Any, every: int, keep: int) -> Any:
     Args:
         recorded: What `Trainable.restore` is given.
         every: Iterations between two checkpoints.
-        keep: Checkpoints that Tune keeps.
+        keep: Newest checkpoints that Tune keeps.
 
     Returns:
         `recorded` itself unless it is a training result whose folder is gone and has successors.

@@ -305,10 +305,13 @@ def evaluate(
     video: Annotated[
         Path | None, typer.Option(help="Write an episode to this file, .mp4 or .gif.")
     ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The checkpoint that scored best, not the newest.")
+    ] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a trial's newest checkpoint, on its own task or another.
+    """Evaluate a trial's newest or best checkpoint, on its own task or another.
 
     Example: tenfold evaluate 1f0c63ab --video walk.mp4
     """
@@ -318,7 +321,7 @@ def evaluate(
     check_store(uri)
     from tenfold.platform.evaluate import evaluate as evaluate_run
 
-    evaluation = evaluate_run(run_id, uri, task, video)
+    evaluation = evaluate_run(run_id, uri, task, video, best)
     if as_json:
         print(json.dumps(vars(evaluation)))
         return

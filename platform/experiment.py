@@ -85,7 +85,11 @@ class Resources(_Strict):
 
 
 class Checkpoints(_Strict):
-    """How often a trial is saved: every `every` iterations, the last `keep` are kept."""
+    """How often a trial is saved: every `every` iterations.
+
+    Of its checkpoints the `keep` that score best stay, and the newest; the newest `keep` where the
+    method's metric adds up over the run and so judges no checkpoint.
+    """
 
     every: PositiveInt = 5
     keep: PositiveInt = 2

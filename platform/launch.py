@@ -48,7 +48,8 @@ from tenfold.platform.study import Study
 from tenfold.platform.tasks import fingerprint, labels
 from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
 from tenfold.platform.training import TrainingConfig
-from tenfold.platform.trial import SCORE, has_ended, trial_class
+from tenfold.platform.trial import CHECKPOINT_SCORE, SCORE, has_ended, trial_class
+from tenfold.platform.whole_file import replace_file
 
 INPUTS_FILE = "inputs.json"
 _MAX_FAILURES = 3
@@ -331,7 +332,7 @@ class _Run:
         )
 
     def _run_config(self, part: Path, earlier: Sequence[Trial]) -> tune.RunConfig:
-        saved = self.experiment.checkpoint
+        saved, method = self.experiment.checkpoint, self.study.method
         return tune.RunConfig(
             name=part.name,
             storage_path=str(part.parent),
@@ -340,6 +341,8 @@ class _Run:
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=saved.every,
                 num_to_keep=saved.keep,
+                checkpoint_score_attribute=None if method.cumulative else CHECKPOINT_SCORE,
+                checkpoint_score_order=method.mode,
                 checkpoint_at_end=True,
             ),
             failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
@@ -429,10 +432,10 @@ def _new_run_dir(storage: Path, experiment: Experiment) -> Path:
 def _record(run_dir: Path, experiment: Experiment) -> None:
     """Write down what is asked for, and what tells its files from changed ones."""
     fields = experiment.model_dump(mode="json", exclude_defaults=True)
-    _write(run_dir / EXPERIMENT_FILE, yaml.safe_dump(fields, sort_keys=False))
+    replace_file(run_dir / EXPERIMENT_FILE, yaml.safe_dump(fields, sort_keys=False))
     marks = {label: fingerprint(task) for label, task in labels(experiment.tasks).items()}
     known = {**_inputs(run_dir), **{label: mark for label, mark in marks.items() if mark}}
-    _write(run_dir / INPUTS_FILE, json.dumps(known, indent=2))
+    replace_file(run_dir / INPUTS_FILE, json.dumps(known, indent=2))
 
 
 def _inputs(run_dir: Path) -> dict[str, str]:
@@ -440,13 +443,6 @@ def _inputs(run_dir: Path) -> dict[str, str]:
     file = run_dir / INPUTS_FILE
     found: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
     return found
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace a file as a whole: a reader never sees half of it."""
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(file)
 
 
 def _number(part: Path) -> int:

@@ -86,6 +86,8 @@ class Method:
             that is noisy from one iteration to the next, ``"tail_mean"``, the mean over the last
             tenth of the steps; for one that is an evaluation of the policy kept,
             ``"best_evaluation"``, its best value, which is too good by the noise of the evaluation.
+        cumulative: The metric adds up over the run, as regret does, so it judges no checkpoint: the
+            newest ones are kept, and not the best.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Method:
     adjustable: tuple[str, ...] = ()
     optional_metrics: frozenset[str] = frozenset()
     score: Literal["last", "tail_mean", "best_evaluation"] = "last"
+    cumulative: bool = False
 
     def load_trainable(self) -> type:
         """The method's trainable class (imports Ray, and whatever the method needs)."""

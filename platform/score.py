@@ -6,6 +6,7 @@ so nothing heavy is imported.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tenfold.platform.registry import Method
 
@@ -58,3 +59,14 @@ def search_score(history: Iterable[tuple[float, float]], method: Method) -> floa
     if math.isfinite(score):
         return score
     return _WORST if method.mode == "min" else -_WORST
+
+
+def checkpoint_score(history: Iterable[tuple[float, float]], method: Method) -> float:
+    """`search_score` of a checkpoint, which is not the best evaluation before it but its own.
+
+    Args:
+        history: Of the run up to the checkpoint, as in `score_of`; an empty one is the worst.
+        method: Whose score and mode count.
+    """
+    own = "last" if method.score == "best_evaluation" else method.score
+    return search_score(history, replace(method, score=own))

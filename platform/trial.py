@@ -3,7 +3,8 @@
 Beside the method's own result a trial reports `SCORE`, what searches and schedulers compare: the
 score as the method declares it, or the worst there is while the metric is not finite. It ends by
 the experiment's stopping rule, which is asked here and not by Tune, so that a resumed trial follows
-the present rule and not the one it was started with.
+the present rule and not the one it was started with. Where the metric is of evaluations that
+RLlib makes at intervals, the first and the last iteration have one too.
 """
 
 import json
@@ -13,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.rllib.utils.metrics import EVALUATION_RESULTS
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.result import DONE, RESULT_DUPLICATE
 
-from tenfold.platform.checkpoints import still_there
+from tenfold.platform.checkpoints import HISTORY_FILE, still_there
 from tenfold.platform.configuration import build_config, flatten
-from tenfold.platform.score import search_score
+from tenfold.platform.score import checkpoint_score, search_score
 from tenfold.platform.study import Study
 
 SCORE = "score"
-# Beside what the method saves in a checkpoint: step and metric of every result so far.
-_HISTORY_FILE = "scores.json"
+CHECKPOINT_SCORE = "checkpoint_score"  # by which Tune keeps checkpoints
 
 
 def trial_class(study: Study) -> type[tune.Trainable]:
@@ -51,20 +52,35 @@ def trial_class(study: Study) -> type[tune.Trainable]:
             flat = flatten(result, separator="/")
             reached = any(flat.get(key, -math.inf) >= value for key, value in stop.items())
             result[DONE] = bool(result.get(DONE)) or reached
+            if method.metric.startswith(f"{EVALUATION_RESULTS}/"):
+                self._see_to_evaluation(result)
+                flat = flatten(result, separator="/")
             if flat.get(method.metric) is not None and not is_empty_mean(flat, method.metric):
                 step = float(flat[method.step_metric])
                 self._history.append((step, float(flat[method.metric])))
             if self._history:  # an iteration without an episode keeps the last score
                 result[SCORE] = search_score(self._history, method)
+            result[CHECKPOINT_SCORE] = checkpoint_score(self._history, method)
             return result
+
+        def _see_to_evaluation(self, result: dict[str, Any]) -> None:
+            """Have a result hold an evaluation of its own iteration or none.
+
+            RLlib repeats the last one in the next result, and gives NaN in those that follow.
+            """
+            interval = self.config.evaluation_interval
+            if interval and self.training_iteration % interval:
+                result.pop(EVALUATION_RESULTS, None)
+                if result[DONE] or not self._history:
+                    result[EVALUATION_RESULTS] = self.evaluate()
 
         def save_checkpoint(self, checkpoint_dir: str) -> Any:
             saved = super().save_checkpoint(checkpoint_dir)
-            (Path(checkpoint_dir) / _HISTORY_FILE).write_text(json.dumps(self._history))
+            (Path(checkpoint_dir) / HISTORY_FILE).write_text(json.dumps(self._history))
             return saved
 
         def load_checkpoint(self, checkpoint: Any) -> None:
-            file = Path(str(checkpoint)) / _HISTORY_FILE
+            file = Path(str(checkpoint)) / HISTORY_FILE
             self._history = json.loads(file.read_text()) if file.exists() else []
             super().load_checkpoint(checkpoint)
 
@@ -76,7 +92,9 @@ def trial_class(study: Study) -> type[tune.Trainable]:
 
         def restore(self, checkpoint_path: Any) -> None:
             saved = experiment.checkpoint
-            super().restore(still_there(checkpoint_path, saved.every, saved.keep))
+            # Beside the best checkpoints only the newest is sure to be there.
+            newest = saved.keep if method.cumulative else 1
+            super().restore(still_there(checkpoint_path, saved.every, newest))
 
     Trial.__name__ = Trial.__qualname__ = method.name
     return Trial

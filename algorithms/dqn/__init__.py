@@ -15,10 +15,11 @@ METHOD = Method(
     config="tenfold.algorithms.dqn.config:DQNBaselineConfig",
     tasks=("CartPole-v1", "Acrobot-v1", *SCENARIO_NAMES),
     gymnasium_tasks=True,
-    metric="env_runners/episode_return_mean",
+    metric="evaluation/env_runners/episode_return_mean",
     mode="max",
     score="tail_mean",
     metrics=(
+        "evaluation/env_runners/episode_return_mean",
         "env_runners/episode_return_mean",
         "env_runners/episode_len_mean",
         "learners/default_policy/qf_loss",
@@ -31,6 +32,7 @@ METHOD = Method(
     spaces="tenfold.tune_spaces.dqn:SPACES",
     adjustable=("lr", "n_step", "target_network_update_freq"),
     smoke={
+        "evaluation_duration": 1,
         "train_batch_size_per_learner": 16,
         "num_steps_sampled_before_learning_starts": 32,
         "rollout_fragment_length": 8,

@@ -15,10 +15,11 @@ METHOD = Method(
     config="tenfold.algorithms.ppo.config:PPOBaselineConfig",
     tasks=("CartPole-v1", "Acrobot-v1", "Pendulum-v1", *SCENARIO_NAMES),
     gymnasium_tasks=True,
-    metric="env_runners/episode_return_mean",
+    metric="evaluation/env_runners/episode_return_mean",
     mode="max",
     score="tail_mean",
     metrics=(
+        "evaluation/env_runners/episode_return_mean",
         "env_runners/episode_return_mean",
         "env_runners/episode_len_mean",
         "learners/default_policy/total_loss",
@@ -32,6 +33,7 @@ METHOD = Method(
     spaces="tenfold.tune_spaces.ppo:SPACES",
     adjustable=("lr", "entropy_coeff", "num_epochs"),
     smoke={
+        "evaluation_duration": 1,
         "train_batch_size_per_learner": 128,
         "minibatch_size": 64,
         "num_epochs": 1,

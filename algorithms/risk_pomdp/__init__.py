@@ -20,6 +20,7 @@ METHOD = Method(
     task_files=POMDP_ENDINGS,
     metric="regret",
     mode="min",
+    cumulative=True,
     metrics=("regret", "episode_return", "policy_value", "optimal_value", "planning_seconds"),
     step_metric="episodes",
     step_unit="episodes",

@@ -18,6 +18,7 @@ METHOD = Method(
     task_files=MDP_ENDINGS,
     metric="regret",
     mode="min",
+    cumulative=True,
     metrics=(
         "regret",
         "episode_return",

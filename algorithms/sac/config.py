@@ -5,14 +5,15 @@ from typing import Annotated, Literal
 from gymnasium import spaces
 from pydantic import Field
 from ray.rllib.algorithms.sac import SACConfig
-from ray.rllib.algorithms.sac.torch.default_sac_torch_rl_module import DefaultSACTorchRLModule
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from tenfold.algorithms.common.greedy_evaluation import EVALUATION_CONFIG, GreedyEvaluation
 from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
 from tenfold.algorithms.common.joint_critic import JointCriticCatalog
 from tenfold.algorithms.common.network_parameters import Buffer, LearningRate, ReplayParameters
 from tenfold.algorithms.common.transition_replay import TransitionRunner
 from tenfold.algorithms.sac.algorithm import ReplaySAC, ReplaySACLearner
+from tenfold.algorithms.sac.module import SACModule
 from tenfold.platform.parameters import parameter
 from tenfold.platform.rllib_keys import Network
 
@@ -24,7 +25,7 @@ class SACBaselineConfig(GymnasiumConfig, SACConfig):
     ends by `min_sample_timesteps_per_iteration` alone.
     """
 
-    class Parameters(ReplayParameters):
+    class Parameters(GreedyEvaluation, ReplayParameters):
         """Soft actor-critic; it has three learning rates in place of RLlib's `lr`."""
 
         actor_lr: LearningRate = parameter(3e-4, "Learning rate of the policy, or its schedule")
@@ -76,6 +77,7 @@ class SACBaselineConfig(GymnasiumConfig, SACConfig):
     def __init__(self) -> None:
         super().__init__(algo_class=ReplaySAC)
         self.env_runner_cls = TransitionRunner
+        self.evaluation_config = dict(EVALUATION_CONFIG)
 
     def validate(self) -> None:
         """Check types and bounds, and that one key says how often it learns.
@@ -103,4 +105,4 @@ class SACBaselineConfig(GymnasiumConfig, SACConfig):
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         catalog = JointCriticCatalog if self.q_network == "joint" else None
-        return RLModuleSpec(module_class=DefaultSACTorchRLModule, catalog_class=catalog)
+        return RLModuleSpec(module_class=SACModule, catalog_class=catalog)

@@ -23,6 +23,7 @@ METHOD = Method(
     task_companions="tenfold.envs.queues.scenarios:companions",
     metric="backlog_mean",
     mode="min",
+    cumulative=True,
     metrics=(
         "backlog_mean",
         "backlog_now",

@@ -14,10 +14,11 @@ METHOD = Method(
     config="tenfold.algorithms.td3.config:TD3Config",
     tasks=("Pendulum-v1", "HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5"),
     gymnasium_tasks=True,
-    metric="env_runners/episode_return_mean",
+    metric="evaluation/env_runners/episode_return_mean",
     mode="max",
     score="tail_mean",
     metrics=(
+        "evaluation/env_runners/episode_return_mean",
         "env_runners/episode_return_mean",
         "env_runners/episode_len_mean",
         "learners/default_policy/qf_loss",
@@ -36,6 +37,7 @@ METHOD = Method(
     spaces="tenfold.tune_spaces.td3:SPACES",
     adjustable=("actor_lr", "critic_lr", "tau"),
     smoke={
+        "evaluation_duration": 1,
         "train_batch_size_per_learner": 16,
         "num_steps_sampled_before_learning_starts": 32,
         "rollout_fragment_length": 16,

@@ -7,6 +7,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
+from tenfold.algorithms.common.greedy_evaluation import EVALUATION_CONFIG, GreedyEvaluation
 from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
 from tenfold.algorithms.common.network_parameters import LearningRate, NetworkParameters
 from tenfold.algorithms.common.transition_replay import TransitionRunner
@@ -37,7 +38,7 @@ class TD3Config(GymnasiumConfig, AlgorithmConfig):
     iterations.
     """
 
-    class Parameters(NetworkParameters):
+    class Parameters(GreedyEvaluation, NetworkParameters):
         """TD3; it has two learning rates in place of RLlib's `lr`."""
 
         actor_lr: LearningRate = parameter(3e-4, "Learning rate of the policy, or its schedule")
@@ -86,6 +87,7 @@ class TD3Config(GymnasiumConfig, AlgorithmConfig):
         super().__init__(algo_class=algo_class or TD3)
         self.lr = None
         self.env_runner_cls = TransitionRunner
+        self.evaluation_config = dict(EVALUATION_CONFIG)
         # The policy is no part of most gradient steps, which several learners must be told.
         self.torch_ddp_kwargs = {"find_unused_parameters": True}
 
