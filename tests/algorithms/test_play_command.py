@@ -282,6 +282,7 @@ def test_a_hand_that_the_solver_would_not_have_here_is_told(
     assert "Solver: raise to" in said
     assert "Before you could 'call" in said
     assert "go by the EVs" in said
+    assert "-0.00" not in said
 
 
 # Checkpoints

@@ -99,7 +99,7 @@ def lesson(verdicts: Sequence[Verdict]) -> Table:
                 where if place == 0 else "",
                 f"{'>' if chosen else ' '} {describe(action, state)}",
                 f"{verdict.mix[place]:.1%}",
-                f"{verdict.values[place]:.2f}",
+                f"{verdict.values[place]:z.2f}",
                 f"{verdict.lost:.2f}" if chosen else "",
             )
         table.add_section()
