@@ -12,7 +12,7 @@ config is in the trial's last result; a training loop's is built from the trial'
 The space is the method's first that the scheduler and the search take; a population asks for one
 whose every key may change in mid-run before all others, a grid for the smoke space. Where they take
 none the refusal of the first is in the table. What the table has is not run again, except faults.
-It takes about an hour on two cores.
+The whole table takes long: `--minutes` ends a call early, and the next goes on.
 """
 
 import ast
