@@ -34,7 +34,7 @@ from tenfold.platform.faults import only_faults_retried
 from tenfold.platform.journal import journals
 from tenfold.platform.progress import Progress
 from tenfold.platform.ray_session import check_room, local_resources, start_ray
-from tenfold.platform.schedulers import make_scheduler
+from tenfold.platform.schedulers import check_population, make_scheduler
 from tenfold.platform.search import (
     Point,
     all_points,
@@ -103,6 +103,8 @@ def launch(
     check_folder(storage)
     length = _length(study)
     earlier = resumable_run(storage, experiment) if resume else None
+    if experiment.scheduler_kind() == "pbt":
+        check_population(study, all_points(study))
     needed = _needed(study)
     if address is None and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
         cpus = {"CPU": needed.get("CPU", 0.0)}

@@ -6,7 +6,8 @@ median rule count time in the method's own steps, up to the length of a trial.
 """
 
 import random
-from collections.abc import Callable, Hashable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from ray.tune.schedulers import (
 )
 from ray.tune.search.sample import Categorical, Domain
 
+from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment
+from tenfold.platform.search import samples
 from tenfold.platform.study import Study
 
 # ASHA's first rung and the median rule's first judgement stand at this share of a trial's length.
@@ -132,6 +135,34 @@ def make_scheduler(
         lambda trial: (_cell(trial), *(repr(trial.config[key]) for key in kept)),
         at_once,
     )
+
+
+def check_population(study: Study, points: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse populations of one, in which nobody has anybody to take a config from.
+
+    Args:
+        study: What is run, by population-based training.
+        points: All of its points.
+
+    Raises:
+        InputError: No two points share a cell and the keys that cannot change in mid-run.
+    """
+    fixed = [key for key in study.domains if key not in study.method.adjustable]
+    cells = Counter(
+        (point["task"], point["variant"], point["seed"], *(repr(point[key]) for key in fixed))
+        for point in points
+    )
+    if max(cells.values()) == 1:
+        differ = (
+            f"no two share {' and '.join(fixed)}, which cannot change in mid-run: leave that out "
+            "of the space, give it a short list of values"
+            if fixed and samples(study.experiment) > 1
+            else "'samples' is 1: draw more"
+        )
+        raise InputError(
+            "'scheduler: pbt' has trials of one task, variant and seed learn from each other, and "
+            f"{differ}, or use asha."
+        )
 
 
 def _population(experiment: Experiment, mutated: Mapping[str, Domain]) -> PopulationBasedTraining:

@@ -144,6 +144,32 @@ def test_every_scheduler_takes_every_space_or_says_why_not(
         assert len(all_points(study_of(grid))) == 2 * sizes
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"method": "ucb1", "space": "default", "samples": 1, "seeds": 3}, "'samples' is 1"),
+        ({"method": "omnet", "space": "default", "samples": 4}, "no two share .* sparsity"),
+        ({"method": "omnet", "space": {"sparsity": [0.5, 0.7], "tau": [0.1, 0.2]}}, None),
+        ({"method": "ucb1", "space": "default", "samples": 2, "seeds": 3}, None),
+    ],
+    ids=["one sample", "a key of its own each", "a short list", "two samples"],
+)
+def test_a_population_of_one_is_refused_before_ray_starts(
+    fields: dict[str, Any], said: str | None, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make_experiment({"search": "random", "samples": 4, "scheduler": "pbt", **fields})
+    started: list[Experiment] = []
+
+    def start(experiment: Experiment, address: str | None) -> None:
+        started.append(experiment)
+        raise InputError("Ray is not started.")
+
+    monkeypatch.setattr(launch, "start_ray", start)
+    with pytest.raises(InputError, match=said or "Ray is not started"):
+        launch.launch(resolve_study(experiment), f"sqlite:///{runs}/mlflow.db")
+    assert started == ([] if said else [experiment])
+
+
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 def test_a_population_never_leaves_its_space(method: Method) -> None:
     """What exploration makes of a member's values stays in the lists and between the bounds."""
