@@ -90,13 +90,17 @@ def sweep(method: Method, scheduler: str, search: str, uri: str) -> Row:
     row |= {"space": study.experiment.space}
     try:
         done = launch(study, uri)
+        if done.unfinished:  # only an interruption leaves trials behind
+            raise KeyboardInterrupt
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(study.experiment.name)
         assert found is not None
         trials = client.search_runs([found.experiment_id], "tags.kind = 'trial'")
         faults = [fault for trial in trials for fault in faults_of(study, trial)]
-        if done.failed or done.unfinished or not trials or len(trials) != done.trials:
+        if done.failed or not trials or len(trials) != done.trials:
             faults.insert(0, f"{done}: {len(trials)} recorded")
+    except InputError as error:
+        return row | {"outcome": "refused", "reason": str(error)}
     except Exception as error:  # any is a fault of the product, which the table tells
         return row | {"outcome": "fault", "reason": f"{type(error).__name__}: {error}"}
     changes = sum(map(perturbations, trials))
