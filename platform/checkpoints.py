@@ -44,17 +44,19 @@ def still_there(recorded: Any, every: int, keep: int) -> Any:
     return _TrainingResult(checkpoint=Checkpoint.from_directory(str(found)), metrics=metrics)
 
 
+def numbered(trial: Path) -> dict[int, Path]:
+    """The checkpoints in a trial's folder by their numbers."""
+    matches = ((_NUMBERED.fullmatch(path.name), path) for path in trial.glob("checkpoint_*"))
+    return {int(match[1]): path for match, path in matches if match}
+
+
 def _newest_whole(trial: Path, number: int, keep: int) -> Path | None:
     """The newest checkpoint above a number that is neither half written nor half deleted.
 
     At most one folder is not whole: beside `keep` registered ones either the oldest is being
     deleted, or the newest written. Both lack files, or end in a file that is cut short.
     """
-    found = {}
-    for path in trial.iterdir():
-        name = _NUMBERED.fullmatch(path.name)
-        if name is not None and int(name[1]) > number:
-            found[int(name[1])] = path
+    found = {each: path for each, path in numbered(trial).items() if each > number}
     files = {n: sum(1 for each in path.rglob("*") if each.is_file()) for n, path in found.items()}
     whole = sorted(n for n in found if 0 < files[n] == max(files.values()))
     if len(found) > keep and len(whole) > 1 and whole[-1] == max(found):

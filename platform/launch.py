@@ -13,7 +13,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from tenfold.platform.faults import only_faults_retried
 from tenfold.platform.journal import journals
 from tenfold.platform.progress import Progress
 from tenfold.platform.ray_session import check_room, local_resources, start_ray
-from tenfold.platform.schedulers import check_population, make_scheduler
+from tenfold.platform.schedulers import cell, check_population, make_scheduler
 from tenfold.platform.search import (
     Point,
     all_points,
@@ -262,8 +262,8 @@ class _Run:
             return
         wanted = all_points(self.study)
         if self.experiment.scheduler_kind() == "pbt":  # it has changed the swept values
-            cells = {_cell(config) for config in configs}
-            points = [point for point in wanted if _cell(point) not in cells]
+            cells = {cell(config) for config in configs}
+            points = [point for point in wanted if cell(point) not in cells]
         else:
             points = missing_points(wanted, configs)
         if points:
@@ -399,10 +399,6 @@ def _mean_scores(trials: Sequence[Trial]) -> list[tuple[Point, float]]:
             values[repr(point)] = point
             scores.setdefault(repr(point), []).append(trial.last_result[SCORE])
     return [(values[key], sum(each) / len(each)) for key, each in scores.items()]
-
-
-def _cell(point: Mapping[str, Any]) -> tuple[Any, ...]:
-    return point["task"], point["variant"], point["seed"]
 
 
 def _all_ended(trials: Sequence[Trial]) -> bool:

@@ -21,6 +21,7 @@ from ray.tune.schedulers import (
 )
 from ray.tune.search.sample import Categorical, Domain
 
+from tenfold.platform.configuration import SEED_INDEX
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.search import samples
@@ -117,22 +118,21 @@ def make_scheduler(
             lambda: ASHAScheduler(
                 time_attr=axis, max_t=last, grace_period=first, stop_last_trials=False
             ),
-            _cell,
+            _cell_of,
         )
     if name == "median":
         return PerCell(
             lambda: MedianStoppingRule(time_attr=axis, grace_period=first, min_time_slice=first),
-            _cell,
+            _cell_of,
         )
     # Tune's explorer draws from the global generators.
     random.seed(experiment.seeds[0])
     np.random.seed(experiment.seeds[0])
-    adjustable = study.method.adjustable
-    mutated = {key: domain for key, domain in study.domains.items() if key in adjustable}
-    kept = [key for key in study.domains if key not in mutated]
+    fixed = _fixed(study)
+    mutated = {key: domain for key, domain in study.domains.items() if key not in fixed}
     return PerCell(
         lambda: _population(experiment, mutated),
-        lambda trial: (_cell(trial), *(repr(trial.config[key]) for key in kept)),
+        lambda trial: _population_of(trial.config, fixed),
         at_once,
     )
 
@@ -147,12 +147,9 @@ def check_population(study: Study, points: Iterable[Mapping[str, Any]]) -> None:
     Raises:
         InputError: No two points share a cell and the keys that cannot change in mid-run.
     """
-    fixed = [key for key in study.domains if key not in study.method.adjustable]
-    cells = Counter(
-        (point["task"], point["variant"], point["seed"], *(repr(point[key]) for key in fixed))
-        for point in points
-    )
-    if max(cells.values()) == 1:
+    fixed = _fixed(study)
+    members = Counter(_population_of(point, fixed) for point in points)
+    if max(members.values()) == 1:
         differ = (
             f"no two share {' and '.join(fixed)}, which cannot change in mid-run: leave that out "
             "of the space, give it a short list of values"
@@ -187,9 +184,23 @@ def _population(experiment: Experiment, mutated: Mapping[str, Domain]) -> Popula
     )
 
 
-def _cell(trial: Trial) -> Hashable:
-    config = trial.config
-    return config["task"], config["variant"], config.get("seed", config.get("__trial_index__"))
+def cell(config: Mapping[str, Any]) -> Hashable:
+    """What trials must share to compete, of a point or a trial's config."""
+    return config["task"], config["variant"], config.get("seed", config.get(SEED_INDEX))
+
+
+def _cell_of(trial: Trial) -> Hashable:
+    return cell(trial.config)
+
+
+def _fixed(study: Study) -> list[str]:
+    """The swept keys that cannot change in mid-run."""
+    return [key for key in study.domains if key not in study.method.adjustable]
+
+
+def _population_of(config: Mapping[str, Any], fixed: Iterable[str]) -> Hashable:
+    """What trials must share to take each other's config."""
+    return cell(config), *(repr(config[key]) for key in fixed)
 
 
 def _iterations(trial: Trial) -> int:

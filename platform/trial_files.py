@@ -1,14 +1,13 @@
 """A trial, its folders on this machine and its newest checkpoint, from what a user types."""
 
 import json
-import re
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from tenfold.platform.checkpoints import HISTORY_FILE
+from tenfold.platform.checkpoints import HISTORY_FILE, numbered
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE
 from tenfold.platform.registry import Method
@@ -32,7 +31,7 @@ def find_checkpoint(name: str, method: str, uri: str) -> Path:
     """
     folder, store = Path(name), sqlite_path(uri)
     if folder.is_dir() and not (folder / EXPERIMENT_FILE).is_file():
-        return max(_numbered(folder).items(), default=(0, folder))[1]
+        return max(numbered(folder).items(), default=(0, folder))[1]
     if store is not None and not store.is_file():
         raise InputError(
             f"'{name}' is no checkpoint of {method}: there is no such folder, and no run in "
@@ -116,7 +115,7 @@ def newest_checkpoint(trial_dir: Path) -> Path:
     Raises:
         InputError: There is none.
     """
-    found = _numbered(trial_dir)
+    found = numbered(trial_dir)
     if not found:
         raise InputError(
             f"There is no checkpoint in '{trial_dir}': the trial ended before its first one, or it "
@@ -142,7 +141,7 @@ def best_checkpoint(trial_dir: Path, method: Method) -> Path:
         )
     newest = newest_checkpoint(trial_dir)
     scores = {}
-    for number, path in _numbered(trial_dir).items():
+    for number, path in numbered(trial_dir).items():
         file = path / HISTORY_FILE
         history = json.loads(file.read_text()) if file.exists() else []
         if history:
@@ -151,12 +150,3 @@ def best_checkpoint(trial_dir: Path, method: Method) -> Path:
     if not scores:
         raise InputError(f"'{newest.name}' of '{trial_dir}' has no score: leave out --best.")
     return scores[max(scores)]
-
-
-def _numbered(trial_dir: Path) -> dict[int, Path]:
-    """The checkpoints in a trial's folder by their numbers."""
-    matches = (
-        (re.fullmatch(r"checkpoint_(\d+)", path.name), path)
-        for path in trial_dir.glob("checkpoint_*")
-    )
-    return {int(match[1]): path for match, path in matches if match}
