@@ -12,7 +12,6 @@ import logging
 import os
 import queue
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,7 +79,6 @@ class TrainWorkers:
 class _Host:
     def __init__(self) -> None:
         self.reports: queue.Queue[tuple[Any, str | None, str | None]] = queue.Queue(1)
-        self.stopping = threading.Event()
         self.controller: Any = None
 
     def fit(self, me: Any, work: bytes, scaling: train.ScalingConfig, folder: Path) -> None:
@@ -109,17 +107,16 @@ class _Host:
 
     def put(self, controller: Any, metrics: Mapping[str, Any], path: str) -> None:
         self.controller = controller
-        taken = False
-        while not (taken or self.stopping.is_set()):
-            with contextlib.suppress(queue.Full):
-                self.reports.put((metrics, path, None), timeout=0.1)
-                taken = True
+        self.reports.put((metrics, path, None))
 
     def next_report(self) -> tuple[Any, str | None, str | None]:
         return self.reports.get()
 
     def stop(self) -> None:
-        self.stopping.set()
+        # Nobody takes reports any more, and the controller must not wait for that.
+        full, self.reports = self.reports, queue.Queue()
+        with contextlib.suppress(queue.Empty):
+            full.get_nowait()
         if self.controller is not None:
             with contextlib.suppress(ray.exceptions.RayActorError):  # aborting ends the actor
                 ray.get(self.controller.abort.remote())
