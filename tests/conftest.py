@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from prefork import CLI
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -28,7 +29,6 @@ os.environ.pop("RAY_ADDRESS", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 ROOT = Path(__file__).parent.parent
-TENFOLD = [sys.executable, "-m", "tenfold.platform.cli"]
 
 
 def install_example(site: Path, name: str = "ucb1", page: str = "adding-a-method.md") -> None:
@@ -97,14 +97,13 @@ LONG = {
     "test_ui",
     "test_wheel",
 }
-PROCESSES = {"ray_session", "prefork", "tenfold"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow, and start with the files that have it: short ones fill the end."""
     slow = set()
     for item in items:
-        if item.path.stem in LONG or PROCESSES & set(getattr(item, "fixturenames", ())):
+        if item.path.stem in LONG or "prefork" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
             slow.add(item.path)
     items.sort(key=lambda item: item.path not in slow)
@@ -221,8 +220,15 @@ def invoke(*arguments: object) -> "Result":
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+def _tenfold(prefork: Path, arguments: Iterable[object]) -> list[str]:
+    return [str(prefork), "-m", CLI, *(str(argument) for argument in arguments)]
+
+
+Started = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
+
+
 @pytest.fixture
-def started(prefork: Path) -> Callable[..., AbstractContextManager[subprocess.Popen[str]]]:
+def started(prefork: Path) -> Started:
     """Start the command line as a user would, in a process of its own; it is killed at the end.
 
     With a Ray of its own, which takes ten seconds to come and go, or with that of an address.
@@ -232,7 +238,7 @@ def started(prefork: Path) -> Callable[..., AbstractContextManager[subprocess.Po
     def start(
         *arguments: object, cwd: Path, address: str | None = None
     ) -> Iterator[subprocess.Popen[str]]:
-        command = [str(prefork), *TENFOLD[1:], *(str(argument) for argument in arguments)]
+        command = _tenfold(prefork, arguments)
         process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -255,7 +261,7 @@ def tenfold(runs: Path, prefork: Path) -> Callable[..., subprocess.CompletedProc
     """Run the command line as a user would, in a process of its own."""
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [str(prefork), *TENFOLD[1:], *(str(argument) for argument in arguments)]
+        command = _tenfold(prefork, arguments)
         return subprocess.run(
             command, capture_output=True, text=True, timeout=300, check=False, cwd=runs.parent
         )

@@ -12,18 +12,17 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import invoke
+from conftest import Started, invoke
 from mlflow import MlflowClient
 
 from tenfold.platform.configuration import build_config
 from tenfold.platform.registry import get_method
 
-Started = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 PULLS, STEP, SEEDS = 30_000, 1_500, 3
 # A sweep of some seconds a trial, one after the other, saved at every iteration.
 EXPERIMENT = f"""

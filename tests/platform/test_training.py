@@ -2,10 +2,7 @@
 
 import json
 import signal
-import subprocess
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import psutil
 import pytest
 import ray
 import torch
-from conftest import invoke
+from conftest import Started, invoke
 from safetensors.torch import load_file
 
 from tenfold.platform.configuration import build_config
@@ -129,7 +126,7 @@ def test_200_steps_are_the_same_through_a_killed_driver(
     stacked: int,
     tmp_path: Path,
     runs: Path,
-    started: Callable[..., AbstractContextManager[subprocess.Popen[str]]],
+    started: Started,
     ray_session: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
