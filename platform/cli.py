@@ -612,7 +612,7 @@ def _seeds(text: str) -> int | list[int]:
 
 def _assignments(flag: str, texts: list[str] | None) -> dict[str, Any]:
     """``["a=1", "b.c=x"]`` as ``{"a": 1, "b.c": "x"}``, values read as YAML."""
-    from tenfold.platform.experiment import parse_value
+    from tenfold.platform.yaml_text import parse_value
 
     values: dict[str, Any] = {}
     for text in texts or []:

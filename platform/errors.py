@@ -23,7 +23,7 @@ def unknown(field: str, value: object, valid: Iterable[str]) -> InputError:
         valid: The names that would have been right, in the order to list them.
     """
     names = list(valid)
-    value = _one_line(value)
+    value = one_line(value)
     close = get_close_matches(str(value), names, n=1, cutoff=0.5)
     if close:
         hint = f"did you mean '{close[0]}'?"
@@ -37,11 +37,13 @@ def unknown(field: str, value: object, valid: Iterable[str]) -> InputError:
 def shown(value: object) -> str:
     """A value in a message: on one line, and cut where it is long."""
     try:
-        return _one_line(repr(value))
+        return one_line(repr(value))
     except ValueError:  # Python refuses to write whole numbers of over 4,300 digits
         return "of thousands of digits"
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
+    """A user's text in a message: cut where it is long, and what is no letter made visible."""
     line = " ".join(str(text).split())
-    return line if len(line) <= 80 else f"{line[:77]}..."
+    line = line if len(line) <= 80 else f"{line[:77]}..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

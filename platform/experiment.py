@@ -6,12 +6,11 @@ command-line flags, or from both (flags win).
 """
 
 import math
-import re
-from collections.abc import Hashable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -23,10 +22,11 @@ from pydantic import (
     ValidationError,
 )
 
-from tenfold.platform.errors import InputError, unknown
+from tenfold.platform.errors import InputError, one_line, shown, unknown
 from tenfold.platform.registry import Method, Space, get_method
-from tenfold.platform.spaces import contents, own_space, parse_domain
+from tenfold.platform.spaces import check_choices, contents, own_space, parse_domain
 from tenfold.platform.tasks import resolve, resolve_config
+from tenfold.platform.yaml_text import read_yaml
 
 EXPERIMENT_FILE = "experiment.yaml"  # in the folder of a run, and of a job
 
@@ -35,14 +35,20 @@ EXPERIMENT_FILE = "experiment.yaml"  # in the folder of a run, and of a job
 _RESULT_KEYS = ("training_iteration", "time_total_s")
 
 
+MOST_SEEDS = 10_000
+MOST_SAMPLES = 100_000
+MOST_TRIALS = 100_000
+"""Of an experiment: tasks x variants x seeds x points of its space."""
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
 def _without_duplicates(names: list[Any]) -> list[Any]:
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"'{twice[0]}' stands there twice; name each once")
+        raise ValueError(f"'{one_line(twice[0])}' stands there twice; name each once")
     return names
 
 
@@ -51,6 +57,8 @@ def _seed_list(value: Any) -> Any:
         return value
     if value < 1:
         raise ValueError("give at least 1 seed, or a list of seeds")
+    if value > MOST_SEEDS:
+        raise ValueError(f"give at most {MOST_SEEDS:,} seeds")
     return list(range(value))
 
 
@@ -60,11 +68,14 @@ def _own_space(value: Any) -> Any:
         return value
     if not value:
         raise ValueError("name the keys to sweep")
+    check_choices(value)
     return {str(key): parse_domain(str(key), given).record() for key, given in value.items()}
 
 
 Names = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_without_duplicates)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[PositiveInt, Field(le=10**9)]
 
 
 class _Strict(BaseModel):
@@ -80,8 +91,8 @@ class Resources(_Strict):
         concurrent: How many trials run at the same time; as many as fit when None.
     """
 
-    cpus: PositiveInt | None = None
-    concurrent: PositiveInt | None = None
+    cpus: Count | None = None
+    concurrent: Count | None = None
 
 
 class Checkpoints(_Strict):
@@ -91,8 +102,8 @@ class Checkpoints(_Strict):
     method's metric adds up over the run and so judges no checkpoint.
     """
 
-    every: PositiveInt = 5
-    keep: PositiveInt = 2
+    every: Count = 5
+    keep: Count = 2
 
 
 class Experiment(_Strict):
@@ -106,10 +117,12 @@ class Experiment(_Strict):
         config: Overrides of the method's config, for every trial. ``a.b`` reaches into a dict.
         space: Name of one of the method's search spaces, or an own one: config key -> a range
             such as ``loguniform(1e-4, 1e-2)`` or a list of values; no sweep when None.
-        samples: Points drawn from the space; the space's own number when None.
+        samples: Points drawn from the space, at most `MOST_SAMPLES`; the space's own number when
+            None.
         search: ``random``, ``grid`` (every domain of the space is a list) or ``optuna``.
         scheduler: ``asha``, ``pbt``, ``median``; every trial runs to its end when None.
-        seeds: Their list; a number n stands for 0, ..., n - 1. Every point runs with every seed.
+        seeds: Their list, at most `MOST_SEEDS`; a number n stands for 0, ..., n - 1. Every point
+            runs with every seed, and there are at most `MOST_TRIALS` trials.
         stop: Result key -> value at which a trial ends; the method's own rule when empty.
         resources: See `Resources`.
         checkpoint: See `Checkpoints`.
@@ -122,16 +135,16 @@ class Experiment(_Strict):
     variants: Names = Field(default=[], validation_alias=AliasChoices("variants", "variant"))
     config: dict[str, Any] = {}
     space: Annotated[str | dict[str, str | list[Any]] | None, BeforeValidator(_own_space)] = None
-    samples: PositiveInt | None = None
+    samples: Annotated[PositiveInt, Field(le=MOST_SAMPLES)] | None = None
     search: Literal["random", "grid", "optuna"] | None = None
     scheduler: Literal["asha", "pbt", "median"] | None = None
     seeds: Annotated[
         list[Seed],
         BeforeValidator(_seed_list),
         AfterValidator(_without_duplicates),
-        Field(min_length=1),
+        Field(min_length=1, max_length=MOST_SEEDS),
     ] = [0]
-    stop: dict[str, float] = {}
+    stop: dict[str, Number] = {}
     resources: Resources = Resources()
     checkpoint: Checkpoints = Checkpoints()
     tracking_uri: str | None = None
@@ -197,7 +210,13 @@ def make_experiment(fields: Mapping[str, Any]) -> Experiment:
         "config": resolve_config(method, experiment.config),
         "variants": experiment.variants or [next(iter(method.variants))],
     }
-    return experiment.model_copy(update=filled)
+    experiment = experiment.model_copy(update=filled)
+    if experiment.trials() > MOST_TRIALS:
+        raise InputError(
+            f"The experiment has {experiment.trials():.4g} trials (tasks x variants x seeds x "
+            f"points of the space), and at most {MOST_TRIALS:,} can be run: give fewer of them."
+        )
+    return experiment
 
 
 def load_experiment(
@@ -243,93 +262,12 @@ def read_record(path: Path) -> Experiment:
         raise InputError(f"'{path}' is no record of a run: {_one_sentence(error)}") from None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, refusing a key that stands twice.
-
-    Raises:
-        InputError: The file is missing, unreadable, or holds no mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError:
-        raise InputError(f"File '{path}' does not exist: give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"File '{path}' cannot be read as UTF-8 text: {error}.") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"File '{path}' is not valid YAML: {reason}.") from None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"File '{path}' holds {type(content).__name__}, not a mapping: "
-            "write 'method: softmw' and other fields, one a line."
-        )
-    return content
-
-
-def parse_value(text: str) -> Any:
-    """A value as it would be read from an experiment's file; the text itself if it is no YAML."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        return text
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as PyYAML reads it, but ``1e-3`` is a number, as in YAML 1.2, ``1e6`` a whole one, and
-    two equal keys in a mapping are a mistake."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        node.value = _with_whole_calls(node.value)
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-    def construct_power(self, node: Any) -> int | float:
-        number = float(self.construct_scalar(node))
-        return int(number) if number.is_integer() else number
-
-
-def _with_whole_calls(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Entries of a mapping in which ``{lr: uniform(0, 1)}`` is one; YAML ends it at the comma."""
-    whole: list[tuple[Any, Any]] = []
-    for key, value in pairs:
-        before = whole[-1][1] if whole else None
-        if (
-            isinstance(before, yaml.ScalarNode)
-            and before.style is None
-            and before.value.count("(") > before.value.count(")")
-            and isinstance(key, yaml.ScalarNode)
-            and isinstance(value, yaml.ScalarNode)
-            and value.value == ""
-        ):
-            text = f"{before.value}, {key.value}"
-            joined = yaml.ScalarNode(_TEXT, text, before.start_mark, key.end_mark)
-            whole[-1] = (whole[-1][0], joined)
-        else:
-            whole.append((key, value))
-    return whole
-
-
-_TEXT = "tag:yaml.org,2002:str"
-_POWER = "!power"
-_Loader.add_implicit_resolver(
-    _POWER, re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
-_Loader.add_constructor(_POWER, _Loader.construct_power)
-
-
 def _one_sentence(error: ValidationError) -> InputError:
     first = error.errors()[0]
     refusal = first.get("ctx", {}).get("error")
     if isinstance(refusal, InputError):  # it is a sentence already
         return refusal
-    field = ".".join(str(part) for part in first["loc"])
+    field = one_line(".".join(str(part) for part in first["loc"]))
     if first["type"] == "extra_forbidden":
         *parents, name = (str(part) for part in first["loc"])
         models: dict[str, type[BaseModel]] = {"resources": Resources, "checkpoint": Checkpoints}
@@ -337,7 +275,7 @@ def _one_sentence(error: ValidationError) -> InputError:
         return unknown("experiment field", name, model.model_fields)
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[0].lower() + reason[1:]
-    return InputError(f"Bad value {first['input']!r} for '{field}': {reason}.")
+    return InputError(f"Bad value {shown(first['input'])} for '{field}': {reason}.")
 
 
 def _check_names(experiment: Experiment, method: Method) -> None:
@@ -366,5 +304,5 @@ def _check_names(experiment: Experiment, method: Method) -> None:
     if experiment.search == "optuna" and cells > 1:
         raise InputError(
             "'search: optuna' optimises one task and one variant: name one of each "
-            f"instead of {experiment.tasks} and {experiment.variants}."
+            f"instead of {shown(experiment.tasks)} and {shown(experiment.variants)}."
         )

@@ -31,6 +31,8 @@ _CALL = re.compile(r"([A-Za-z_]+)\s*\((.*)\)$", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 _HINT = "write a range like loguniform(1e-4, 1e-2), or a list of values like [2, 4, 8]"
 _SAMPLES = 10
+MOST_CHOICES = 1_000
+"""Values in the lists of a space together; each is tried on the method before anything starts."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,20 @@ def parse_domain(key: str, given: Any) -> Domain:
     return Domain(kind, tuple(int(number) if whole else number for number in numbers))
 
 
+def check_choices(given: Mapping[Any, Any]) -> None:
+    """Refuse a space whose lists have too many values.
+
+    Raises:
+        InputError: They have more than `MOST_CHOICES`.
+    """
+    count = sum(len(each) for each in given.values() if isinstance(each, list))
+    if count > MOST_CHOICES:
+        raise InputError(
+            f"The lists of 'space' have {count:,} values, and {MOST_CHOICES:,} is the most: write "
+            "a range such as uniform(0, 1)."
+        )
+
+
 def _choice(key: str, values: Sequence[Any]) -> Domain:
     if not values:
         raise InputError(f"The list of '{key}' is empty: give the values to try.")
@@ -125,7 +141,9 @@ def _check_range(key: str, given: str, kind: str, numbers: Sequence[float]) -> N
         reason = "a logarithmic range must begin above 0"
     elif kind in _WHOLE and not all(number.is_integer() for number in numbers):
         reason = "give whole numbers"
-    elif step and not 0 < step[0] <= high - low:
+    elif not math.isfinite(high - low) or (kind in _WHOLE and max(-low, high) >= 2**63):
+        reason = "the numbers are too far apart"
+    elif step and not (0 < step[0] <= high - low and (high - low) / step[0] <= 2**53):
         reason = "the step must be above 0 and fit into the range"
     if reason:
         raise InputError(f"Bad space {shown(given)} for '{key}': {reason}.")

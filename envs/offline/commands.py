@@ -42,7 +42,7 @@ def collect(
     """
     from tenfold.envs.offline.collect import collect as record
     from tenfold.envs.offline.names import levels_of
-    from tenfold.platform.experiment import parse_value
+    from tenfold.platform.yaml_text import parse_value
 
     if task not in ENVIRONMENTS:
         raise unknown("world", task, ENVIRONMENTS)
