@@ -9,6 +9,7 @@ lengths, and stays stable wherever some slowly changing randomised policy is; SS
 sliding window. README.md says what of this is reconstructed and what was measured.
 """
 
+from tenfold.algorithms.softmw.registered import scheduler_names
 from tenfold.envs.queues.names import SCENARIO_NAMES
 from tenfold.platform.registry import Method
 
@@ -50,26 +51,7 @@ METHOD = Method(
     step_metric="slots",
     step_unit="slots",
     stop={},
-    variants={
-        "softmw": {},
-        "ssmw": {"scheduler": "ssmw"},
-        "ssmw_doubling": {"scheduler": "ssmw_doubling"},
-        "softmw_plus": {"scheduler": "softmw_plus"},
-        "ssmw_plus": {"scheduler": "ssmw_plus"},
-        "softmw_unclipped": {"scheduler": "softmw_unclipped"},
-        "ssmw_unclipped": {"scheduler": "ssmw_unclipped"},
-        "softmw_fast": {"scheduler": "softmw_fast"},
-        "oracle": {"scheduler": "oracle"},
-        "maxweight_empirical": {"scheduler": "maxweight_empirical"},
-        "discounted_ucb": {"scheduler": "discounted_ucb"},
-        "window_ucb": {"scheduler": "window_ucb"},
-        "thompson": {"scheduler": "thompson"},
-        "epsilon_greedy": {"scheduler": "epsilon_greedy"},
-        "exp3s": {"scheduler": "exp3s"},
-        "uniform": {"scheduler": "uniform"},
-        "round_robin": {"scheduler": "round_robin"},
-        "longest_queue": {"scheduler": "longest_queue"},
-    },
+    variants={name: {"scheduler": name} if name != "softmw" else {} for name in scheduler_names()},
     spaces="tenfold.tune_spaces.softmw:SPACES",
     adjustable=("constants.c_eta", "constants.delta", "constants.B", "constants.gamma"),
     smoke={

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import create_model
 
 from tenfold.algorithms.common.planning import PlanningConfig
+from tenfold.algorithms.softmw.registered import scheduler_names
 from tenfold.platform import parameters
 from tenfold.platform.parameters import parameter
 
 if TYPE_CHECKING:
     from tenfold.envs.queues.scenario import Scenario
+
+    SchedulerName = str
+else:
+    SchedulerName = Literal[scheduler_names()]
 
 
 class SoftMWConfig(PlanningConfig):
@@ -22,26 +27,7 @@ class SoftMWConfig(PlanningConfig):
     class Parameters(PlanningConfig.Parameters):
         """What a run is told; a scheduler's constants stand in its own class."""
 
-        scheduler: Literal[
-            "softmw",
-            "ssmw",
-            "ssmw_doubling",
-            "softmw_plus",
-            "ssmw_plus",
-            "softmw_unclipped",
-            "ssmw_unclipped",
-            "softmw_fast",
-            "oracle",
-            "maxweight_empirical",
-            "discounted_ucb",
-            "window_ucb",
-            "thompson",
-            "epsilon_greedy",
-            "exp3s",
-            "uniform",
-            "round_robin",
-            "longest_queue",
-        ] = parameter("softmw", "Who serves")
+        scheduler: SchedulerName = parameter("softmw", "Who serves")
         constants: dict[str, float | None] = parameter(
             {}, "The scheduler's constants that differ from its class's (c_eta, delta, W, ...)"
         )

@@ -1,4 +1,7 @@
-"""The table of schedulers, by the names that configs and the command line use."""
+"""The table of schedulers, by the names that configs and the command line use.
+
+Those of other packages are found by entry points (see registered.py) and loaded when asked for.
+"""
 
 from typing import Any
 
@@ -15,6 +18,7 @@ from tenfold.algorithms.softmw.baselines import (
     WindowUCB,
 )
 from tenfold.algorithms.softmw.fast import SoftMWFast
+from tenfold.algorithms.softmw.registered import ENTRY_POINT_GROUP, brought
 from tenfold.algorithms.softmw.scheduler import CompiledScheduler
 from tenfold.algorithms.softmw.softmw import (
     SSMW,
@@ -50,18 +54,43 @@ _ALL: tuple[type[CompiledScheduler], ...] = (
 SCHEDULERS: dict[str, type[CompiledScheduler]] = {scheduler.name: scheduler for scheduler in _ALL}
 
 
+def scheduler_class(name: str) -> type[CompiledScheduler]:
+    """The scheduler of a name, built in or brought by an installed package.
+
+    Raises:
+        ValueError: There is none, two packages bring one, or an entry point leads elsewhere.
+    """
+    if name in SCHEDULERS:
+        return SCHEDULERS[name]
+    entries = brought().get(name, [])
+    if len(entries) != 1:
+        raise ValueError(
+            f"Two installed packages bring the scheduler '{name}': uninstall one of them."
+            if entries
+            else f"There is no scheduler '{name}': choose one of "
+            f"{', '.join(dict.fromkeys([*SCHEDULERS, *brought()]))}."
+        )
+    found = entries[0].load()
+    if not (isinstance(found, type) and issubclass(found, CompiledScheduler)) or found.name != name:
+        raise ValueError(
+            f"The entry point '{name}' in group '{ENTRY_POINT_GROUP}' leads to "
+            f"{entries[0].value}, which is not a subclass of CompiledScheduler named '{name}'."
+        )
+    return found
+
+
 def make_scheduler(
     name: str, scenario: Scenario, replicas: int, **constants: Any
 ) -> CompiledScheduler:
     """A scheduler for a scenario: its number of queues, and its bound M on a slot's work.
 
     Args:
-        name: A key of `SCHEDULERS`.
+        name: As `scheduler_class` takes it.
         scenario: The world to serve.
         replicas: Rows of memory.
         **constants: See the scheduler's `Constants`.
 
     Raises:
-        ValueError: An unknown constant or a bad value.
+        ValueError: As `scheduler_class`; an unknown constant or a bad value.
     """
-    return SCHEDULERS[name](scenario.K, replicas, scenario.bound, **constants)
+    return scheduler_class(name)(scenario.K, replicas, scenario.bound, **constants)
