@@ -8,12 +8,7 @@ are means over replicas with 95 % Student-t intervals. A record is one world how
 replay it, and has no interval.
 """
 
-import math
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -21,132 +16,30 @@ import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from rich.console import Console
+from reporting import (
+    RESULTS,
+    Run,
+    interval,
+    median_interval,
+    row,
+    save,
+    simulate,
+    spread,
+)
 from rich.progress import track
 from scipy.stats import linregress
-from scipy.stats import t as student_t
 
 from tenfold.algorithms.softmw.exp3splus import EXP3SPlus
-from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
-from tenfold.envs.queues.metrics import Metrics, running_mean_slopes
+from tenfold.algorithms.softmw.schedulers import SCHEDULERS
 from tenfold.envs.queues.names import SCENARIO_NAMES
 from tenfold.envs.queues.scenario import Scenario, declare
 from tenfold.envs.queues.scenarios import scenario
-from tenfold.envs.queues.simulator import Simulator
 
-RESULTS = Path(__file__).parent.parent / "results" / "queues"
 FEASIBLE = [name for name in SCENARIO_NAMES if name not in ("asymmetric", "infeasible")]
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 Replicas = Annotated[int, typer.Option(help="Replicas of each world.")]
 Horizon = Annotated[int, typer.Option(help="Slots T.")]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A scheduler on a scenario: what was measured, the seconds that it took, whether the replicas
-    are different worlds."""
-
-    metrics: Metrics
-    seconds: float
-    random: bool
-
-    def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """Mean over the replicas and half width of its 95 % interval, NaN without one."""
-        return interval(values) if self.random else (float(values.mean()), math.nan)
-
-
-def simulate(
-    world: str | Scenario, scheduler: str, replicas: int, horizon: int, **fields: Any
-) -> Run:
-    """Run a scheduler on a scenario."""
-    constants = fields.pop("constants", {})
-    spec = scenario(world, **fields) if isinstance(world, str) else world
-    simulator = Simulator(spec, replicas, seed=1)
-    chosen = make_scheduler(scheduler, spec, replicas, **constants)
-    start = time.perf_counter()
-    simulator.run(chosen, horizon)
-    return Run(simulator.metrics(), time.perf_counter() - start, spec.random)
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval, NaN for fewer than two values."""
-    n = len(values)
-    if n < 2:
-        return float(values.mean()), math.nan
-    half = student_t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
-    return float(values.mean()), float(half)
-
-
-def row(run: Run, **labels: Any) -> dict[str, Any]:
-    """One line of a table; slopes are times T, so in work units over the whole run.
-
-    The running mean's slope is positive for every stable queue that starts empty (the start fades
-    as 1 / T), the oracle's included. So it stands there twice, from the first slot and with the
-    first quarter of the slots left out as warm-up, beside the growth of the backlog itself over
-    the last half; `trend` says what is sure of that.
-    """
-    metrics, T = run.metrics, run.metrics.slots
-    backlog, half = run.interval(metrics.backlog_mean)
-    delay, delay_half = run.interval(metrics.delay_p99)
-    slope, slope_half = run.interval(running_mean_slopes(metrics) * T)
-    settled, settled_half = run.interval(running_mean_slopes(metrics, warmup=T // 4) * T)
-    late, late_half = run.interval(late_growth(metrics))
-    return {
-        **labels,
-        "backlog": backlog,
-        "backlog ±": half,
-        "final": float(metrics.backlog_final.mean()),
-        "mean's slope x T": slope,
-        "low": slope - slope_half,
-        "high": slope + slope_half,
-        "after warm-up": settled,
-        "its low": settled - settled_half,
-        "its high": settled + settled_half,
-        "late growth": late,
-        "late ±": late_half,
-        "trend": trend(backlog, late - (late_half if run.random else 0.0)),
-        "p99 delay": delay,
-        "p99 ±": delay_half,
-        "seconds": run.seconds,
-    }
-
-
-def trend(backlog: float, least_growth: float) -> str:
-    """`grows` (linear growth is twice the mean), `rises` by a quarter of the mean, or `level`."""
-    if least_growth > backlog:
-        return "grows"
-    return "rises" if least_growth > 0.25 * backlog else "level"
-
-
-def late_growth(metrics: Metrics) -> np.ndarray:
-    """Slope of the backlog over the last half of the slots, times T, for each replica."""
-    late = metrics.curve_slots > metrics.slots / 2
-    x = metrics.curve_slots[late] - metrics.curve_slots[late].mean()
-    growth: np.ndarray = metrics.curve[:, late] @ x / (x @ x) * metrics.slots
-    return growth
-
-
-def save(name: str, rows: Iterable[Mapping[str, Any]], about: str) -> pd.DataFrame:
-    """Write a table as CSV and Markdown, and print it."""
-    table = pd.DataFrame(list(rows))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
-    columns = [column for column in table if column != "seconds"]
-    lines = [f"{about}\n", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for _, values in table[columns].iterrows():
-        cells = [_cell(value) for value in values]
-        lines.append("| " + " | ".join(cells) + " |")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    with pd.option_context("display.width", 200, "display.max_columns", 30):
-        Console(width=200).print(table.round(2).to_string(index=False))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:,.4g}"
-    return str(value)
 
 
 @app.command()
@@ -183,14 +76,22 @@ def stationary(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
 
 @app.command()
 def heavy_tails(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
-    """Clipped at M = 1, at the growing threshold of the '+' versions, and not at all."""
+    """Clipped at M = 1, at the growing threshold of the '+' versions, and not at all.
+
+    Below shape 2 the services have no variance and the mean backlog no finite expectation: medians
+    count, and each replica's ratio to MaxWeight with known rates in the same world.
+    """
     kinds = ("softmw", "softmw_plus", "softmw_unclipped", "ssmw", "ssmw_plus", "ssmw_unclipped")
-    others = ("softmw_fast", "discounted_ucb", "uniform", "oracle")
-    rows = [
-        row(simulate(pareto(shape), name, replicas, horizon), shape=shape, scheduler=name)
-        for shape in (2.5, 2.1)
-        for name in track((*kinds, *others), f"heavy tails, shape {shape}")
-    ]
+    others = ("softmw_fast", "discounted_ucb", "uniform")
+    rows = []
+    for shape in (2.5, 2.1, 1.9, 1.7, 1.5, 1.2):
+        oracle = simulate(pareto(shape), "oracle", replicas, horizon)
+        for name in track((*kinds, *others, "oracle"), f"heavy tails, shape {shape}"):
+            run = oracle if name == "oracle" else simulate(pareto(shape), name, replicas, horizon)
+            ratios = run.metrics.backlog_mean / oracle.metrics.backlog_mean
+            times, low, high = median_interval(ratios)
+            of_oracle = {"times oracle": times, "its low": low, "its high": high}
+            rows.append({**spread(run, shape=shape, scheduler=name), **of_oracle})
     save("heavy_tails", rows, f"`heavy_tail`, {replicas} replicas, T = {horizon:,}.")
 
 
@@ -208,7 +109,7 @@ def loads(replicas: Replicas = 64, horizon: Horizon = 200_000) -> None:
     rows = [
         row(simulate("stationary", name, replicas, horizon, load=load), load=load, scheduler=name)
         for load in track((0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98), "loads")
-        for name in ("softmw", "ssmw", "softmw_fast", "uniform", "oracle")
+        for name in ("softmw", "ssmw", "softmw_fast", "discounted_ucb", "uniform", "oracle")
     ]
     save("loads", rows, f"`stationary` at several loads, {replicas} replicas, T = {horizon:,}.")
 
@@ -216,7 +117,8 @@ def loads(replicas: Replicas = 64, horizon: Horizon = 200_000) -> None:
 @app.command()
 def episodes(replicas: Replicas = 64, horizon: Horizon = 1_000) -> None:
     """Schedulers on the episodes that PPO learns from (learned.yaml), from empty queues."""
-    names = ("softmw", "ssmw", "softmw_fast", "oracle", "uniform", "longest_queue")
+    learners = ("softmw", "ssmw", "softmw_fast", "discounted_ucb")
+    names = (*learners, "oracle", "uniform", "longest_queue")
     rows = [
         row(simulate(world, name, replicas, horizon), world=world, scheduler=name)
         for world in ("stationary", "asymmetric")
@@ -249,35 +151,76 @@ def fast(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     save("fast", rows, f"Time-average backlogs, {replicas} replicas, T = {horizon:,}.")
 
 
-def spread(run: Run, **labels: Any) -> dict[str, Any]:
-    """A line for replicas that lie far apart: median, quartiles and largest beside the mean."""
-    backlog, growth = run.metrics.backlog_mean, late_growth(run.metrics)
-    mean, half = run.interval(backlog)
-    quarter, median, three_quarters = np.quantile(backlog, [0.25, 0.5, 0.75])
-    grown, grown_half = run.interval(growth)
-    return {
-        **labels,
-        "backlog": mean,
-        "±": half,
-        "median": float(median),
-        "quartile": float(quarter),
-        "upper quartile": float(three_quarters),
-        "largest": float(backlog.max()),
-        "late growth": grown,
-        "late ±": grown_half,
-        "trend": trend(mean, grown - grown_half),
-        "replicas that grow": f"{100 * (growth > backlog).mean():.0f} %",
-    }
-
-
 @app.command()
 def adversarial(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """Every scheduler against the adversary, as declared."""
-    rows = [
-        spread(simulate("adversarial", name, replicas, horizon), scheduler=name)
+    runs = {
+        name: simulate("adversarial", name, replicas, horizon)
         for name in track(SCHEDULERS, "adversarial")
-    ]
+    }
+    rows = [spread(run, scheduler=name) for name, run in runs.items()]
+    rows.sort(key=lambda each: each["median"])
     save("adversarial", rows, f"`adversarial`, {replicas} replicas, T = {horizon:,}.")
+    draw_backlogs(runs)
+
+
+DRAWN = {
+    "softmw": "SoftMW",
+    "ssmw": "SSMW",
+    "thompson": "Thompson",
+    "window_ucb": "window UCB",
+    "discounted_ucb": "discounted UCB",
+    "uniform": "uniform",
+    "maxweight_empirical": "MaxWeight on empirical means",
+    "oracle": "MaxWeight with known rates",
+}
+
+
+def draw_backlogs(runs: dict[str, Run]) -> None:
+    """Median backlog over time of some schedulers, with the band between the quartiles."""
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, label in DRAWN.items():
+        metrics = runs[name].metrics
+        low, middle, high = np.quantile(metrics.curve, [0.25, 0.5, 0.75], axis=0)
+        style = "-" if name in ("softmw", "ssmw") else "--"
+        (line,) = axes.plot(metrics.curve_slots, middle, style, label=label)
+        axes.fill_between(metrics.curve_slots, low, high, color=line.get_color(), alpha=0.15)
+    axes.set_yscale("symlog", linthresh=1_000)
+    axes.set_xlabel("slots")
+    axes.set_ylabel("backlog: median, quartiles")
+    axes.set_title("adversarial: the queue served most is withdrawn", fontsize=10)
+    figure.legend(loc="outside right upper", fontsize=8)
+    figure.savefig(RESULTS / "adversarial.png", dpi=120)
+
+
+@app.command()
+def guarantee(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
+    """Where discounted UCB fails, whatever its constants, and SoftMW-fast does not.
+
+    The adversary at load 0.5 with windows of 2,000 slots; discounted UCB with twelve pairs of
+    constants, SoftMW-fast and the others as they are.
+    """
+    tuned = {
+        f"discounted_ucb, gamma = {gamma}, c = {c}": {"gamma": gamma, "c": c}
+        for gamma in (0.9, 0.98, 0.998, 0.9998)
+        for c in (0.01, 0.1, 1.0)
+    }
+    others = ("softmw", "ssmw", "softmw_fast", "window_ucb", "thompson", "uniform")
+    fields = {"load": 0.5, "period": 2_000}
+    rows = [
+        spread(simulate("adversarial", name, replicas, horizon, **fields), scheduler=name)
+        for name in track(others, "guarantee")
+    ]
+    for label, constants in track(tuned.items(), "discounted UCB"):
+        run = simulate(
+            "adversarial", "discounted_ucb", replicas, horizon, constants=constants, **fields
+        )
+        rows.append(spread(run, scheduler=label))
+    rows.sort(key=lambda each: each["median"])
+    said = "`adversarial` at load 0.5, windows of 2,000 slots"
+    save("guarantee", rows, f"{said}, {replicas} replicas, T = {horizon:,}.")
 
 
 LEARNERS = ("softmw", "ssmw", "softmw_fast", "discounted_ucb", "window_ucb", "thompson")
@@ -333,7 +276,7 @@ def table(replicas: Replicas = 64, horizon: Horizon = 50_000) -> None:
 def region(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
     """Stability region: time-average backlog over load and switching period."""
     all_loads, periods = (0.5, 0.6, 0.7, 0.8, 0.9), (500, 2_000, 10_000, 50_000)
-    names = ("softmw", "ssmw", "softmw_fast", "uniform")
+    names = ("softmw", "ssmw", "softmw_fast", "discounted_ucb", "uniform")
     rows = [
         row(
             simulate("switching", name, replicas, horizon, load=load, period=period),
@@ -417,6 +360,7 @@ def everything(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """Every measurement."""
     headline(replicas, horizon)
     adversarial(replicas, horizon)
+    guarantee(replicas, horizon)
     windows(min(replicas, 16), min(horizon, 400_000))
     flicker(min(replicas, 16), min(horizon, 200_000))
     fast(replicas, horizon)

@@ -1,0 +1,178 @@
+"""What the measurements of queue scheduling share: a run, its statistics, its lines of a table.
+
+Replicas of a world that is random have arrivals, services and draws of the scheduler of their own,
+so intervals are over independent worlds. A record is one world however many replicas replay it, and
+has no interval.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from scipy.stats import binom
+from scipy.stats import t as student_t
+
+from tenfold.algorithms.softmw.schedulers import make_scheduler
+from tenfold.envs.queues.metrics import Metrics, running_mean_slopes
+from tenfold.envs.queues.scenario import Scenario
+from tenfold.envs.queues.scenarios import scenario
+from tenfold.envs.queues.simulator import Simulator
+
+RESULTS = Path(__file__).parent.parent / "results" / "queues"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scheduler on a scenario: what was measured, the seconds that it took, whether the replicas
+    are different worlds."""
+
+    metrics: Metrics
+    seconds: float
+    random: bool
+
+    def interval(self, values: np.ndarray) -> tuple[float, float]:
+        """Mean over the replicas and half width of its 95 % interval, NaN without one."""
+        return interval(values) if self.random else (float(values.mean()), math.nan)
+
+    def median_interval(self, values: np.ndarray) -> tuple[float, float, float]:
+        """Median over the replicas and its 95 % interval, NaN without one."""
+        return median_interval(values if self.random else values[:1])
+
+
+def simulate(
+    world: str | Scenario,
+    scheduler: str,
+    replicas: int,
+    horizon: int,
+    seed: int = 1,
+    **fields: Any,
+) -> Run:
+    """Run a scheduler on a scenario."""
+    constants = fields.pop("constants", {})
+    spec = scenario(world, **fields) if isinstance(world, str) else world
+    simulator = Simulator(spec, replicas, seed)
+    chosen = make_scheduler(scheduler, spec, replicas, **constants)
+    start = time.perf_counter()
+    simulator.run(chosen, horizon)
+    return Run(simulator.metrics(), time.perf_counter() - start, spec.random)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean and half width of its 95 % Student interval, NaN for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return float(values.mean()), math.nan
+    half = student_t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return float(values.mean()), float(half)
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Median and its 95 % interval between order statistics, which holds for any distribution.
+
+    NaN for fewer than six values: the least and the largest of five enclose the median in 94 %.
+    """
+    n = len(values)
+    below = int(binom.ppf(0.025, n, 0.5))  # P(fewer values than this below the median) <= 2.5 %
+    ordered = np.sort(values)
+    low, high = (ordered[below - 1], ordered[n - below]) if n >= 6 else (math.nan, math.nan)
+    return float(np.median(values)), float(low), float(high)
+
+
+def trend(backlog: float, least_growth: float) -> str:
+    """`grows` (linear growth is twice the mean), `rises` by a quarter of the mean, or `level`."""
+    if least_growth > backlog:
+        return "grows"
+    return "rises" if least_growth > 0.25 * backlog else "level"
+
+
+def late_growth(metrics: Metrics) -> np.ndarray:
+    """Slope of the backlog over the last half of the slots, times T, for each replica."""
+    late = metrics.curve_slots > metrics.slots / 2
+    x = metrics.curve_slots[late] - metrics.curve_slots[late].mean()
+    growth: np.ndarray = metrics.curve[:, late] @ x / (x @ x) * metrics.slots
+    return growth
+
+
+def row(run: Run, **labels: Any) -> dict[str, Any]:
+    """One line of a table; slopes are times T, so in work units over the whole run.
+
+    The running mean's slope is positive for every stable queue that starts empty (the start fades
+    as 1 / T), the oracle's included. So it stands there twice, from the first slot and with the
+    first quarter of the slots left out as warm-up, beside the growth of the backlog itself over
+    the last half; `trend` says what is sure of that.
+    """
+    metrics, T = run.metrics, run.metrics.slots
+    backlog, half = run.interval(metrics.backlog_mean)
+    delay, delay_half = run.interval(metrics.delay_p99)
+    slope, slope_half = run.interval(running_mean_slopes(metrics) * T)
+    settled, settled_half = run.interval(running_mean_slopes(metrics, warmup=T // 4) * T)
+    late, late_half = run.interval(late_growth(metrics))
+    return {
+        **labels,
+        "backlog": backlog,
+        "backlog ±": half,
+        "final": float(metrics.backlog_final.mean()),
+        "mean's slope x T": slope,
+        "low": slope - slope_half,
+        "high": slope + slope_half,
+        "after warm-up": settled,
+        "its low": settled - settled_half,
+        "its high": settled + settled_half,
+        "late growth": late,
+        "late ±": late_half,
+        "trend": trend(backlog, late - (late_half if run.random else 0.0)),
+        "p99 delay": delay,
+        "p99 ±": delay_half,
+        "seconds": run.seconds,
+    }
+
+
+def spread(run: Run, **labels: Any) -> dict[str, Any]:
+    """A line for replicas that lie far apart: median with interval, quartiles, largest, mean."""
+    backlog, growth = run.metrics.backlog_mean, late_growth(run.metrics)
+    mean, half = run.interval(backlog)
+    median, low, high = run.median_interval(backlog)
+    grown, grown_half = run.interval(growth)
+    return {
+        **labels,
+        "median": median,
+        "low": low,
+        "high": high,
+        "quartile": float(np.quantile(backlog, 0.25)),
+        "upper quartile": float(np.quantile(backlog, 0.75)),
+        "largest": float(backlog.max()),
+        "mean": mean,
+        "±": half,
+        "late growth": grown,
+        "late ±": grown_half,
+        "trend": trend(mean, grown - grown_half),
+        "replicas that grow": f"{100 * (growth > backlog).mean():.0f} %",
+    }
+
+
+def save(name: str, rows: Iterable[Mapping[str, Any]], about: str) -> pd.DataFrame:
+    """Write a table as CSV and Markdown, and print it."""
+    table = pd.DataFrame(list(rows))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
+    columns = [column for column in table if column != "seconds"]
+    lines = [f"{about}\n", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for _, values in table[columns].iterrows():
+        cells = [_cell(value) for value in values]
+        lines.append("| " + " | ".join(cells) + " |")
+    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+    with pd.option_context("display.width", 200, "display.max_columns", 30):
+        Console(width=200).print(table.round(2).to_string(index=False))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:,.4g}"
+    return str(value)
