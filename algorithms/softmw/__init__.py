@@ -29,6 +29,7 @@ METHOD = Method(
         "backlog_mean",
         "backlog_now",
         "backlog_max",
+        "cost_mean",
         "slope",
         "slope_low",
         "slope_high",
@@ -39,6 +40,7 @@ METHOD = Method(
         "wasted",
         "drift",
         *(f"service_share_{queue}" for queue in range(8)),
+        *(f"delay_mean_{queue}" for queue in range(8)),
     ),
     # Of a slope's interval a record has none, of delays a world in which no work has left yet.
     optional_metrics=frozenset(
@@ -46,6 +48,7 @@ METHOD = Method(
             *("slope", "slope_low", "slope_high", "recovery_mean"),
             *("delay_mean", "delay_p99", "delay_little"),
             *(f"service_share_{queue}" for queue in range(8)),
+            *(f"delay_mean_{queue}" for queue in range(8)),
         }
     ),
     step_metric="slots",

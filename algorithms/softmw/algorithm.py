@@ -5,7 +5,7 @@ its worlds, the memory of its schedulers and the number of slots to go on. So re
 on the number of runners nor on their faults, and a checkpoint holds every replica exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -81,7 +81,7 @@ class SoftMW(PlanningAlgorithm):
 
     def initialise(self) -> None:
         sizes = self.config.batch_sizes()
-        self.random = self.config.scenario().random
+        self.scenario = self.config.scenario()
         self.slots = 0
         self.worlds: list[Any] = [None] * len(sizes)
         self.memories: list[Any] = [None] * len(sizes)
@@ -92,7 +92,7 @@ class SoftMW(PlanningAlgorithm):
         self.slots += slots
         self.worlds = [result["world"] for result in results]
         self.memories = [result["memory"] for result in results]
-        self.report(**summary(joined([result["metrics"] for result in results]), self.random))
+        self.report(**self._summary(results))
 
     def finished(self) -> bool:
         return self.slots >= self.config.total_steps()
@@ -102,7 +102,11 @@ class SoftMW(PlanningAlgorithm):
         fresh = [None] * len(self.memories)
         seed = self.config.seed + EVALUATION_SEED
         results = self._run(self.config.evaluation_duration, seed, fresh)
-        return summary(joined([result["metrics"] for result in results]), self.random)
+        return self._summary(results)
+
+    def _summary(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        metrics = joined([result["metrics"] for result in results])
+        return summary(metrics, self.scenario.random, self.scenario.costs)
 
     def _run(self, slots: int, seed: int, worlds: list[Any]) -> list[dict[str, Any]]:
         items, first = [], 0
@@ -143,7 +147,9 @@ def joined(parts: list[Metrics]) -> Metrics:
     return Metrics(**values)
 
 
-def summary(metrics: Metrics, random: bool) -> dict[str, float]:
+def summary(
+    metrics: Metrics, random: bool, costs: Sequence[float] | None = None
+) -> dict[str, float]:
     """What is logged: means over replicas, under the names that the method's README explains.
 
     Every value is finite; what does not exist is left out: a delay where no work has left, a
@@ -152,12 +158,15 @@ def summary(metrics: Metrics, random: bool) -> dict[str, float]:
     Args:
         metrics: Of all replicas.
         random: Whether the replicas are different worlds.
+        costs: Holding cost of a unit of work of each queue a slot (K,); 1 each when None.
     """
+    weights = np.ones(metrics.backlog_by_queue.shape[1]) if costs is None else np.array(costs)
     logged = {
         "slots": float(metrics.slots),
         "backlog_mean": float(metrics.backlog_mean.mean()),
         "backlog_now": float(metrics.backlog_final.mean()),
         "backlog_max": float(metrics.backlog_max.max()),
+        "cost_mean": float((metrics.backlog_by_queue @ weights).mean()),
         "wasted": float(metrics.wasted.mean()),
         "drift": float(metrics.drift.mean()),
     }
@@ -167,6 +176,9 @@ def summary(metrics: Metrics, random: bool) -> dict[str, float]:
             logged[name] = float(np.nanmean(delays))
     for queue, share in enumerate(metrics.service_share.mean(axis=0)):
         logged[f"service_share_{queue}"] = float(share)
+    for queue, delays in enumerate(metrics.delay_by_queue.T):
+        if not np.isnan(delays).all():
+            logged[f"delay_mean_{queue}"] = float(np.nanmean(delays))
     if metrics.switches.min() > 1:
         logged["recovery_mean"] = float(np.nanmean(metrics.recovery_mean))
     if metrics.slots >= 8:

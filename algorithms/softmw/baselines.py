@@ -1,4 +1,4 @@
-"""What SoftMW is compared with: from uniform service to MaxWeight that knows the rates."""
+"""What SoftMW is compared with: from uniform service to rules that know the rates."""
 
 import math
 from typing import ClassVar
@@ -82,6 +82,35 @@ class Oracle(CompiledScheduler):
     knows_rates = True
     probabilities_fn = staticmethod(oracle_law)
     update_fn = staticmethod(learn_nothing)
+
+    def memory(self) -> np.ndarray:
+        return np.zeros(self.K)
+
+
+@njit(PROBABILITIES, cache=True)
+def c_mu_law(params, state, q, t, p):
+    """argmax c_i E[S_i(t)] over the queues that hold work; the first queue when none does."""
+    best, most = 0, -1.0
+    for i in range(len(q)):
+        if q[i] > 0.0 and params[i] * state[i] > most:
+            best, most = i, params[i] * state[i]
+    serve(p, best)
+
+
+class CMu(CompiledScheduler):
+    """The c-mu rule (Cox and Smith, 1961), with known mean services mu and holding costs c.
+
+    It has the least mean holding cost of all rules where the rates are constant and services
+    geometric (Buyukkoc, Varaiya and Walrand, 1985): with Bernoulli services here.
+    """
+
+    name = "c_mu"
+    knows_rates = True
+    probabilities_fn = staticmethod(c_mu_law)
+    update_fn = staticmethod(learn_nothing)
+
+    def parameters(self) -> list[float]:
+        return self.costs
 
     def memory(self) -> np.ndarray:
         return np.zeros(self.K)

@@ -23,6 +23,7 @@ BUILT_IN = (
     "ssmw_unclipped",
     "softmw_fast",
     "oracle",
+    "c_mu",
     "maxweight_empirical",
     "discounted_ucb",
     "window_ucb",

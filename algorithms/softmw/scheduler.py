@@ -12,7 +12,7 @@ A scheduler is used alone in ten lines, without Ray and without the simulator::
         q += arrivals
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -57,22 +57,33 @@ class CompiledScheduler:
     probabilities_fn: Any
     update_fn: Any
 
-    def __init__(self, K: int, replicas: int = 1, bound: float = 1.0, **constants: Any) -> None:
+    def __init__(
+        self,
+        K: int,
+        replicas: int = 1,
+        bound: float = 1.0,
+        costs: Sequence[float] | None = None,
+        **constants: Any,
+    ) -> None:
         """Nothing learnt, before slot 1.
 
         Args:
             K: Number of queues.
             replicas: Rows of the memory, R.
             bound: M, the most that can arrive or be served in a slot; inf without a bound.
+            costs: Holding cost of a unit of work of each queue a slot (K,); 1 each when None.
             **constants: Those that differ from the defaults of `Constants`.
 
         Raises:
-            ValueError: An unknown constant, or a value out of range.
+            ValueError: An unknown constant, a value out of range, or not K costs.
         """
         if K < 1 or replicas < 1:
             raise ValueError(f"K and replicas must be above 0, not {K} and {replicas}.")
+        if costs is not None and len(costs) != K:
+            raise ValueError(f"costs must be {K} numbers, one for each queue, not {len(costs)}.")
         self.K = K
         self.bound = bound
+        self.costs = [1.0] * K if costs is None else list(costs)
         self.constants: Any = self.Constants.checked(self.name, constants)
         self.t = 1
         self.params = np.array([*self.parameters(), 0.0])

@@ -7,6 +7,7 @@ from typing import Any
 
 from tenfold.algorithms.softmw.baselines import (
     EXP3S,
+    CMu,
     DiscountedUCB,
     Empirical,
     EpsilonGreedy,
@@ -41,6 +42,7 @@ _ALL: tuple[type[CompiledScheduler], ...] = (
     UnclippedSSMW,
     SoftMWFast,
     Oracle,
+    CMu,
     Empirical,
     DiscountedUCB,
     WindowUCB,
@@ -82,7 +84,7 @@ def scheduler_class(name: str) -> type[CompiledScheduler]:
 def make_scheduler(
     name: str, scenario: Scenario, replicas: int, **constants: Any
 ) -> CompiledScheduler:
-    """A scheduler for a scenario: its number of queues, and its bound M on a slot's work.
+    """A scheduler for a scenario: its number of queues, bound M on a slot's work, and costs.
 
     Args:
         name: As `scheduler_class` takes it.
@@ -93,4 +95,4 @@ def make_scheduler(
     Raises:
         ValueError: As `scheduler_class`; an unknown constant or a bad value.
     """
-    return scheduler_class(name)(scenario.K, replicas, scenario.bound, **constants)
+    return scheduler_class(name)(scenario.K, replicas, scenario.bound, scenario.costs, **constants)

@@ -26,8 +26,9 @@ class Metrics:
         wasted: Offered service of chosen queues that found no work, a slot (R,).
         drift: Mean Lyapunov drift, (L(T+1) - L(1)) / T with L = sum_i Q_i^2 / 2, (R,).
         delay_mean: Mean delay of the work that left, by FIFO timestamps (R,); this and the next
-            two are NaN where none left.
-        delay_p99: Its 99th percentile (R,), exact below 128 slots, else within 1.6 %.
+            three are NaN where none left.
+        delay_by_queue: Mean delay of the work that left each queue, NaN where none left (R, K).
+        delay_p99: 99th percentile over all queues (R,), exact below 128 slots, else within 1.6 %.
         delay_little: Mean delay by Little's law: time-average backlog / throughput (R,).
         fifo_resolution: Slots that shared a FIFO timestamp at most; 1: delays are exact (R,).
         switches: Declared switches met (R,).
@@ -50,6 +51,7 @@ class Metrics:
     wasted: np.ndarray
     drift: np.ndarray
     delay_mean: np.ndarray
+    delay_by_queue: np.ndarray
     delay_p99: np.ndarray
     delay_little: np.ndarray
     fifo_resolution: np.ndarray
@@ -82,6 +84,7 @@ class Metrics:
                 wasted=sums.wasted / T,
                 drift=(state.q**2).sum(axis=1) / (2 * T),
                 delay_mean=sums.delay.sum(axis=1) / departed,
+                delay_by_queue=np.where(sums.departed > 0, sums.delay / sums.departed, np.nan),
                 delay_p99=np.array([_quantile(h, 0.99) for h in sums.delay_histogram]),
                 delay_little=sums.backlog.sum(axis=1) / departed,
                 fifo_resolution=state.ring[:, :, COARSEST].max(axis=1),

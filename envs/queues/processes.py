@@ -335,10 +335,17 @@ Process = Annotated[
 
 
 class Queue(Spec):
-    """One queue: what arrives a slot, and what the server offers when it chooses this queue."""
+    """One queue: what arrives a slot, and what the server offers when it chooses this queue.
+
+    Attributes:
+        arrivals: Work that arrives.
+        service: Work that a slot of service takes away.
+        cost: Holding cost of a unit of work a slot.
+    """
 
     arrivals: Process
     service: Process
+    cost: float = Field(default=1.0, ge=0)
 
     @check(mode="after")
     def _adversary_serves(self) -> "Queue":

@@ -47,6 +47,11 @@ class Scenario(Spec):
         return max(max(queue.arrivals.bound, queue.service.bound) for queue in self.queues)
 
     @property
+    def costs(self) -> tuple[float, ...]:
+        """Holding cost of a unit of work of each queue a slot, (K,)."""
+        return tuple(queue.cost for queue in self.queues)
+
+    @property
     def random(self) -> bool:
         """Whether its replicas are different worlds; else they are one, an interval over which
         says nothing but how much the scheduler's own draws matter."""

@@ -301,7 +301,7 @@ def _build(
         scale = load * _capacity(queues, horizon)
         try:
             queues = tuple(
-                Queue(arrivals=queue.arrivals.scaled(scale), service=queue.service)
+                queue.model_copy(update={"arrivals": queue.arrivals.scaled(scale)})
                 for queue in queues
             )
         except ValidationError as error:

@@ -181,7 +181,7 @@ def report() -> None:
 def shares(worlds: pd.DataFrame, kind: str) -> list[dict[str, Any]]:
     """The lines of one kind of world; shares with Wilson's 95 % intervals, in percent."""
     part = worlds if kind == "all" else worlds[worlds["kind"] == kind]
-    learners = [name for name in SCHEDULERS if name != "oracle"]
+    learners = [name for name, kind in SCHEDULERS.items() if not kind.knows_rates]
     backlogs = part[list(SCHEDULERS)].astype(float)
     best = backlogs[learners].min(axis=1)
     lines = []

@@ -186,7 +186,10 @@ def test_every_law_is_a_law_and_memory_stays_finite(name: str, slots: list[Any])
 
 def test_only_the_oracle_is_told_the_rates() -> None:
     """The kernel writes true rates into the memory of whoever says so: nobody else may."""
-    assert [name for name, kind in SCHEDULERS.items() if kind.knows_rates] == ["oracle"]
+    assert [name for name, kind in SCHEDULERS.items() if kind.knows_rates] == [
+        "oracle",
+        "c_mu",
+    ]
     world = scenario("switching", period=100)
     memories = {}
     for name in ("oracle", "uniform"):
@@ -210,6 +213,51 @@ def test_replicas_of_a_batch_are_what_they_are_alone(name: str) -> None:
         single.run(alone, 250)
         np.testing.assert_array_equal(alone.state[0], together.state[replica])
         np.testing.assert_array_equal(single.q[0], simulator.q[replica])
+
+
+def test_c_mu_serves_the_dearest_work_first_and_has_the_closed_form() -> None:
+    """Two Bernoulli queues with equal services: the dear one is as alone, and together they are one
+    queue; E Q = (lam + E A^2 - 2 lam^2) / (2 (mu - lam)) of both. The rule costs the least."""
+    lam, mu, costs = (0.2, 0.3), 0.8, (1.0, 5.0)
+    queues = [
+        {
+            "arrivals": {"kind": "bernoulli", "rate": rate},
+            "service": {"kind": "bernoulli", "rate": mu},
+            "cost": cost,
+        }
+        for rate, cost in zip(lam, costs, strict=True)
+    ]
+    world = declare({"name": "two", "queues": queues})
+    found = {}
+    for name in ("c_mu", "oracle", "softmw_fast", "uniform"):
+        simulator = Simulator(world, 100, seed=4)
+        simulator.run(make_scheduler(name, world, 100), 10_000)
+        metrics = simulator.metrics()
+        found[name] = summary(metrics, world.random, world.costs)["cost_mean"]
+        if name == "c_mu":
+            dear, both = metrics.backlog_by_queue[:, 1], metrics.backlog_mean
+            waited = metrics.delay_by_queue.mean(axis=0)
+    expected = (
+        (dear, (0.3 + 0.3 - 2 * 0.3**2) / (2 * (mu - 0.3))),
+        (both, (0.5 + 0.5 + 2 * 0.2 * 0.3 - 2 * 0.5**2) / (2 * (mu - 0.5))),
+    )
+    for values, mean in expected:
+        error = values.std(ddof=1) / np.sqrt(100)
+        assert abs(values.mean() - mean) < 4 * error < 0.05 * mean
+    # Little's law for each queue; a slot's end sees what arrived in it.
+    np.testing.assert_allclose(waited, [(both - dear).mean() / 0.2, dear.mean() / 0.3], rtol=0.02)
+    assert found["c_mu"] < 0.95 * min(found[name] for name in found if name != "c_mu")
+
+
+def test_costs_survive_the_scaling_to_a_load(tmp_path: Path) -> None:
+    path = tmp_path / "dear.yaml"
+    queue = "{arrivals: {kind: poisson, rate: 0.1}, service: {kind: bernoulli, rate: 0.5}, cost: 3}"
+    path.write_text(f"name: dear\nqueues: [{queue}]\n")
+    assert scenario(str(path), load=0.5).costs == (3.0,)
+    with pytest.raises(ValueError, match=r"cost: .*0"):
+        declare({"name": "bad", "queues": [{**fluid(1, 1).queues[0].model_dump(), "cost": -1}]})
+    with pytest.raises(ValueError, match="costs must be 4 numbers"):
+        SCHEDULERS["c_mu"](K, costs=[1.0])
 
 
 def test_oracle_is_maxweight() -> None:
