@@ -134,11 +134,16 @@ def row(run: Run, **labels: Any) -> dict[str, Any]:
 
 
 def spread(run: Run, **labels: Any) -> dict[str, Any]:
-    """A line for replicas that lie far apart: median with interval, quartiles, largest, mean."""
+    """A line for replicas that lie far apart: median with interval, quartiles, largest, mean.
+
+    `end` is the median over replicas of the mean backlog of the last tenth of the slots.
+    """
     backlog, growth = run.metrics.backlog_mean, late_growth(run.metrics)
     mean, half = run.interval(backlog)
     median, low, high = run.median_interval(backlog)
     grown, grown_half = run.interval(growth)
+    last = run.metrics.curve[:, run.metrics.curve_slots > 0.9 * run.metrics.slots].mean(axis=1)
+    end, end_low, end_high = run.median_interval(last)
     return {
         **labels,
         "median": median,
@@ -149,6 +154,9 @@ def spread(run: Run, **labels: Any) -> dict[str, Any]:
         "largest": float(backlog.max()),
         "mean": mean,
         "±": half,
+        "end": end,
+        "end low": end_low,
+        "end high": end_high,
         "late growth": grown,
         "late ±": grown_half,
         "trend": trend(mean, grown - grown_half),
