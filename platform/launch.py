@@ -34,6 +34,7 @@ from tenfold.platform.faults import only_faults_retried
 from tenfold.platform.journal import journals
 from tenfold.platform.progress import Progress
 from tenfold.platform.ray_session import check_room, local_resources, start_ray
+from tenfold.platform.run_lock import only_driver
 from tenfold.platform.schedulers import cell, check_population, make_scheduler
 from tenfold.platform.search import (
     Point,
@@ -94,8 +95,8 @@ def launch(
             what the experiment asks for beyond it (seeds, samples, tasks, variants, a later stop).
 
     Raises:
-        InputError: Nothing to resume, a trial that asks for more than Ray has, or the run folder
-            cannot be written.
+        InputError: Nothing to resume, another driver has the run, a trial that asks for more than
+            Ray has, or the run folder cannot be written.
         RuntimeError: The disk filled up in mid-run.
     """
     experiment = study.experiment
@@ -103,6 +104,9 @@ def launch(
     check_folder(storage)
     length = _length(study)
     earlier = resumable_run(storage, experiment) if resume else None
+    if earlier is not None:  # refused before Ray starts
+        with only_driver(earlier):
+            pass
     if experiment.scheduler_kind() == "pbt":
         check_population(study, all_points(study))
     needed = _needed(study)
@@ -113,7 +117,7 @@ def launch(
     check_room(needed, ray.cluster_resources())
     run_dir = earlier or _new_run_dir(storage, experiment)
     run = _Run(study, run_dir, Tracker(study, run_dir, uri, offline), length)
-    with _termination_as_interruption():
+    with only_driver(run_dir), _termination_as_interruption():
         return run.to_its_end()
 
 

@@ -18,7 +18,7 @@ from tenfold.platform.faults import reason
 from tenfold.platform.registry import Method
 from tenfold.platform.search import sampled_values
 from tenfold.platform.study import Study
-from tenfold.platform.trial import SCORE, has_ended
+from tenfold.platform.trial import NOTICE, SCORE, has_ended
 
 # Without a terminal a line is printed at each tenth of the work, unless another one has just been,
 # and after so long without one.
@@ -72,6 +72,8 @@ class Progress(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
+        if NOTICE in result:
+            self.console.print(f"damaged   {self.name(trial)}: {result[NOTICE]}", markup=False)
         self._note(trial, result)
         self._tell_share()
 

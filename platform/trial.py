@@ -7,7 +7,6 @@ the present rule and not the one it was started with. Where the metric is of eva
 RLlib makes at intervals, the first and the last iteration have one too.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +17,13 @@ from ray.rllib.utils.metrics import EVALUATION_RESULTS
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.result import DONE, RESULT_DUPLICATE
 
-from tenfold.platform.checkpoints import HISTORY_FILE, still_there
+from tenfold.platform.checkpoints import complete, history_of, result_of, to_go_on_from
 from tenfold.platform.configuration import build_config, flatten
 from tenfold.platform.score import checkpoint_score, search_score
 from tenfold.platform.study import Study
 
 SCORE = "score"
+NOTICE = "notice"  # a sentence for the user, in the first result after what it is about
 CHECKPOINT_SCORE = "checkpoint_score"  # by which Tune keeps checkpoints
 
 
@@ -33,9 +33,14 @@ def trial_class(study: Study) -> type[tune.Trainable]:
     base: type[tune.Trainable] = method.load_trainable()
     stop = experiment.stopping_rule()
 
+    def reached(flat: Mapping[str, Any]) -> bool:
+        return any(flat.get(key, -math.inf) >= value for key, value in stop.items())
+
     class Trial(base):
         def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
             self._history: list[tuple[float, float]] = []
+            self._restored_result: dict[str, Any] = {}
+            self._notice: str | None = None
             at = study.point(config)  # its own config: an algorithm freezes what it is given
             built = build_config(method, at.task, at.variant, at.overrides, at.seed)
             super().__init__(built, **kwargs)
@@ -45,13 +50,22 @@ def trial_class(study: Study) -> type[tune.Trainable]:
             return base.default_resource_request(study.config(study.point(config)).to_dict())
 
         def train(self) -> dict[str, Any]:
-            """One iteration; none if a longer stopping rule woke up what has ended by itself."""
+            """One iteration; none if the trial had ended when it was saved.
+
+            A driver that is killed before it notes a trial's end restores the trial at its end. So
+            does a longer stopping rule with what has ended by itself.
+            """
             if getattr(self, "finished", None) is not None and self.finished():
                 return {RESULT_DUPLICATE: True, DONE: True}
+            restored, self._restored_result = self._restored_result, {}
+            notice, self._notice = self._notice, None
+            told = {} if notice is None else {NOTICE: notice}
+            if reached(restored):
+                return {**restored, **told, DONE: True}
             result: dict[str, Any] = super().train()
+            result.update(told)
             flat = flatten(result, separator="/")
-            reached = any(flat.get(key, -math.inf) >= value for key, value in stop.items())
-            result[DONE] = bool(result.get(DONE)) or reached
+            result[DONE] = bool(result.get(DONE)) or reached(flat)
             if method.metric.startswith(f"{EVALUATION_RESULTS}/"):
                 self._see_to_evaluation(result)
                 flat = flatten(result, separator="/")
@@ -76,12 +90,13 @@ def trial_class(study: Study) -> type[tune.Trainable]:
 
         def save_checkpoint(self, checkpoint_dir: str) -> Any:
             saved = super().save_checkpoint(checkpoint_dir)
-            (Path(checkpoint_dir) / HISTORY_FILE).write_text(json.dumps(self._history))
+            complete(Path(checkpoint_dir), self._history, self._last_result)
             return saved
 
         def load_checkpoint(self, checkpoint: Any) -> None:
-            file = Path(str(checkpoint)) / HISTORY_FILE
-            self._history = json.loads(file.read_text()) if file.exists() else []
+            folder = Path(str(checkpoint))
+            self._history = history_of(folder)
+            self._last_result = self._restored_result = result_of(folder)
             super().load_checkpoint(checkpoint)
 
         def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -94,7 +109,9 @@ def trial_class(study: Study) -> type[tune.Trainable]:
             saved = experiment.checkpoint
             # Beside the best checkpoints only the newest is sure to be there.
             newest = saved.keep if method.cumulative else 1
-            super().restore(still_there(checkpoint_path, saved.every, newest))
+            chosen, self._notice = to_go_on_from(checkpoint_path, saved.every, newest)
+            if chosen is not None:
+                super().restore(chosen)
 
     Trial.__name__ = Trial.__qualname__ = method.name
     return Trial

@@ -1,13 +1,13 @@
 """A trial, its folders on this machine and its newest checkpoint, from what a user types."""
 
-import json
+import sys
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from tenfold.platform.checkpoints import HISTORY_FILE, numbered
+from tenfold.platform.checkpoints import damage, history_of, newest_whole, numbered
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE
 from tenfold.platform.registry import Method
@@ -26,12 +26,20 @@ def find_checkpoint(name: str, method: str, uri: str) -> Path:
         uri: The store.
 
     Raises:
-        InputError: There is neither such a folder nor such a trial of the method, or the trial has
-            no checkpoint on this machine.
+        InputError: There is neither such a folder nor such a trial of the method, the trial has no
+            checkpoint on this machine, or the folder is a damaged checkpoint.
     """
     folder, store = Path(name), sqlite_path(uri)
     if folder.is_dir() and not (folder / EXPERIMENT_FILE).is_file():
-        return max(numbered(folder).items(), default=(0, folder))[1]
+        if numbered(folder):
+            return newest_checkpoint(folder)
+        wrong = damage(folder)
+        if wrong is not None:
+            raise InputError(
+                f"The checkpoint '{folder}' is damaged ({wrong}): give another one of its trial, "
+                "or the trial's folder for the newest that is whole."
+            )
+        return folder
     if store is not None and not store.is_file():
         raise InputError(
             f"'{name}' is no checkpoint of {method}: there is no such folder, and no run in "
@@ -110,22 +118,31 @@ def trial_folders(run: Run, uri: str) -> tuple[Path, Path]:
 
 
 def newest_checkpoint(trial_dir: Path) -> Path:
-    """The last checkpoint of a trial.
+    """The last checkpoint of a trial that is whole; damaged ones after it are told on stderr.
 
     Raises:
         InputError: There is none.
     """
-    found = numbered(trial_dir)
-    if not found:
+    found, passed = newest_whole(trial_dir)
+    if found is None and passed:
+        name, wrong = max(passed.items())
+        raise InputError(
+            f"No checkpoint in '{trial_dir}' is whole, '{name}' neither ({wrong}): resume the run, "
+            "which computes them again, or run it again."
+        )
+    if found is None:
         raise InputError(
             f"There is no checkpoint in '{trial_dir}': the trial ended before its first one, or it "
             "was deleted; run it again."
         )
-    return found[max(found)]
+    later = {name: wrong for name, wrong in passed.items() if name > found.name}
+    for name, wrong in later.items():
+        print(f"{name} is damaged ({wrong}): taking {found.name}.", file=sys.stderr)
+    return found
 
 
 def best_checkpoint(trial_dir: Path, method: Method) -> Path:
-    """The checkpoint of a trial with the best score, the later one where two score alike.
+    """The whole checkpoint of a trial with the best score, the later one where two score alike.
 
     Args:
         trial_dir: The trial's folder.
@@ -140,10 +157,10 @@ def best_checkpoint(trial_dir: Path, method: Method) -> Path:
             "good it is: leave out --best for the newest."
         )
     newest = newest_checkpoint(trial_dir)
+    _, passed = newest_whole(trial_dir)
     scores = {}
     for number, path in numbered(trial_dir).items():
-        file = path / HISTORY_FILE
-        history = json.loads(file.read_text()) if file.exists() else []
+        history = [] if path.name in passed else history_of(path)
         if history:
             score = checkpoint_score(history, method)
             scores[-score if method.mode == "min" else score, number] = path

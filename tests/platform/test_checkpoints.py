@@ -7,7 +7,7 @@ from ray.train import Checkpoint
 from ray.train._internal.session import _TrainingResult
 from ray.tune.result import TRAINING_ITERATION
 
-from tenfold.platform.checkpoints import still_there
+from tenfold.platform.checkpoints import to_go_on_from
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.study import resolve_study
 from tenfold.platform.trial import trial_class
@@ -39,17 +39,17 @@ def test_the_newest_whole_checkpoint_is_chosen(
         folder.mkdir()
         for name in range(count):
             (folder / str(name)).touch()
-    found = still_there(recorded(tmp_path, 3, iteration=40), every=10, keep=keep)
+    found = to_go_on_from(recorded(tmp_path, 3, iteration=40), every=10, keep=keep)[0]
     assert Path(found.checkpoint.path).name == f"checkpoint_{chosen:06d}"
     assert found.metrics[TRAINING_ITERATION] == 40 + 10 * (chosen - 3)
 
 
 def test_a_checkpoint_that_is_there_and_one_without_successors_stay(tmp_path: Path) -> None:
     gone = recorded(tmp_path, 3, iteration=4)
-    assert still_there(gone, every=1, keep=2) is gone
+    assert to_go_on_from(gone, every=1, keep=2) == (gone, None)
     Path(gone.checkpoint.path).mkdir()
     (tmp_path / "checkpoint_000004").mkdir()
-    assert still_there(gone, every=1, keep=2) is gone
+    assert to_go_on_from(gone, every=1, keep=2) == (gone, None)
 
 
 @pytest.mark.usefixtures("ray_session")

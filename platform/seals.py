@@ -1,0 +1,86 @@
+"""Files that tell whether they are as they were written: sealed JSON, and sealed folders.
+
+A seal is a SHA-256. It finds what a crash cut short and what a disk changed; it is no signature,
+and keeps nobody out who can write the files.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+MANIFEST_FILE = "manifest.json"
+_SEAL = "sha256"
+
+
+class Damaged(ValueError):
+    """A file is not as it was written; the message says in few words which and how."""
+
+
+def sealed(fields: Mapping[str, Any]) -> str:
+    """Fields as JSON that holds its own seal."""
+    return json.dumps({**fields, _SEAL: _digest_of(fields)}, indent=2)
+
+
+def is_sealed(fields: Mapping[str, Any]) -> bool:
+    """Whether what was read from JSON has a seal, broken or not."""
+    return _SEAL in fields
+
+
+def read_sealed(file: Path) -> dict[str, Any]:
+    """The fields of a file that `sealed` gave the text of, without the seal.
+
+    Raises:
+        Damaged: It cannot be read, or its seal is broken or not there.
+    """
+    try:
+        fields = json.loads(file.read_bytes())
+    except OSError as error:
+        raise Damaged(f"{file.name} cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise Damaged(f"{file.name} is cut short or has changed") from None
+    if not isinstance(fields, dict) or fields.pop(_SEAL, None) != _digest_of(fields):
+        raise Damaged(f"{file.name} has changed since it was written")
+    return fields
+
+
+def seal_folder(folder: Path) -> None:
+    """Write down the size and the SHA-256 of every file of a folder, in `MANIFEST_FILE` there."""
+    files = {
+        str(file.relative_to(folder)): [file.stat().st_size, _digest(file)]
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != folder / MANIFEST_FILE
+    }
+    (folder / MANIFEST_FILE).write_text(sealed({"files": files}))
+
+
+def has_seal(folder: Path) -> bool:
+    """Whether a folder was sealed; those of older versions were not."""
+    return (folder / MANIFEST_FILE).exists()
+
+
+def check_folder_seal(folder: Path) -> None:
+    """Compare a sealed folder with its manifest; files that were added later do not count.
+
+    Raises:
+        Damaged: A file lacks, cannot be read or has changed, or the manifest has.
+    """
+    for name, (size, digest) in read_sealed(folder / MANIFEST_FILE)["files"].items():
+        file = folder / name
+        try:
+            if file.stat().st_size != size or _digest(file) != digest:
+                raise Damaged(f"{name} has changed since it was written")
+        except FileNotFoundError:
+            raise Damaged(f"{name} is missing") from None
+        except OSError as error:
+            raise Damaged(f"{name} cannot be read ({error.strerror})") from None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _digest_of(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
