@@ -5,6 +5,7 @@ Times become whole nanoseconds since 1970 (UTC), without a detour through floats
 
 import csv
 import gzip
+import os
 import re
 import warnings
 import zlib
@@ -160,7 +161,7 @@ def _read_table(path: Path, layout: Layout) -> pd.DataFrame:
     wanted = [name for name in (layout.time, layout.queue, layout.amount) if name is not None]
     if len({*wanted}) < len(wanted):
         raise ValueError("Time, queue and amount are three columns: name each of them once.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"{path}: there is no such file.")
     try:
         if path.suffix == ".parquet":

@@ -85,7 +85,7 @@ class Metrics:
                 drift=(state.q**2).sum(axis=1) / (2 * T),
                 delay_mean=sums.delay.sum(axis=1) / departed,
                 delay_by_queue=np.where(sums.departed > 0, sums.delay / sums.departed, np.nan),
-                delay_p99=np.array([_quantile(h, 0.99) for h in sums.delay_histogram]),
+                delay_p99=np.array([histogram_quantile(h, 0.99) for h in sums.delay_histogram]),
                 delay_little=sums.backlog.sum(axis=1) / departed,
                 fifo_resolution=state.ring[:, :, COARSEST].max(axis=1),
                 switches=switches.copy(),
@@ -110,7 +110,7 @@ class Metrics:
         return self.curve_slots[kept], means
 
 
-def _quantile(histogram: np.ndarray, level: float) -> float:
+def histogram_quantile(histogram: np.ndarray, level: float) -> float:
     """The delay that a fraction `level` of the work does not exceed, NaN without work."""
     total = histogram.sum()
     if total == 0:

@@ -94,6 +94,25 @@ def traces_of(path: str | Path) -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file, with the paths of its traces placed in the file's folder."""
+    declaration = read_mapping(path)
+    for trace in _traces(declaration):
+        trace["path"] = str(path.parent / trace["path"])
+    return declaration
+
+
+_HOLDS = "a scenario is a mapping with the keys name and queues"
+
+
+def read_mapping(path: Path, holds: str = _HOLDS) -> dict[str, Any]:
+    """The mapping in a YAML file, whose scalars are those of YAML 1.2.
+
+    Args:
+        path: The file.
+        holds: What it should hold, for the message.
+
+    Raises:
+        ValueError: The file cannot be read, is not YAML, or holds no mapping.
+    """
     try:
         declaration = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
@@ -101,9 +120,7 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(declaration, dict):
-        raise ValueError(f"{path}: a scenario is a mapping with the keys name and queues.")
-    for trace in _traces(declaration):
-        trace["path"] = str(path.parent / trace["path"])
+        raise ValueError(f"{path}: {holds}.")
     return declaration
 
 

@@ -12,6 +12,7 @@ counted from 1 without the header. Slots and queues are read as integers, so tha
 numbered by nanoseconds since 1970.
 """
 
+import os
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def read_trace(path: str | Path) -> TraceData:
     path = Path(path)
     if not path.name.endswith(SUFFIXES):
         raise ValueError(f"{path}: the name of a trace file ends with {', '.join(SUFFIXES)}.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"{path}: there is no such trace file.")
     stat = path.stat()
     return _read_once(path, stat.st_mtime_ns, stat.st_size)
