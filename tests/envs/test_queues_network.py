@@ -1,5 +1,6 @@
 """Networks of queues against closed forms and an exact Markov chain; some eight seconds."""
 
+import json
 import math
 from itertools import product
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import typer
 from gymnasium.utils.env_checker import check_env
+from typer.testing import CliRunner
 
 import tenfold.envs.queues  # noqa: F401
 from tenfold.envs.queues.network import (
@@ -18,6 +21,7 @@ from tenfold.envs.queues.network import (
     find_network,
     read_network,
 )
+from tenfold.envs.queues.network_commands import network
 from tenfold.envs.queues.network_policies import (
     POLICIES,
     c_mu,
@@ -29,6 +33,7 @@ from tenfold.envs.queues.network_policies import (
     priority,
 )
 from tenfold.envs.queues.network_simulator import NetworkReplica, simulate_network
+from tenfold.platform.errors import InputError
 
 
 def one(**fields: Any) -> Network:
@@ -343,3 +348,48 @@ def test_gymnasium_accepts_the_network_and_it_is_the_simulator() -> None:
     assert info["time"] == replica.state.clock[0]
     assert cost == pytest.approx(replica.sums.area @ network.costs)
     assert set(POLICIES) == {rule(network).name for rule in POLICIES.values()}
+
+
+def told(*arguments: str) -> Any:
+    app = typer.Typer()
+    app.command()(network)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_command_compares_policies_on_a_file(tmp_path: Path) -> None:
+    """Two queues at one server, the second dearer; Cobham's waits say what the table must."""
+    path = tmp_path / "dear.yaml"
+    path.write_text("name: dear\nlam: [0.3, 0.3]\nmu: [[1, 1]]\nh: [1, 5]\nbuffer: [null, 50]\n")
+    short = ("--time", "20000", "--replicas", "8")
+    done = told(str(path), "--policy", "c_mu", "--policy", "0,1", *short, "--json")
+    found = json.loads(done.stdout)
+    assert found["load"] == pytest.approx(0.6)
+    waits = [1 + 0.6 / 0.7, 1 + 0.6 / (0.7 * 0.4)]  # of the queue served first, and the other
+    for policy, order in (("c_mu", [1, 0]), ("0,1", [0, 1])):
+        each = found["policies"][policy]
+        np.testing.assert_allclose([each["delay"][i] for i in order], waits, rtol=0.05)
+        cost = 0.3 * (np.array([1.0, 5.0])[order] @ waits)
+        assert each["cost"] == pytest.approx(cost, rel=0.05)
+        assert 0 < each["cost_half_width"] < 0.1 * cost
+        assert each["lost"] == [0.0, 0.0]
+    table = told(str(path), "--policy", "c_mu", *short).stdout
+    assert "dear" in table
+    assert "Load 0.600" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["criss"], "there is no network 'criss': choose one of parallel"),
+        (["criss_cross", "--policy", "cmu"], "Unknown policy 'cmu'"),
+        (["criss_cross", "--policy", "0,1"], "names each of 3 queues once"),
+        (["criss_cross", "--time", "-1"], "time must be above 0"),
+        (["criss_cross", "--time", "inf"], "finite"),
+        (["missing.yaml"], "missing.yaml: cannot be read"),
+    ],
+)
+def test_the_command_refuses_in_one_sentence(arguments: list[str], said: str) -> None:
+    refusal = told(*arguments).exception
+    assert isinstance(refusal, InputError)
+    assert said in str(refusal)
+    assert len(str(refusal).splitlines()) == 1
