@@ -4,6 +4,7 @@ Exit codes: 0 fine, 1 a run failed, 2 a mistake in what was asked for (one sente
 interrupted.
 """
 
+import errno
 import gc
 import json
 import os
@@ -18,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from tenfold.platform.errors import INTERRUPTED, InputError, unknown
+from tenfold.platform.errors import INTERRUPTED, InputError, one_line, shown, unknown
 from tenfold.platform.registry import command_entries
 
 
@@ -605,7 +606,7 @@ def _seeds(text: str) -> int | list[int]:
         numbers = []
     if not numbers:
         raise InputError(
-            f"Bad value '{text}' for --seeds: give an integer, how many, or a list like 1,2,3."
+            f"Bad value {shown(text)} for --seeds: give an integer, how many, or a list like 1,2,3."
         )
     return numbers if "," in text else numbers[0]
 
@@ -618,9 +619,9 @@ def _assignments(flag: str, texts: list[str] | None) -> dict[str, Any]:
     for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise InputError(f"Bad value '{text}' for {flag}: write key=value.")
+            raise InputError(f"Bad value {shown(text)} for {flag}: write key=value.")
         if key in values:
-            raise InputError(f"{flag} gives '{key}' twice: give it once.")
+            raise InputError(f"{flag} gives '{one_line(key)}' twice: give it once.")
         values[key] = parse_value(value)
     return values
 
@@ -640,6 +641,11 @@ def main() -> None:
         code = 1
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _complain(f"No file can be called {shown(error.filename)}: its name is too long.")
+        code = 2
     except Exception as error:
         code = _usage_mistake(error)
         if code is None:

@@ -9,9 +9,13 @@ INTERRUPTED = 130  # exit code of a command that Ctrl-C or SIGTERM ended
 class InputError(ValueError):
     """A mistake in what the user asked for.
 
-    The message is one sentence that names the field, the value and what would be right. The
-    command line prints it without a stack trace and leaves with exit code 2.
+    The message is one sentence that names the field, the value and what would be right, on one
+    line; characters that a terminal would obey or cannot show are escaped. The command line prints
+    it without a stack trace and leaves with exit code 2.
     """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(_visible(" ".join(sentence.splitlines())))
 
 
 def unknown(field: str, value: object, valid: Iterable[str]) -> InputError:
@@ -45,5 +49,10 @@ def shown(value: object) -> str:
 def one_line(text: object) -> str:
     """A user's text in a message: cut where it is long, and what is no letter made visible."""
     line = " ".join(str(text).split())
-    line = line if len(line) <= 80 else f"{line[:77]}..."
+    return _visible(line if len(line) <= 80 else f"{line[:77]}...")
+
+
+def _visible(line: str) -> str:
+    if line.isprintable():
+        return line
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

@@ -24,6 +24,7 @@ from pydantic import (
 
 from tenfold.platform.errors import InputError, one_line, shown, unknown
 from tenfold.platform.registry import Method, Space, get_method
+from tenfold.platform.seals import Damaged, check_text_seal
 from tenfold.platform.spaces import check_choices, contents, own_space, parse_domain
 from tenfold.platform.tasks import resolve, resolve_config
 from tenfold.platform.yaml_text import read_yaml
@@ -79,7 +80,7 @@ Count = Annotated[PositiveInt, Field(le=10**9)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class Resources(_Strict):
@@ -257,7 +258,11 @@ def read_record(path: Path) -> Experiment:
         InputError: The file is missing or damaged.
     """
     try:
-        return Experiment.model_validate(read_yaml(path))
+        fields = read_yaml(path)
+        check_text_seal(path)
+        return Experiment.model_validate(fields)
+    except Damaged as error:
+        raise InputError(f"'{path}' is no record of a run any more: {error}.") from None
     except ValidationError as error:
         raise InputError(f"'{path}' is no record of a run: {_one_sentence(error)}") from None
 

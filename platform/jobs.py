@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-import yaml
-
 from tenfold.platform.errors import INTERRUPTED, InputError, unknown
 from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, load_experiment
 from tenfold.platform.head import connect
@@ -30,6 +28,7 @@ from tenfold.platform.registry import get_method
 from tenfold.platform.store import tracking_uri
 from tenfold.platform.tasks import pack
 from tenfold.platform.wheel import commit, lay_out
+from tenfold.platform.yaml_text import yaml_of
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -112,7 +111,7 @@ def submit(
         tasks, config = pack(method, experiment.tasks, experiment.config, folder)
         sent = experiment.model_copy(update={"tasks": tasks, "config": config})
         fields = sent.model_dump(mode="json", exclude_defaults=True)
-        (folder / EXPERIMENT_FILE).write_text(yaml.safe_dump(fields, sort_keys=False))
+        (folder / EXPERIMENT_FILE).write_text(yaml_of(fields))
         command = [python, "-m", "tenfold.platform.cli", "run", EXPERIMENT_FILE, *options]
         job_id = client.submit_job(
             submission_id=f"tenfold-{experiment.name}-{secrets.token_hex(2)}",

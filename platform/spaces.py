@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from tenfold.platform.errors import InputError, shown
+from tenfold.platform.errors import InputError, one_line, shown
 from tenfold.platform.registry import Space
 
 # Name of a distribution -> what its numbers are.
@@ -85,21 +85,21 @@ def parse_domain(key: str, given: Any) -> Domain:
         return _choice(key, given)
     call = _CALL.match(given.strip()) if isinstance(given, str) else None
     if call is None:
-        raise InputError(f"Bad space {shown(given)} for '{key}': {_HINT}.")
+        raise InputError(f"Bad space {shown(given)} for '{one_line(key)}': {_HINT}.")
     kind = call.group(1)
     if kind == "choice":
         raise InputError(
-            f"Bad space {shown(given)} for '{key}': write the choices as a list [...]."
+            f"Bad space {shown(given)} for '{one_line(key)}': write the choices as a list [...]."
         )
     if kind not in RANGES:
         raise InputError(
-            f"Unknown distribution '{kind}' for '{key}': choose one of {', '.join(RANGES)}, or a "
+            f"Unknown distribution '{one_line(kind)}' for '{one_line(key)}': choose one of {', '.join(RANGES)}, or a "
             "list of values."
         )
     texts = [text.strip() for text in call.group(2).split(",")]
     if len(texts) != len(RANGES[kind]) or not all(map(_NUMBER.match, texts)):
         raise InputError(
-            f"Bad space {shown(given)} for '{key}': write {kind}({', '.join(RANGES[kind])}) with "
+            f"Bad space {shown(given)} for '{one_line(key)}': write {kind}({', '.join(RANGES[kind])}) with "
             "numbers."
         )
     numbers = [float(text) for text in texts]
@@ -124,9 +124,9 @@ def check_choices(given: Mapping[Any, Any]) -> None:
 
 def _choice(key: str, values: Sequence[Any]) -> Domain:
     if not values:
-        raise InputError(f"The list of '{key}' is empty: give the values to try.")
+        raise InputError(f"The list of '{one_line(key)}' is empty: give the values to try.")
     if any(values.count(value) > 1 for value in values):
-        raise InputError(f"The list of '{key}' has a value twice: give each once.")
+        raise InputError(f"The list of '{one_line(key)}' has a value twice: give each once.")
     return Domain("choice", tuple(values))
 
 
@@ -146,7 +146,7 @@ def _check_range(key: str, given: str, kind: str, numbers: Sequence[float]) -> N
     elif step and not (0 < step[0] <= high - low and (high - low) / step[0] <= 2**53):
         reason = "the step must be above 0 and fit into the range"
     if reason:
-        raise InputError(f"Bad space {shown(given)} for '{key}': {reason}.")
+        raise InputError(f"Bad space {shown(given)} for '{one_line(key)}': {reason}.")
 
 
 def own_space(given: Mapping[str, Any]) -> Space:

@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 from filelock import FileLock
 
-from tenfold.platform.errors import InputError
+from tenfold.platform.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,10 +52,13 @@ def tracking_uri(given: str | None = None) -> str:
         InputError: The address is neither sqlite, another database, a folder nor http(s).
     """
     uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs_folder()}/mlflow.db"
-    scheme = urlparse(uri).scheme
+    try:
+        scheme = urlparse(uri).scheme if uri.isprintable() else ""
+    except ValueError:
+        scheme = ""
     if scheme.split("+")[0] not in ("sqlite", "postgresql", "mysql", "http", "https"):
         raise InputError(
-            f"Bad tracking address '{uri}': give sqlite:///path/to/mlflow.db, "
+            f"Bad tracking address '{one_line(uri)}': give sqlite:///path/to/mlflow.db, "
             "http(s)://host:port, or a postgresql or mysql address."
         )
     return uri

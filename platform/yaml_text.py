@@ -6,6 +6,7 @@ soon and takes little memory: a file has at most `LARGEST_FILE` bytes, `MOST_NOD
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tenfold.platform.errors import InputError, shown
 LARGEST_FILE = 2**20
 """Bytes of a file."""
 
-MOST_NODES = 100_000
+MOST_NODES = 30_000
 """Scalars, lists and mappings of a file, each repetition by an alias included."""
 
 DEEPEST = 50
@@ -55,10 +56,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """A value as it would be read from an experiment's file; the text itself if it is no YAML."""
+    """A value as it would be read from an experiment's file; the text itself if it is no YAML.
+
+    Raises:
+        InputError: It is not UTF-8, or holds half a character.
+    """
+    if not _is_text(text):
+        raise InputError(f"The value {shown(text)} is not UTF-8 text: write it in that encoding.")
     try:
-        return parse(text.encode(errors="surrogatepass"), Loader)
-    except (yaml.YAMLError, UnicodeDecodeError):
+        return parse(text.encode(), Loader)
+    except yaml.YAMLError:
         return text
 
 
@@ -76,6 +83,12 @@ def parse(content: bytes, loader: type["LimitedLoader"]) -> Any:
     if len(content) > LARGEST_FILE:
         raise yaml.YAMLError(f"it has more than {LARGEST_FILE:,} bytes")
     return yaml.load(content.decode("utf-8-sig"), Loader=loader)
+
+
+def yaml_of(values: Mapping[str, Any]) -> str:
+    """The text of a mapping that `read_yaml` gives back as it was."""
+    text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
+    return text
 
 
 class LimitedLoader(yaml.SafeLoader):
@@ -137,6 +150,8 @@ class LimitedLoader(yaml.SafeLoader):
             raise _mistake(f"{shown(node.value)} is no {kind}", node.start_mark) from None
         if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:
             raise _mistake(f"{shown(node.value)} has too many digits", node.start_mark)
+        if isinstance(value, str) and not _is_text(value):
+            raise _mistake(f"{shown(value)} holds half a character", node.start_mark)
         return value
 
 
@@ -152,6 +167,19 @@ class Loader(LimitedLoader):
         """A number with an exponent."""
         number = float(self.construct_scalar(node))
         return int(number) if number.is_integer() else number
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that `Loader` would read as something else."""
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8; half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _mistake(what: str, place: Any) -> yaml.YAMLError:
@@ -188,7 +216,10 @@ LimitedLoader.yaml_implicit_resolvers = {
     first: [each for each in resolvers if not each[0].endswith(":timestamp")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-Loader.add_implicit_resolver(
-    _POWER, re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
+for _each in (Loader, _Dumper):
+    _each.add_implicit_resolver(
+        _POWER,
+        re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
 Loader.add_constructor(_POWER, Loader.construct_power)

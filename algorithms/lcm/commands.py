@@ -4,6 +4,7 @@ What it needs is imported when it runs, so that the command line stays quick.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,7 +105,7 @@ def parse_lora(text: str) -> tuple[Path, float]:
         ValueError: There is no such file, or the weight is no number.
     """
     name, _, weight = text.partition("=")
-    if not Path(name).is_file():
+    if not os.path.isfile(name):
         raise ValueError(f"Bad value '{text}' for '--lora': there is no file '{name}'.")
     try:
         return Path(name), float(weight or 1)

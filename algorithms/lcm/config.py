@@ -1,5 +1,6 @@
 """Config of LCM and LCM-LoRA, and what can be refused before any worker starts."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -182,11 +183,11 @@ class LCMConfig(TrainingConfig):
                 "Bad value 'adamw8bit' for 'optimizer': bitsandbytes is not installed; install it "
                 "or give adamw."
             )
-        if self.clip_model and not (Path(self.clip_model) / "config.json").exists():
+        if self.clip_model and not os.path.isfile(Path(self.clip_model) / "config.json"):
             raise ValueError(
                 f"Bad value '{self.clip_model}' for 'clip_model': it is no folder of a CLIPModel."
             )
-        if self.inception and not Path(self.inception).is_file():
+        if self.inception and not os.path.isfile(self.inception):
             raise ValueError(
                 f"Bad value '{self.inception}' for 'inception': there is no such file; give "
                 "TorchScript that is called as StyleGAN's inception-2015-12-05.pt is."

@@ -9,6 +9,7 @@ file, so that a batch is a function of the step and data need no more disk than 
 import csv
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,7 +103,7 @@ def layout(source: Path) -> tuple[str, list[Path]]:
     Raises:
         ValueError: It is missing, or none of these.
     """
-    if not source.exists():
+    if not os.path.exists(source):
         raise ValueError(
             f"'{source}' does not exist: give a Parquet file, tar shards, a folder of images with "
             f"captions, or 'scenes'."

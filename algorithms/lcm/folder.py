@@ -1,6 +1,7 @@
 """What can be said of a pipeline's folder from its JSON files, without loading a weight."""
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +79,7 @@ class PipelineFolder:
 
     def _json(self, name: str) -> dict[str, Any]:
         file = self.path / name
-        if not file.exists():
+        if not os.path.isfile(file):
             raise ValueError(
                 f"'{self.path}' is no pipeline's folder, since it has no {name}: give a folder "
                 f"that a {' or '.join(PIPELINES)} was saved to."

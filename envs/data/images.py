@@ -5,6 +5,7 @@ position to save.
 """
 
 import math
+import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def _own(
     source: Path, cache: Path, size: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
     """A user's images from the cache, decoded into it when they are new."""
-    if not source.exists():
+    if not os.path.exists(source):
         raise ValueError(f"'{source}' does not exist: give a folder of images or a Parquet file.")
     root = source.parent if source.is_file() else source
     files = [source] if source.is_file() else data_files(source)

@@ -5,6 +5,7 @@ that a training run has no data position to save.
 """
 
 import json
+import os
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -147,7 +148,7 @@ def _stdlib() -> tuple[Callable[[], Documents], list[str]]:
 
 def _own(source: Path) -> tuple[Callable[[], Documents], list[str]]:
     """How to read a user's texts, and what tells whether they have changed."""
-    if not _is_there(source):
+    if not os.path.exists(source):
         raise ValueError(f"'{source}' does not exist: give a text, a Parquet file or a folder.")
     if source.is_file():
         kind = ".parquet" if source.suffix.lower() == ".parquet" else ".txt"
@@ -177,13 +178,6 @@ def _own(source: Path) -> tuple[Callable[[], Documents], list[str]]:
         }
 
     return read, [str(source.absolute()), *_stamps(source, files)]
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that no file can have
-        return False
 
 
 def _stamps(root: Path, files: Sequence[Path]) -> list[str]:
@@ -310,7 +304,7 @@ def _tokenizer_stamp(tokenizer: str) -> list[str | bytes]:
             )
         return [tokenizer]
     file = Path(tokenizer)
-    if not _is_there(file) or not file.is_file():
+    if not os.path.isfile(file):
         raise ValueError(
             f"Bad value '{tokenizer}' for 'tokenizer': give bytes, bpe:<vocabulary> or the path of "
             "a tokenizers JSON file."

@@ -5,6 +5,7 @@ expert in the same world; a normalised score is 100 (S - random) / (expert - ran
 """
 
 import importlib.metadata
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -132,7 +133,7 @@ class DataCard(_Fixed):
             ValueError: There is none, or it is none.
         """
         path = folder / FILE
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ValueError(
                 f"'{folder}' has no {FILE}: give a folder that 'tenfold collect' or "
                 "'tenfold dataset convert' wrote."
