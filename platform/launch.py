@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import yaml
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback
@@ -51,6 +50,7 @@ from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
 from tenfold.platform.training import TrainingConfig
 from tenfold.platform.trial import CHECKPOINT_SCORE, SCORE, has_ended, trial_class
 from tenfold.platform.whole_file import replace_file
+from tenfold.platform.yaml_text import yaml_of
 
 INPUTS_FILE = "inputs.json"
 _MAX_FAILURES = 3
@@ -434,7 +434,7 @@ def _new_run_dir(storage: Path, experiment: Experiment) -> Path:
 def _record(run_dir: Path, experiment: Experiment) -> None:
     """Write down what is asked for, and what tells its files from changed ones."""
     fields = experiment.model_dump(mode="json", exclude_defaults=True)
-    replace_file(run_dir / EXPERIMENT_FILE, yaml.safe_dump(fields, sort_keys=False))
+    replace_file(run_dir / EXPERIMENT_FILE, yaml_of(fields))
     marks = {label: fingerprint(task) for label, task in labels(experiment.tasks).items()}
     known = {**_inputs(run_dir), **{label: mark for label, mark in marks.items() if mark}}
     replace_file(run_dir / INPUTS_FILE, json.dumps(known, indent=2))
