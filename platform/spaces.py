@@ -93,14 +93,14 @@ def parse_domain(key: str, given: Any) -> Domain:
         )
     if kind not in RANGES:
         raise InputError(
-            f"Unknown distribution '{one_line(kind)}' for '{one_line(key)}': choose one of {', '.join(RANGES)}, or a "
-            "list of values."
+            f"Unknown distribution '{one_line(kind)}' for '{one_line(key)}': choose one of "
+            f"{', '.join(RANGES)}, or a list of values."
         )
     texts = [text.strip() for text in call.group(2).split(",")]
     if len(texts) != len(RANGES[kind]) or not all(map(_NUMBER.match, texts)):
         raise InputError(
-            f"Bad space {shown(given)} for '{one_line(key)}': write {kind}({', '.join(RANGES[kind])}) with "
-            "numbers."
+            f"Bad space {shown(given)} for '{one_line(key)}': write {kind}"
+            f"({', '.join(RANGES[kind])}) with numbers."
         )
     numbers = [float(text) for text in texts]
     _check_range(key, given, kind, numbers)
