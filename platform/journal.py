@@ -3,12 +3,19 @@
 What is to be recorded is first appended to ``<run folder>/tracking/<key>.jsonl``, then sent. A
 cursor file beside it says how many lines the store has. So a store that is down, a killed driver
 and an offline run are one case: lines that wait, which the next delivery sends in order.
+
+Each line ends with a checksum, so that one that a crash tore or a disk changed is left out and told
+(`Journal.damage`); the cursor is sealed, and without it all is sent again, which a store that has
+it already takes as the same.
 """
 
 import json
 import os
+import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +24,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from tenfold.platform.seals import Damaged, read_sealed, sealed
 from tenfold.platform.store import artifact_location, open_store
 from tenfold.platform.whole_file import replace_file
 
@@ -25,6 +33,7 @@ _JOURNAL_TAG = "journal"
 _END = "end"
 # Without it MLflow opens an experiment as one of language models, with evaluations and traces.
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+_CHECKSUM = re.compile(rb', "crc": (\d+)\}\n?$')
 _BATCH = 900  # MLflow takes at most 1,000 metrics a request
 
 
@@ -38,8 +47,10 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
-    def exists(self) -> bool:
-        return self.path.exists()
+    def begun(self) -> bool:
+        """Whether the run's start is written down, or known to the store."""
+        started = any(record["op"] == "start" for record in self._records())
+        return started or self.run_id() is not None
 
     def start(
         self,
@@ -77,9 +88,9 @@ class Journal:
         self._append(op="status", status=status)
 
     def last_step(self) -> int:
-        """The last step with metrics, -1 if there is none."""
+        """The last step with metrics, -1 if there is none; also one that only the store has."""
         steps = [record["step"] for record in self._records() if record["op"] == "metrics"]
-        return max(steps, default=-1)
+        return max([*steps, self._cursor()["last_step"]])
 
     def last_status(self) -> str:
         """The last status, ``RUNNING`` from the start on."""
@@ -108,6 +119,24 @@ class Journal:
         """How many records the store does not have."""
         return sum(1 for _ in self._records(self._cursor()["offset"]))
 
+    def damage(self) -> str | None:
+        """What is lost of the journal in a sentence, None if nothing is.
+
+        A file that is shorter than what was sent of it is sent from its present end on.
+        """
+        if not self.path.exists():
+            return None
+        cursor, size = self._cursor(), self.path.stat().st_size
+        if cursor["offset"] > size:
+            replace_file(self._cursor_path, sealed({**cursor, "offset": size}))
+            return f"The journal '{self.path}' was cut short: the store has what is missing there."
+        with self.path.open("rb") as file:
+            torn = sum(_record_in(line) is None for line in file)
+        if not torn:
+            return None
+        records = "1 record that is" if torn == 1 else f"{torn} records that are"
+        return f"The journal '{self.path}' has {records} torn or changed: left out."
+
     def run_id(self) -> str | None:
         """The MLflow run's id, once the store has given one."""
         run_id: str | None = self._cursor()["run_id"]
@@ -122,9 +151,14 @@ class Journal:
         cursor = self._cursor()
         records = list(self._records(cursor["offset"]))
         batch: list[Metric] = []
+        starts = [record for record in records if record["op"] == "start"]
+        if cursor["run_id"] is None:
+            if not starts:
+                return  # it is lost, and the run begins anew when it is resumed
+            cursor["run_id"] = self._start_run(client, uri, starts[0])
         for number, record in enumerate(records, start=1):
             if record["op"] == "start":
-                cursor["run_id"] = self._start_run(client, uri, record)
+                pass  # done first
             elif record["op"] == "metrics":
                 batch.extend(
                     Metric(key, value, record["time"], record["step"])
@@ -136,10 +170,11 @@ class Journal:
                 for begin in range(0, len(batch), _BATCH):
                     client.log_batch(cursor["run_id"], metrics=batch[begin : begin + _BATCH])
                 batch = []
+                cursor["last_step"] = max(record["step"], cursor["last_step"])
             else:
                 _send(client, cursor["run_id"], record)
             cursor["offset"] = record[_END]
-            replace_file(self._cursor_path, json.dumps(cursor))
+            replace_file(self._cursor_path, sealed(cursor))
 
     def _start_run(self, client: MlflowClient, uri: str, record: Mapping[str, Any]) -> str:
         experiment_id = _experiment_id(client, uri, record["experiment"])
@@ -160,7 +195,8 @@ class Journal:
         return run_id
 
     def _append(self, **record: Any) -> None:
-        line = json.dumps({**record, "time": int(time.time() * 1000)}).encode() + b"\n"
+        text = json.dumps({**record, "time": int(time.time() * 1000)}).encode()
+        line = text[:-1] + b', "crc": %d}\n' % zlib.crc32(text)
         with self.path.open("a+b") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
@@ -178,17 +214,32 @@ class Journal:
                 if not line.endswith(b"\n"):
                     return  # it is being written, or torn
                 offset += len(line)
-                try:
-                    record = json.loads(line)
-                except ValueError:  # torn by a crash, and gone on after it
-                    continue
-                yield {**record, _END: offset}
+                record = _record_in(line)
+                if record is not None:
+                    yield {**record, _END: offset}
 
     def _cursor(self) -> dict[str, Any]:
-        cursor: dict[str, Any] = {"run_id": None, "offset": 0}
+        cursor: dict[str, Any] = {"run_id": None, "offset": 0, "last_step": -1}
         if self._cursor_path.exists():
-            cursor |= json.loads(self._cursor_path.read_text())
+            with suppress(Damaged):
+                cursor |= read_sealed(self._cursor_path, older=True)
         return cursor
+
+
+def _record_in(line: bytes) -> dict[str, Any] | None:
+    """The record of a line, None if a crash tore it or a disk changed it."""
+    checksum = _CHECKSUM.search(line)
+    if checksum is not None:
+        line = line[: checksum.start()] + b"}"
+        if zlib.crc32(line) != int(checksum[1]):
+            return None
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    # Only an older version's has no checksum, and a changed line may look like that.
+    whole = isinstance(record, dict) and "op" in record and "crc" not in record
+    return record if whole else None
 
 
 def _send(client: MlflowClient, run_id: str, record: Mapping[str, Any]) -> None:

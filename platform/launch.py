@@ -7,7 +7,7 @@ folder alone.
 """
 
 import errno
-import json
+import hashlib
 import os
 import re
 import signal
@@ -35,6 +35,7 @@ from tenfold.platform.progress import Progress
 from tenfold.platform.ray_session import check_room, local_resources, start_ray
 from tenfold.platform.run_lock import only_driver
 from tenfold.platform.schedulers import cell, check_population, make_scheduler
+from tenfold.platform.seals import Damaged, read_sealed, sealed, sealed_text
 from tenfold.platform.search import (
     Point,
     all_points,
@@ -49,6 +50,7 @@ from tenfold.platform.tasks import fingerprint, labels
 from tenfold.platform.tracking import TRACKING_FOLDER, Tracker
 from tenfold.platform.training import TrainingConfig
 from tenfold.platform.trial import CHECKPOINT_SCORE, SCORE, has_ended, trial_class
+from tenfold.platform.tune_state import KeepState, begin, put_back
 from tenfold.platform.whole_file import replace_file
 from tenfold.platform.yaml_text import yaml_of
 
@@ -225,7 +227,10 @@ class _Run:
         trials: list[Trial] = []
         parts = [self.run_dir, *sorted(self.run_dir.glob("more-*"), key=_number)]
         for part in parts:
-            if tune.Tuner.can_restore(str(part)):
+            begun, damaged = put_back(part)
+            for sentence in damaged:
+                print(sentence)
+            if begun:
                 trials += self._fit(self._restored(part, longer, trials))
         if _all_ended(trials):
             for points in self._missing(trials):
@@ -328,8 +333,12 @@ class _Run:
             population = self.experiment.scheduler_kind() == "pbt"
             made_at_once = 0 if population else concurrent or 0
             tuning["search_alg"] = BasicVariantGenerator(max_concurrent=made_at_once)
+            # A run that is killed before its first record begins anew, with the same journals.
+            mark = hashlib.sha256(f"{self.run_dir.name}/{part.name}".encode()).hexdigest()
+            tuning["search_alg"]._uuid_prefix = f"{mark[:5]}_"
         if self.length is not None:
             tuning["scheduler"] = make_scheduler(self.study, self.length, concurrent)
+        begin(part)
         return tune.Tuner(
             trial_class(self.study),
             param_space=param_space,
@@ -356,7 +365,7 @@ class _Run:
 
     def _callbacks(self, earlier: Sequence[Trial]) -> list[Any]:
         self.progress = Progress(self.study, earlier)
-        return [JsonLoggerCallback(), self.tracker, self.progress]
+        return [JsonLoggerCallback(), self.tracker, self.progress, KeepState()]
 
     def _trials_at_once(self) -> int | None:
         """Trials that fit when Ray Train's workers, which Tune does not see, take the resources."""
@@ -434,16 +443,29 @@ def _new_run_dir(storage: Path, experiment: Experiment) -> Path:
 def _record(run_dir: Path, experiment: Experiment) -> None:
     """Write down what is asked for, and what tells its files from changed ones."""
     fields = experiment.model_dump(mode="json", exclude_defaults=True)
-    replace_file(run_dir / EXPERIMENT_FILE, yaml_of(fields))
+    text = yaml_of(fields)
+    replace_file(run_dir / EXPERIMENT_FILE, sealed_text(text))
     marks = {label: fingerprint(task) for label, task in labels(experiment.tasks).items()}
     known = {**_inputs(run_dir), **{label: mark for label, mark in marks.items() if mark}}
-    replace_file(run_dir / INPUTS_FILE, json.dumps(known, indent=2))
+    replace_file(run_dir / INPUTS_FILE, sealed(known))
 
 
 def _inputs(run_dir: Path) -> dict[str, str]:
-    """Fingerprints of the files and folders that stand as tasks, by label."""
+    """Fingerprints of the files and folders that stand as tasks, by label.
+
+    Raises:
+        InputError: They are damaged.
+    """
     file = run_dir / INPUTS_FILE
-    found: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    if not file.exists():
+        return {}
+    try:
+        found: dict[str, str] = read_sealed(file, older=True)
+    except Damaged as error:
+        raise InputError(
+            f"Cannot resume '{run_dir.name}': {error}; delete '{file}' to resume without a check "
+            "that its tasks are still the same."
+        ) from None
     return found
 
 

@@ -1,4 +1,4 @@
-"""Files that tell whether they are as they were written: sealed JSON, and sealed folders.
+"""Files that tell whether they are as they were written: sealed JSON, texts and folders.
 
 A seal is a SHA-256. It finds what a crash cut short and what a disk changed; it is no signature,
 and keeps nobody out who can write the files.
@@ -12,6 +12,7 @@ from typing import Any
 
 MANIFEST_FILE = "manifest.json"
 _SEAL = "sha256"
+_COMMENT = f"# {_SEAL} of what follows: "
 
 
 class Damaged(ValueError):
@@ -23,16 +24,15 @@ def sealed(fields: Mapping[str, Any]) -> str:
     return json.dumps({**fields, _SEAL: _digest_of(fields)}, indent=2)
 
 
-def is_sealed(fields: Mapping[str, Any]) -> bool:
-    """Whether what was read from JSON has a seal, broken or not."""
-    return _SEAL in fields
-
-
-def read_sealed(file: Path) -> dict[str, Any]:
+def read_sealed(file: Path, older: bool = False) -> dict[str, Any]:
     """The fields of a file that `sealed` gave the text of, without the seal.
 
+    Args:
+        file: What to read.
+        older: It may be an older version's, which has no seal.
+
     Raises:
-        Damaged: It cannot be read, or its seal is broken or not there.
+        Damaged: It cannot be read, or its seal is broken or lacks.
     """
     try:
         fields = json.loads(file.read_bytes())
@@ -40,9 +40,30 @@ def read_sealed(file: Path) -> dict[str, Any]:
         raise Damaged(f"{file.name} cannot be read ({error.strerror})") from None
     except ValueError:
         raise Damaged(f"{file.name} is cut short or has changed") from None
-    if not isinstance(fields, dict) or fields.pop(_SEAL, None) != _digest_of(fields):
+    if not isinstance(fields, dict):
+        raise Damaged(f"{file.name} has changed since it was written")
+    seal = fields.pop(_SEAL, None)
+    if seal != _digest_of(fields) and not (older and seal is None):
         raise Damaged(f"{file.name} has changed since it was written")
     return fields
+
+
+def sealed_text(text: str) -> str:
+    """A YAML text under a comment that holds its seal."""
+    return f"{_COMMENT}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
+def check_text_seal(file: Path) -> None:
+    """Compare a file that `sealed_text` gave the text of with its seal; without one it passes.
+
+    Raises:
+        Damaged: It has changed.
+        OSError: It cannot be read.
+    """
+    first, _, text = file.read_bytes().partition(b"\n")
+    digest = hashlib.sha256(text).hexdigest()
+    if first.startswith(_COMMENT.encode()) and first != f"{_COMMENT}{digest}".encode():
+        raise Damaged(f"{file.name} has changed since it was written")
 
 
 def seal_folder(folder: Path) -> None:

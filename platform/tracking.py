@@ -57,7 +57,9 @@ from tenfold.platform.whole_file import replace_file
 
 TRACKING_FOLDER = "tracking"
 DIVERGED = "diverged"
-_RETRY_SECONDS = 20.0
+# After a failed delivery none is tried for so long, or for so many times as long as it took: a
+# server that hangs must not hold the run up.
+_RETRY_SECONDS, _RETRY_SHARE = 20.0, 20
 
 
 class Tracker(LoggerCallback):
@@ -87,8 +89,12 @@ class Tracker(LoggerCallback):
 
     def open(self) -> None:
         """Begin the parent run, or go on with it."""
+        for each in journals(self.run_dir / TRACKING_FOLDER):
+            damage = each.damage()
+            if damage is not None:
+                print(damage)
         journal = self._journal(SWEEP)
-        if journal.exists:
+        if journal.begun:
             journal.status("RUNNING")
         else:
             tags = {**self._tags("sweep"), MLFLOW_RUN_NOTE: self._note()}
@@ -101,7 +107,7 @@ class Tracker(LoggerCallback):
         self._last_steps[trial.trial_id] = journal.last_step()
         self._diverged[trial.trial_id] = journal.last_tag(DIVERGED)
         self._points.setdefault(trial.trial_id, dict(trial.config))
-        if journal.exists:
+        if journal.begun:
             journal.status("RUNNING")
             return
         at, config = self._config(trial)
@@ -155,7 +161,7 @@ class Tracker(LoggerCallback):
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         journal = self._journal(trial.trial_id)
-        if not journal.exists:  # it failed before its actor was up
+        if not journal.begun:  # it failed before its actor was up
             self.log_trial_start(trial)
         if self._population:
             at, config = self._config(trial)
@@ -274,6 +280,7 @@ class Tracker(LoggerCallback):
         if self.offline or time.monotonic() < self._quiet_until:
             self.undelivered = True
             return
+        begin = time.monotonic()
         try:
             deliver_all(found, self.uri)
         except Exception as error:  # whatever a store, its driver or a proxy raises: we go on
@@ -284,7 +291,8 @@ class Tracker(LoggerCallback):
                     "keeps them; if it is still down at the end, send them with 'tenfold sync'."
                 )
             self.undelivered = True
-            self._quiet_until = time.monotonic() + _RETRY_SECONDS
+            took = time.monotonic() - begin
+            self._quiet_until = time.monotonic() + max(_RETRY_SECONDS, _RETRY_SHARE * took)
 
     def _tags(self, kind: str) -> dict[str, str]:
         return {
