@@ -43,7 +43,7 @@ def tenfold(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
 
 
 def test_the_world_in_yaml_runs(tmp_path: Path) -> None:
-    (block,) = blocks(WORLDS, "yaml")
+    block, _ = blocks(WORLDS, "yaml")
     (tmp_path / "my_world.yaml").write_text(block)
     world = scenario(str(tmp_path / "my_world.yaml"))
     assert (world.name, world.K, world.horizon) == ("two_users", 2, 100_000)
@@ -56,13 +56,29 @@ def test_the_world_in_yaml_runs(tmp_path: Path) -> None:
 
 
 def test_the_environments_in_python_are_made() -> None:
-    (block,) = blocks(WORLDS, "python")
     names: dict[str, Any] = {}
-    exec(block, names)
+    for block in blocks(WORLDS, "python"):
+        exec(block, names)
     _, reward, *_ = names["env"].reset() and names["env"].step(0)
     assert reward <= 0
     names["batch"].reset(seed=1)
     assert names["batch"].step(np.zeros(64, dtype=int))[1].shape == (64,)
+    network = names["network"]
+    network.reset(seed=1)
+    assert network.step(np.ones(6))[4]["event_time"] > 0
+
+
+def test_the_network_in_yaml_runs_by_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, block = blocks(WORLDS, "yaml")
+    monkeypatch.chdir(tmp_path)
+    Path("my_network.yaml").write_text(block)
+    (command,) = (each for each in commands(WORLDS) if "my_network.yaml" in each)
+    assert tenfold(monkeypatch, f"{command} --time 500 --warmup 50") == 0
+    said = capsys.readouterr().out
+    assert "two_classes" in said
+    assert "lost" in said
 
 
 def test_the_log_becomes_the_trace_that_stands_there(
