@@ -38,7 +38,7 @@ def from_omar(folder: Path, episode_steps: int, **about: Any) -> OfflineDataset:
             path = folder / f"{stem}_{number}.npy"
             if not path.is_file():
                 raise ValueError(f"'{path}' is missing: agent {number} needs it.")
-            array = np.load(path, allow_pickle=False)
+            array = _read_array(path)
             flat = array.reshape(-1) if kind == "rewards" else array
             columns[kind][_omar_name(about.get("environment", ""), number)] = flat
     steps = len(next(iter(columns["obs"].values())))
@@ -55,6 +55,22 @@ def from_omar(folder: Path, episode_steps: int, **about: Any) -> OfflineDataset:
         episode=np.arange(steps) // episode_steps,
         **about,
     )
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """A file's numbers, one row a step; they stay in the file until they are used.
+
+    Raises:
+        ValueError: It cannot be read, or holds something else.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        raise ValueError(f"'{path}' cannot be read as an array: {reason}.") from None
+    if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.kind not in "fiu":
+        raise ValueError(f"'{path}' holds no numbers in rows: give an array with one row a step.")
+    return array
 
 
 def _number(name: str) -> re.Match[str] | None:

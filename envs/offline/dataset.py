@@ -22,6 +22,7 @@ from tenfold.envs.offline.checks import check_arrays, check_card, check_columns,
 
 STEPS = "steps"
 ROWS_PER_FILE = 250_000
+MOST_STEPS = 100_000_000
 _JOINT = {"episode": np.int64, "t": np.int64, "terminated": np.bool_, "truncated": np.bool_}
 _PER_AGENT = ("obs", "action", "reward", "next_obs")
 
@@ -183,6 +184,8 @@ class OfflineDataset:
         if not files:
             raise ValueError(f"'{folder / STEPS}' holds no Parquet file: the steps belong there.")
         try:
+            if sum(parquet.read_metadata(file).num_rows for file in files) > MOST_STEPS:
+                raise ValueError(f"'{folder}' has over {MOST_STEPS:,} steps: take a part of them.")
             table = pa.concat_tables([parquet.read_table(file) for file in files])
         except (pa.ArrowInvalid, OSError) as error:
             reason = str(error).splitlines()[0].rstrip(".")

@@ -20,6 +20,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from tenfold.envs.queues.trace import LONGEST_NUMBER
+
 Unit = Literal["auto", "iso", "s", "ms", "us", "ns"]
 
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in nanoseconds
@@ -90,6 +92,7 @@ def read_events(path: str | Path, layout: Layout) -> Events:
     amounts = pd.Series(1.0, index=table.index)
     if layout.amount is not None:
         given = table[layout.amount]
+        _refuse_long(path, given)
         amounts = pd.to_numeric(given, errors="coerce").astype(np.float64)
         _refuse(path, given, ~np.isfinite(amounts), "is not a finite number")
         _refuse(path, given, amounts < 0, "is negative; give amounts of work, 0 or more")
@@ -106,6 +109,13 @@ def _refuse(path: Path, column: pd.Series, bad: pd.Series | np.ndarray, fault: s
     raise ValueError(f"{path}, row {row + 1}: {column.name} '{value[:60]}' {fault}{more}.")
 
 
+def _refuse_long(path: Path, column: pd.Series) -> None:
+    """Name the first text that is longer than any number of a log."""
+    if column.dtype.kind not in "iufbM":
+        long = column.astype("string").str.len().fillna(0) > LONGEST_NUMBER
+        _refuse(path, column, long, "is too long for a number")
+
+
 def _moments(path: Path, column: pd.Series, unit: Unit) -> tuple[np.ndarray, str]:
     """Nanoseconds since 1970 (n,), and how they were read."""
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
@@ -114,6 +124,7 @@ def _moments(path: Path, column: pd.Series, unit: Unit) -> tuple[np.ndarray, str
             return _nanoseconds(path, column, column.dt.tz_convert("UTC")), "times with their zone"
         utc = column.dt.tz_localize("UTC")
         return _nanoseconds(path, column, utc), "times without a zone, as UTC"
+    _refuse_long(path, column)
     texts = column.astype("string")
     texts = texts.fillna("").str.strip()
     numbers = texts.str.fullmatch(NUMBER).fillna(False).astype(bool)
@@ -168,6 +179,7 @@ def _read_table(path: Path, layout: Layout) -> pd.DataFrame:
             with parquet.ParquetFile(path) as file:
                 _check_columns(path, wanted, file.schema_arrow.names)
                 table = file.read(columns=wanted)
+            table.validate(full=True)  # whether texts are UTF-8, above all
             return pd.DataFrame({name: _decoded(table[name]).to_pandas() for name in wanted})
         separator = layout.separator or _find_separator(path, wanted)
         plain = len(separator) == 1 or separator == SPACES
@@ -228,6 +240,9 @@ def _split(header: str, separator: str) -> list[str]:
 
 def _check_columns(path: Path, wanted: list[str], there: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in there]
+    twice = [name for name in wanted if list(there).count(name) > 1]
+    if twice:
+        raise ValueError(f"{path}: column '{twice[0]}' is there twice; give it once.")
     if missing:
         raise ValueError(f"{path}: there is no column '{missing[0]}'; it has {listed(there)}.")
 

@@ -7,9 +7,9 @@ A trace is a table with one row for each slot and queue, in any order:
     arrivals  work that arrived in the slot, >= 0
     service   work that the server could have done in the slot on this queue, >= 0
 
-It is read from CSV (plain or gzip) or Parquet; further columns are ignored. Rows in messages are
-counted from 1 without the header. Slots and queues are read as integers, so that slots may be
-numbered by nanoseconds since 1970.
+It is read from CSV (plain or gzip) or Parquet; further columns are ignored, and there are at most
+`MOST_ROWS` rows. Rows in messages are counted from 1 without the header. Slots and queues are read
+as integers, so that slots may be numbered by nanoseconds since 1970.
 """
 
 import os
@@ -26,6 +26,8 @@ from pyarrow import parquet
 
 COLUMNS = ("slot", "queue", "arrivals", "service")
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+MOST_ROWS = 50_000_000
+LONGEST_NUMBER = 300  # characters
 
 # What a Parquet column of numbers may be; texts are read as CSV's are.
 _KNOWN_TYPES = (
@@ -107,7 +109,14 @@ def _read_table(path: Path) -> pd.DataFrame:
             return _read_parquet(path)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, skipinitialspace=True, index_col=False, low_memory=False)
+            table = pd.read_csv(
+                path,
+                usecols=lambda name: name in COLUMNS,
+                nrows=MOST_ROWS + 1,
+                skipinitialspace=True,
+                index_col=False,
+                low_memory=False,
+            )
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: the file is empty; a trace starts with a header.") from None
     except pd.errors.ParserWarning:
@@ -115,12 +124,23 @@ def _read_table(path: Path) -> pd.DataFrame:
     except (ValueError, OSError, EOFError, zlib.error, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: cannot be read as a trace: {reason}") from None
+    _check_rows(path, len(table))
+    return table
+
+
+def _check_rows(path: Path, rows: int) -> None:
+    if rows > MOST_ROWS:
+        raise ValueError(f"{path}: a trace has at most {MOST_ROWS:,} rows: give fewer slots.")
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     """Parquet's columns; dictionaries are decoded, and decimals become numbers."""
     with parquet.ParquetFile(path) as file:
+        _check_rows(path, file.metadata.num_rows)
         table = file.read(columns=[name for name in COLUMNS if name in file.schema_arrow.names])
+    table.validate(full=True)  # whether texts are UTF-8, above all
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ValueError("a column is there twice; give each of them once")
     columns = {}
     for name in table.column_names:
         column = table[name]
@@ -140,7 +160,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _whole(path: Path, column: pd.Series) -> np.ndarray:
     """A column of whole numbers as int64, exactly, or a refusal that names the first bad row."""
-    values = pd.to_numeric(column, errors="coerce")
+    values = _numbers(path, column)
     _refuse(path, column, _not_numbers(column, values))
     tests: list[Test] = [(values % 1 != 0, "is not a whole number", "give an integer")]
     if column.name == "queue":
@@ -154,10 +174,20 @@ def _whole(path: Path, column: pd.Series) -> np.ndarray:
 
 def _amounts(path: Path, column: pd.Series) -> np.ndarray:
     """A column of amounts as float64, or a refusal that names the first bad row."""
-    values = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    values = _numbers(path, column).astype(np.float64)
     negative = (values < 0, "is negative", "give a number >= 0")
     _refuse(path, column, [*_not_numbers(column, values), negative])
     return values.to_numpy()
+
+
+def _numbers(path: Path, column: pd.Series) -> pd.Series:
+    """A column as numbers, NaN where there is none."""
+    try:
+        return pd.to_numeric(column, errors="coerce")
+    except OverflowError:  # a whole number beyond all floating-point ones
+        digits = column.astype(str).str.len() > LONGEST_NUMBER
+        _refuse(path, column.astype(str).str[:20], [(digits, "... is too large", "give a number")])
+        raise
 
 
 # Which rows are bad, what is wrong with them, the cure.

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.envs.risk.fields import SLACK, check_size
+from tenfold.envs.risk.fields import MOST_ENTRIES, SLACK, check_size
+from tenfold.platform.errors import one_line
 
 KEYS = ("transition", "kernels", "theta", "reward", "initial", "H")
 
@@ -174,6 +175,8 @@ def _load(path: str) -> dict[str, Any]:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         else:
             with np.load(path, allow_pickle=False) as arrays:
+                if sum(each.file_size for each in arrays.zip.infolist()) > 9 * MOST_ENTRIES:
+                    raise ValueError(f"it has more than {MOST_ENTRIES:,} numbers")
                 values = dict(arrays)
     except Exception as error:  # of the file system, of zip, of what is inside
         raise ValueError(f"it cannot be read: {error}.") from None
@@ -183,5 +186,5 @@ def _load(path: str) -> dict[str, Any]:
         if key not in KEYS:
             near = get_close_matches(key, KEYS, n=1, cutoff=0.5)
             hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(KEYS)}."
-            raise ValueError(f"Unknown key '{key}': {hint}")
+            raise ValueError(f"Unknown key '{one_line(key)}': {hint}")
     return values

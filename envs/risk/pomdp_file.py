@@ -25,10 +25,12 @@ from typing import NoReturn
 import numpy as np
 
 from tenfold.envs.risk.fields import SLACK, check_size
+from tenfold.platform.errors import one_line
 
 _LISTS = ("states", "actions", "observations")
 _HEADS = ("discount", "values", *_LISTS, "start", "T", "O", "R")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_WHOLE = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class _Reader:
             elif head == "values":
                 kind = self._next().removesuffix("s")  # files with 'rewards' are about
                 if kind not in ("reward", "cost"):
-                    self._refuse(f"values are 'reward' or 'cost', not '{kind}'")
+                    self._refuse(f"values are 'reward' or 'cost', not '{one_line(kind)}'")
                 sign = 1.0 if kind == "reward" else -1.0
             elif head in names:
                 self._refuse(f"'{head}:' is there twice")
@@ -134,12 +136,12 @@ class _Reader:
         found = []
         while self.place < len(self.words) and not self._at_head():
             found.append(self._next())
-        if len(found) == 1 and found[0].isdecimal() and int(found[0]) > 0:
+        if len(found) == 1 and _WHOLE.fullmatch(found[0]) and int(found[0]) > 0:
             check_size(int(found[0]) ** 2, **{kind: int(found[0])})
             return [str(i) for i in range(int(found[0]))]
         for name in found:
             if not _NAME.fullmatch(name):
-                self._refuse(f"'{name}' is not a name for {kind}: begin it with a letter")
+                self._refuse(f"'{one_line(name)}' is not a name for {kind}: begin it with a letter")
         if not found or len(set(found)) < len(found):
             self._refuse(f"'{kind}:' needs names, each once, or their number")
         return found
@@ -206,8 +208,9 @@ class _Reader:
         known, word = self.names[kind], self._next()
         if word == "*":
             return range(len(known))
-        if word not in known and not (word.isdecimal() and int(word) < len(known)):
-            self._refuse(f"'{word}' is none of the {kind}, {', '.join(known[:12])}")
+        if word not in known and not (_WHOLE.fullmatch(word) and int(word) < len(known)):
+            listed = one_line(", ".join(known[:12]))
+            self._refuse(f"'{one_line(word)}' is none of the {kind}, {listed}")
         return [known.index(word) if word in known else int(word)]
 
     def _laws(self, what: str, laws: np.ndarray) -> np.ndarray:
@@ -247,13 +250,13 @@ class _Reader:
     def _head(self) -> str:
         word = self._next()
         if word not in _HEADS:
-            self._refuse(f"'{word}' stands where one of {', '.join(_HEADS)} must come")
+            self._refuse(f"'{one_line(word)}' stands where one of {', '.join(_HEADS)} must come")
         return word
 
     def _expect(self, wanted: str) -> None:
         word = self._next()
         if word != wanted:
-            self._refuse(f"'{word}' stands where '{wanted}' must come")
+            self._refuse(f"'{one_line(word)}' stands where '{wanted}' must come")
 
     def _number(self) -> float:
         word = self._next()
@@ -262,7 +265,7 @@ class _Reader:
         except ValueError:
             number = np.nan
         if not np.isfinite(number):
-            self._refuse(f"'{word}' stands where a number must come")
+            self._refuse(f"'{one_line(word)}' stands where a number must come")
         return number
 
     def _refuse(self, why: str) -> NoReturn:
