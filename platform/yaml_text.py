@@ -103,7 +103,7 @@ class LimitedLoader(yaml.SafeLoader):
         """One node of the document's tree, with all that is in it."""
         start = self.peek_event().start_mark
         if self.check_event(yaml.AliasEvent):
-            node = super().compose_node(parent, index)
+            node: Any = super().compose_node(parent, index)
             if node not in self._sizes:
                 raise _mistake("an alias stands inside of what it repeats", start)
             self._count(self._sizes[node], start)

@@ -3,8 +3,10 @@
 What it needs is imported when it runs, so that the command line stays quick.
 """
 
-import json
+import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,9 +18,7 @@ from rich.progress import Progress
 from tenfold.platform.errors import InputError
 
 if TYPE_CHECKING:
-    from tenfold.algorithms.lcm.folder import PipelineFolder
-
-_RECORD = "lcm.json"
+    from tenfold.algorithms.lcm.folder import PipelineFolder, Record
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Source:
     Attributes:
         base: Folder of the pipeline.
         student: Folder of a distilled student; None for the pipeline as it is.
-        record: What the student says of itself.
+        record: What the student says of itself; None where there is none.
     """
 
     base: "PipelineFolder"
     student: Path | None
-    record: dict[str, Any]
+    record: "Record | None"
 
 
 def sample(
@@ -65,7 +65,7 @@ def sample(
         )
     try:
         found = find_source(source)
-        most = int(found.record.get("solver_steps", 1000))
+        most = found.record.solver_steps if found.record else 1_000
         if steps > most:
             raise ValueError(
                 f"Bad value {steps} for '--steps': '{source}' was distilled on {most}, so give at "
@@ -76,7 +76,7 @@ def sample(
         pipeline = build_pipeline(found, [parse_lora(each) for each in lora or []])
     except ValueError as error:
         raise InputError(" ".join(str(error).split())) from None
-    own = found.record.get("guidance_scale", 7.5)
+    own = found.record.guidance_scale if found.record else 7.5
     _draw(pipeline, prompt, steps, own if guidance is None else guidance, count, seed, out)
 
 
@@ -86,34 +86,42 @@ def find_source(text: str) -> Source:
     Raises:
         ValueError: There is no such folder or run, or nothing in it can be sampled.
     """
-    from tenfold.algorithms.lcm.folder import PipelineFolder
+    from tenfold.algorithms.lcm.folder import PipelineFolder, Record
     from tenfold.platform.store import tracking_uri
     from tenfold.platform.trial_files import find_checkpoint
 
     folder = find_checkpoint(text, "lcm", tracking_uri())
     for place in (folder, folder / "student"):
-        if (place / _RECORD).exists():
-            record = json.loads((place / _RECORD).read_text())
-            return Source(PipelineFolder(Path(record["teacher"])), place, record)
-    return Source(PipelineFolder(folder), None, {})
+        record = Record.read(place)
+        if record is not None:
+            return Source(PipelineFolder(Path(record.teacher)), place, record)
+    return Source(PipelineFolder(folder), None, None)
 
 
 def parse_lora(text: str) -> tuple[Path, float]:
     """``file=weight`` as a path and a number; the weight is 1 where it is left out.
 
     Raises:
-        ValueError: There is no such file, or the weight is no number.
+        ValueError: There is no such file, it is no .safetensors, or the weight is no number.
     """
     name, _, weight = text.partition("=")
     if not os.path.isfile(name):
         raise ValueError(f"Bad value '{text}' for '--lora': there is no file '{name}'.")
+    if not name.endswith(".safetensors"):
+        raise ValueError(
+            f"Bad value '{text}' for '--lora': only .safetensors is read, since other files can "
+            "hold code."
+        )
     try:
-        return Path(name), float(weight or 1)
+        number = float(weight or 1)
     except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise ValueError(
             f"Bad value '{text}' for '--lora': '{weight}' is no number; write for example "
             f"{name}=0.8."
-        ) from None
+        )
+    return Path(name), number
 
 
 def build_pipeline(source: Source, loras: list[tuple[Path, float]]) -> Any:
@@ -126,38 +134,49 @@ def build_pipeline(source: Source, loras: list[tuple[Path, float]]) -> Any:
     from diffusers import UNet2DConditionModel
 
     from tenfold.algorithms.common.consistency import SolverGrid
+    from tenfold.algorithms.lcm.folder import LORA_FILE
     from tenfold.algorithms.lcm.sampling import lcm_scheduler
     from tenfold.algorithms.lcm.teacher import Teacher
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pipeline = Teacher(source.base.path, device, torch.float32).pipeline
     names, weights = [], []
-    if source.student is not None:
+    if source.student is not None and source.record is not None:
         pipeline.scheduler = lcm_scheduler(
             pipeline.scheduler.config,
-            SolverGrid(source.record["solver_steps"]),
-            source.record["timestep_scaling"],
+            SolverGrid(source.record.solver_steps),
+            source.record.timestep_scaling,
         )
-        if source.record["mode"] == "full":
-            unet = UNet2DConditionModel.from_pretrained(source.student / "unet_target")
+        if source.record.mode == "full":
+            folder = source.student / "unet_target"
+            with _fitting("UNet", folder, source):
+                unet = UNet2DConditionModel.from_pretrained(folder, use_safetensors=True)
             pipeline.unet = unet.to(device)
         else:
-            pipeline.load_lora_weights(source.student, adapter_name="lcm")
-            names, weights = ["lcm"], [1.0]
+            loras = [(source.student / LORA_FILE, 1.0), *loras]
     for place, (file, weight) in enumerate(loras):
-        name = f"further_{place}"
-        try:
-            pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=name)
-        except (ValueError, RuntimeError, KeyError, OSError):
-            raise ValueError(
-                f"The LoRA '{file}' does not fit '{source.base.path}': it is of another "
-                "architecture, or no LoRA."
-            ) from None
+        name = f"lora_{place}"
+        with _fitting("LoRA", file, source):
+            pipeline.load_lora_weights(
+                file.parent, weight_name=file.name, adapter_name=name, use_safetensors=True
+            )
         names.append(name)
         weights.append(weight)
     if names:
         pipeline.set_adapters(names, weights)
     return pipeline
+
+
+@contextmanager
+def _fitting(kind: str, weights: Path, source: Source) -> Iterator[None]:
+    """Turn whatever diffusers raises over a file of weights into one sentence."""
+    try:
+        yield
+    except Exception:
+        raise ValueError(
+            f"The {kind} '{weights}' does not fit '{source.base.path}': it is damaged, of another "
+            "architecture, or holds something else."
+        ) from None
 
 
 def _draw(

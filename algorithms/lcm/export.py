@@ -3,7 +3,6 @@
 The LoRA's alpha travels in the metadata of its file, since diffusers takes alpha = rank without it.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tenfold.algorithms.lcm.config import LCMConfig
+from tenfold.algorithms.lcm.folder import RECORD, Record
 from tenfold.algorithms.lcm.student import ADAPTER, Student
 
-RECORD = "lcm.json"
-LORA_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "lora_kohya.safetensors"
 
 
@@ -42,14 +40,14 @@ def export(student: Student, pipeline: Any, config: LCMConfig, folder: Path) -> 
         with student.standing() as unet:
             write_lora(unet, type(pipeline), folder, _dtype(config), kohya=config.kohya)
     guidance_scale = 1 + config.w if config.time_cond_proj_dim else 1.0
-    record = {
-        "teacher": str(config.teacher_folder.absolute()),
-        "mode": config.mode,
-        "solver_steps": config.solver_steps,
-        "timestep_scaling": config.timestep_scaling,
-        "guidance_scale": guidance_scale,
-    }
-    (folder / RECORD).write_text(json.dumps(record, indent=1))
+    record = Record(
+        teacher=str(config.teacher_folder.absolute()),
+        mode=config.mode,
+        solver_steps=config.solver_steps,
+        timestep_scaling=config.timestep_scaling,
+        guidance_scale=guidance_scale,
+    )
+    (folder / RECORD).write_text(record.model_dump_json(indent=1))
     (folder / "README.md").write_text(_card(config, type(pipeline).__name__, guidance_scale))
 
 

@@ -114,8 +114,10 @@ def clip_score(folder: str, images: torch.Tensor, prompts: list[str]) -> float:
         images: (B, 3, H, W) in [-1, 1].
         prompts: B.
     """
-    model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     looks = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
     words = tokenizer(prompts, padding=True, truncation=True, return_tensors="pt")
     pixels = looks([to_image(image) for image in images], return_tensors="pt")

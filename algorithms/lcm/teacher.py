@@ -63,15 +63,22 @@ class Teacher:
         device: Where it computes.
         dtype: Of UNet and text encoders; the autoencoder stays in float32, since SDXL's overflows
             in half precision.
+
+    Raises:
+        ValueError: The folder holds something else, or weights that are damaged or can hold code.
     """
 
     def __init__(self, path: Path, device: torch.device, dtype: torch.dtype) -> None:
         self.folder = PipelineFolder(path)
         self.device = device
         absent = {} if self.folder.is_xl else {"safety_checker": None}
-        self.pipeline: Any = DiffusionPipeline.from_pretrained(
-            path, local_files_only=True, dtype=dtype, use_safetensors=True, **absent
-        )
+        try:
+            self.pipeline: Any = DiffusionPipeline.from_pretrained(
+                path, local_files_only=True, dtype=dtype, use_safetensors=True, **absent
+            )
+        except Exception as error:  # of diffusers, transformers or safetensors, of any kind
+            reason = " ".join(str(error).split())
+            raise ValueError(f"The pipeline in '{path}' cannot be loaded: {reason}") from None
         self.pipeline.to(device)
         self.pipeline.set_progress_bar_config(disable=True)
         self.pipeline.vae.to(torch.float32)

@@ -114,7 +114,7 @@ def of_students(experiment: str, base: Path | None, images: int) -> list[dict[st
         source = find_source(str(folder))
         if base is not None:
             source = type(source)(PipelineFolder(base), source.student, source.record)
-        pipeline, scale = build_pipeline(source, []), source.record["guidance_scale"]
+        pipeline, scale = build_pipeline(source, []), source.record.guidance_scale
         judge = judging(source.base.path, images)
         changes = {k: v for k, v in config.items() if k not in ("task", "variant", "seed")}
         label = variant + "".join(f" {k}={v}" for k, v in changes.items() if k[:2] != "__")
@@ -136,7 +136,7 @@ def picture(experiment: str, w: float) -> None:
     teacher.scheduler = solver("ddim", teacher.scheduler.config)
     prompts = draw_scenes(8, HELD_OUT_SEED).captions
     rows = [sample(teacher, prompts, n, 1 + w, 0) for n in (4, 50)]
-    rows += [sample(student, prompts, n, source.record["guidance_scale"], 0) for n in STEPS]
+    rows += [sample(student, prompts, n, source.record.guidance_scale, 0) for n in STEPS]
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_png(draw_grid(torch.cat(rows), len(prompts), smallest=64), RESULTS / "steps.png")
     print(prompts)
