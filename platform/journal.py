@@ -22,6 +22,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tenfold.platform.seals import Damaged, read_sealed, sealed
@@ -143,11 +144,21 @@ class Journal:
         return run_id
 
     def deliver(self, client: MlflowClient, uri: str) -> None:
-        """Send every record that waits, in order.
+        """Send every record that waits, in order; all of them to a store that has lost the run.
 
         Raises:
             MlflowException: The store refused or could not be reached; what was sent is noted.
         """
+        try:
+            self._send_waiting(client, uri)
+        except MlflowException as error:
+            unknown = error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+            if self.run_id() is None or not unknown:
+                raise
+            self._cursor_path.unlink()
+            self._send_waiting(client, uri)
+
+    def _send_waiting(self, client: MlflowClient, uri: str) -> None:
         cursor = self._cursor()
         records = list(self._records(cursor["offset"]))
         batch: list[Metric] = []
