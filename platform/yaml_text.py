@@ -38,8 +38,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: The file is missing, unreadable, beyond the limits, or holds no mapping.
     """
     try:
-        with path.open("rb") as file:
-            content = parse(file.read(LARGEST_FILE + 1), Loader)
+        content = load(path, Loader)
     except FileNotFoundError:
         raise InputError(f"File '{path}' does not exist: give the path of a YAML file.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -67,6 +66,16 @@ def parse_value(text: str) -> Any:
         return parse(text.encode(), Loader)
     except yaml.YAMLError:
         return text
+
+
+def load(path: Path, loader: type["LimitedLoader"]) -> Any:
+    """What a file holds, see `parse`.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return parse(file.read(LARGEST_FILE + 1), loader)
 
 
 def parse(content: bytes, loader: type["LimitedLoader"]) -> Any:

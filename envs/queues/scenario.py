@@ -1,7 +1,7 @@
 """A scenario: what arrives, what is served, for how long, and in how many replicas."""
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from tenfold.envs.queues.processes import Queue, Spec
+from tenfold.platform.yaml_text import LimitedLoader, load
 
 # Tags that pydantic puts between the keys of a place; a user's file does not have them.
 _TAGS = {
@@ -114,7 +115,7 @@ def read_mapping(path: Path, holds: str = _HOLDS) -> dict[str, Any]:
         ValueError: The file cannot be read, is not YAML, or holds no mapping.
     """
     try:
-        declaration = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        declaration = load(path, _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read: {error}.") from None
     except yaml.YAMLError as error:
@@ -124,24 +125,14 @@ def read_mapping(path: Path, holds: str = _HOLDS) -> dict[str, Any]:
     return declaration
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the scalars of YAML 1.2's core schema, and equal keys in a mapping refused.
+class _Loader(LimitedLoader):
+    """YAML with the scalars of YAML 1.2's core schema.
 
     PyYAML follows YAML 1.1, where ``on`` and ``no`` are truth values, 1e-3 a text and 010 eight.
     A whole number may be written 1e6.
     """
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  (PyYAML's own type)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if (key.tag, str(key.value)) in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key.value}' stands twice", key.start_mark
-                )
-            seen.add((key.tag, str(key.value)))
-        return super().construct_mapping(node, deep)
 
     def construct_int(self, node: Any) -> int:
         text = self.construct_scalar(node)

@@ -389,3 +389,15 @@ def test_any_arrays_of_omar(folder: Path, arrays: list[np.ndarray], cut: int | N
         path = folder / "acs_0.npy"
         path.write_bytes(path.read_bytes()[:cut])
     ends_well(lambda: from_omar(folder, 2, environment="mpe/spread"))
+
+
+LAUGHS = "\n".join(
+    [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else 'ha'] * 9)}]" for k in range(9)]
+)
+
+
+@pytest.mark.parametrize("text", [LAUGHS, "a: &a {b: *a}", "[" * 50_000, "x: " + "1" * 5_000])
+def test_a_scenario_that_would_take_all_memory_is_refused(folder: Path, text: str) -> None:
+    path = folder / "scenario.yaml"
+    path.write_text(text)
+    assert not ends_well(lambda: read_scenario(path))
