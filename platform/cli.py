@@ -345,17 +345,30 @@ def sync(
 
     Example: tenfold sync
     """
-    from tenfold.platform.store import check_store, runs_folder, tracking_uri
+    from tenfold.platform.store import check_store, failure_of_store, runs_folder, tracking_uri
 
     uri = tracking_uri(store)
     if run_dir is not None and not (run_dir / "tracking").is_dir():
         raise InputError(f"'{run_dir}' is no folder of a run: give one under {runs_folder()}/tune.")
     check_store(uri)
     from tenfold.platform.journal import deliver_all, journals
+    from tenfold.platform.run_lock import only_driver
 
     folders = [run_dir] if run_dir else sorted((runs_folder() / "tune").glob("*"))
-    sent = sum(deliver_all(journals(folder / "tracking"), uri) for folder in folders)
-    print(f"Sent {sent} records of {len(folders)} runs to {uri}.")
+    sent, failed = 0, 0
+    for folder in folders:
+        try:
+            with only_driver(folder):
+                sent += deliver_all(journals(folder / "tracking"), uri)
+        except InputError as error:
+            failed += 1
+            _complain(str(error))
+        except Exception as error:  # whatever a store, its driver or a proxy raises
+            failed += 1
+            _complain(f"{folder.name} still waits, {failure_of_store(uri, error)}")
+    print(f"Sent {sent} records of {len(folders) - failed} runs to {uri}.")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -648,9 +661,20 @@ def main() -> None:
         code = 2
     except Exception as error:
         code = _usage_mistake(error)
+        if code is None and type(error).__module__.partition(".")[0] in ("mlflow", "sqlalchemy"):
+            from tenfold.platform.store import failure_of_store, tracking_uri
+
+            _complain(failure_of_store(tracking_uri(_given_store()), error))
+            code = 1
         if code is None:
             raise
     sys.exit(code)
+
+
+def _given_store() -> str | None:
+    """The store that the command line names."""
+    option = "--tracking-uri"
+    return _given([option]) if any(word.startswith(option) for word in sys.argv) else None
 
 
 def _usage_mistake(error: Any) -> int | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MINIMUM_FREE_BYTES = 100 * 2**20
+_LONGEST_SECONDS = 60  # that another process may take to make the tables of a new database
 
 
 # Ray unpacks a job's folder into its package cache, which goes when the job has ended.
@@ -96,6 +97,11 @@ def check_store(uri: str) -> None:
             with sqlite3.connect(path, timeout=2) as connection:
                 connection.execute("PRAGMA schema_version")
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                raise InputError(
+                    f"The store '{path}' is locked by another process: wait for its end, or use "
+                    "--offline and send the runs later with 'tenfold sync'."
+                ) from None
             raise InputError(f"The store '{path}' is not a usable database: {error}.") from None
     elif uri.startswith("http"):
         try:
@@ -121,7 +127,7 @@ def open_store(uri: str) -> "MlflowClient":
     if path is None or str(path) in _READY:
         return MlflowClient(tracking_uri=uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with FileLock(f"{path}.lock", timeout=_LONGEST_SECONDS):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     _READY.add(str(path))
@@ -129,6 +135,12 @@ def open_store(uri: str) -> "MlflowClient":
 
 
 _READY: set[str] = set()
+
+
+def failure_of_store(uri: str, error: BaseException) -> str:
+    """What a store, its driver or a proxy before it raised, as one sentence."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"the store '{uri}' does not answer as MLflow does ({reason})."
 
 
 def check_folder(folder: Path) -> None:
