@@ -91,6 +91,9 @@ Store = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store.
 Offline = Annotated[bool, typer.Option(help="Keep results in runs/; send with 'tenfold sync'.")]
 Resume = Annotated[bool, typer.Option(help="Pick up this experiment's interrupted run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Load pickles of a checkpoint that you did not make.")
+]
 JobId = Annotated[str, typer.Argument(help="The id that 'tenfold submit' printed.")]
 Head = Annotated[
     str, typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="http://head:8265")
@@ -309,6 +312,7 @@ def evaluate(
     best: Annotated[
         bool, typer.Option("--best", help="The checkpoint that scored best, not the newest.")
     ] = False,
+    trust: Trust = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -322,7 +326,7 @@ def evaluate(
     check_store(uri)
     from tenfold.platform.evaluate import evaluate as evaluate_run
 
-    evaluation = evaluate_run(run_id, uri, task, video, best)
+    evaluation = evaluate_run(run_id, uri, task, video, best, trust)
     if as_json:
         print(json.dumps(vars(evaluation)))
         return

@@ -20,6 +20,7 @@ from tenfold.platform.trial_files import (
     newest_checkpoint,
     trial_folders,
 )
+from tenfold.platform.trust import check_trusted
 from tenfold.platform.video import check_video, film
 
 
@@ -40,6 +41,7 @@ def evaluate(
     task: str | None = None,
     video: Path | None = None,
     best: bool = False,
+    trust: bool = False,
 ) -> Evaluation:
     """Restore a trial's checkpoint and run its algorithm's `evaluate`.
 
@@ -53,10 +55,12 @@ def evaluate(
         task: Another task of the method (a name, a file, a folder); the trial's own when None.
         video: Where to write an episode of the policy, see `tenfold.platform.video`.
         best: Take the checkpoint that scored best, and not the newest.
+        trust: Load pickles of a checkpoint that this user did not make, see `trust`.
 
     Raises:
         InputError: No such run, not a trial, no checkpoint on this machine, an unknown task,
-            one that the checkpoint does not fit, or one that cannot be drawn.
+            one that the checkpoint does not fit, or one that cannot be drawn; or a checkpoint
+            that could run somebody else's code.
     """
     client = open_store(uri)
     run = find_trial(client, run_id)
@@ -65,6 +69,7 @@ def evaluate(
     chosen = None if task is None else resolve(method, task)
     run_dir, trial_dir = trial_folders(run, uri)
     checkpoint = best_checkpoint(trial_dir, method) if best else newest_checkpoint(trial_dir)
+    check_trusted(checkpoint, trust)
     experiment = read_record(run_dir / EXPERIMENT_FILE)
     point = trial_point(experiment, json.loads((trial_dir / "params.json").read_text()))
     on = chosen or point.task

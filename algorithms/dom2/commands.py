@@ -26,6 +26,9 @@ def distill(
     lr: Annotated[float, typer.Option(min=1e-9, help="Learning rate.")] = 1e-3,
     batch: Annotated[int, typer.Option(min=1, help="Rows of an agent in an update.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same policy.")] = 0,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load pickles of a checkpoint that you did not make.")
+    ] = False,
 ) -> None:
     """Distil a diffusion policy into one that acts in one step, and write it as TorchScript.
 
@@ -34,7 +37,7 @@ def distill(
 
     Example: tenfold distill 4f2a0c --out robots
     """
-    algorithm = _restored(run)
+    algorithm = _restored(run, trust)
     student, record = distilled(algorithm, updates, steps, lr, batch, seed)
     export(algorithm, student, record, out)
     print(
@@ -109,17 +112,19 @@ def export(algorithm: "DOM2", student: "OneStepPolicy", record: dict[str, Any], 
     (out / RECORD).write_text(text + "\n")
 
 
-def _restored(run: str) -> "DOM2":
+def _restored(run: str, trust: bool) -> "DOM2":
     """The algorithm of a trial, with its newest checkpoint."""
     from tenfold.platform.configuration import build_config, trial_point
     from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
     from tenfold.platform.registry import get_method
     from tenfold.platform.store import tracking_uri
     from tenfold.platform.trial_files import find_trial_of, newest_checkpoint, trial_folders
+    from tenfold.platform.trust import check_trusted
 
     uri = tracking_uri()
     run_dir, trial_dir = trial_folders(find_trial_of("dom2", run, uri), uri)
     checkpoint = newest_checkpoint(trial_dir)
+    check_trusted(checkpoint, trust)
     method, record = get_method("dom2"), read_record(run_dir / EXPERIMENT_FILE)
     point = trial_point(record, json.loads((trial_dir / "params.json").read_text()))
     config = build_config(method, point.task, point.variant, point.overrides, point.seed)
