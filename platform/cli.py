@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from tenfold.platform.errors import INTERRUPTED, InputError, one_line, shown, unknown
+from tenfold.platform.errors import INTERRUPTED, InputError, RunError, one_line, shown, unknown
 from tenfold.platform.registry import command_entries
 
 
@@ -654,6 +654,9 @@ def main() -> None:
     except InputError as error:
         _complain(str(error))
         code = 2
+    except RunError as error:
+        _complain(str(error))
+        code = 1
     except typer.Abort:
         code = 1
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The one exception type that Tenfold raises at its boundary with the user."""
+"""The exceptions that Tenfold raises at its boundary with the user."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -16,6 +16,14 @@ class InputError(ValueError):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(_visible(" ".join(sentence.splitlines())))
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on for now, and not for what was asked.
+
+    The message is one sentence that says what to do. The command line prints it without a stack
+    trace and leaves with exit code 1.
+    """
 
 
 def unknown(field: str, value: object, valid: Iterable[str]) -> InputError:

@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ray.tune.result_grid import ResultGrid
 from ray.tune.search import BasicVariantGenerator
 
 from tenfold.platform.configuration import SEED_INDEX, requested
-from tenfold.platform.errors import InputError
+from tenfold.platform.errors import InputError, RunError
 from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, read_record
 from tenfold.platform.faults import only_faults_retried
 from tenfold.platform.journal import journals
@@ -99,7 +99,7 @@ def launch(
     Raises:
         InputError: Nothing to resume, another driver has the run, a trial that asks for more than
             Ray has, or the run folder cannot be written.
-        RuntimeError: The disk filled up in mid-run.
+        RunError: The disk filled up in mid-run.
     """
     experiment = study.experiment
     storage = runs_folder() / "tune"
@@ -119,7 +119,7 @@ def launch(
     check_room(needed, ray.cluster_resources())
     run_dir = earlier or _new_run_dir(storage, experiment)
     run = _Run(study, run_dir, Tracker(study, run_dir, uri, offline), length)
-    with only_driver(run_dir), _termination_as_interruption():
+    with _full_disk_told(run_dir), only_driver(run_dir), _termination_as_interruption():
         return run.to_its_end()
 
 
@@ -215,7 +215,8 @@ class _Run:
             known = len(journals(self.run_dir / TRACKING_FOLDER)) - 1
             return Outcome(self.run_dir, known, 0, max(killed, 1), self.tracker.undelivered)
         except BaseException:
-            self.tracker.close("KILLED")
+            with suppress(OSError):  # what ended the run may have filled the disk
+                self.tracker.close("KILLED")
             raise
 
     def _run_missing(self, longer: bool) -> Outcome:
@@ -283,13 +284,6 @@ class _Run:
         try:
             with only_faults_retried():
                 results: ResultGrid = tuner.fit()
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise RuntimeError(
-                    f"The disk of '{self.run_dir}' is full: free some space, then continue with "
-                    f"'tenfold run {self.run_dir / EXPERIMENT_FILE} --resume'."
-                ) from None
-            raise
         finally:
             self.progress.close()
         trials: list[Trial] = results._experiment_analysis.trials
@@ -475,6 +469,19 @@ def _number(part: Path) -> int:
 
 def _waiting(run_dir: Path) -> list[str]:
     return [j.key for j in journals(run_dir / TRACKING_FOLDER) if j.waiting()]
+
+
+@contextmanager
+def _full_disk_told(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RunError(
+            f"The disk of '{error.filename or run_dir}' is full: free some space, then continue "
+            f"with 'tenfold run {run_dir / EXPERIMENT_FILE} --resume'."
+        ) from None
 
 
 @contextmanager
