@@ -349,7 +349,13 @@ def sync(
 
     Example: tenfold sync
     """
-    from tenfold.platform.store import check_store, failure_of_store, runs_folder, tracking_uri
+    from tenfold.platform.store import (
+        check_store,
+        failure_of_store,
+        runs_folder,
+        shown_uri,
+        tracking_uri,
+    )
 
     uri = tracking_uri(store)
     if run_dir is not None and not (run_dir / "tracking").is_dir():
@@ -370,7 +376,7 @@ def sync(
         except Exception as error:  # whatever a store, its driver or a proxy raises
             failed += 1
             _complain(f"{folder.name} still waits, {failure_of_store(uri, error)}")
-    print(f"Sent {sent} records of {len(folders) - failed} runs to {uri}.")
+    print(f"Sent {sent} records of {len(folders) - failed} runs to {shown_uri(uri)}.")
     if failed:
         raise typer.Exit(1)
 

@@ -28,7 +28,13 @@ from rich.table import Table
 
 from tenfold.platform.errors import InputError
 from tenfold.platform.registry import Method, methods
-from tenfold.platform.store import MINIMUM_FREE_BYTES, check_store, runs_folder, sqlite_path
+from tenfold.platform.store import (
+    MINIMUM_FREE_BYTES,
+    check_store,
+    runs_folder,
+    shown_uri,
+    sqlite_path,
+)
 from tenfold.platform.ui import is_free, next_free
 
 _GIB = 2**30
@@ -213,12 +219,16 @@ def check_tracking(uri: str) -> Check:
     if path is not None and not path.parent.is_dir():
         writable = os.access(_existing(path), os.W_OK)
         advice = f"make '{_existing(path)}' writable, or set TENFOLD_RUNS to another folder"
-        return Check("MLflow store", f"{uri} (the first run makes it)", *_verdict(writable, advice))
+        return Check(
+            "MLflow store",
+            f"{shown_uri(uri)} (the first run makes it)",
+            *_verdict(writable, advice),
+        )
     try:
         check_store(uri)
     except InputError as error:
-        return Check("MLflow store", uri, "fail", str(error))
-    return Check("MLflow store", uri)
+        return Check("MLflow store", shown_uri(uri), "fail", str(error))
+    return Check("MLflow store", shown_uri(uri))
 
 
 def check_ray_address(address: str | None) -> Check:

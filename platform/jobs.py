@@ -25,7 +25,7 @@ from tenfold.platform.errors import INTERRUPTED, InputError, unknown
 from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, load_experiment
 from tenfold.platform.head import connect
 from tenfold.platform.registry import get_method
-from tenfold.platform.store import tracking_uri
+from tenfold.platform.store import shown_uri, tracking_uri
 from tenfold.platform.tasks import pack
 from tenfold.platform.wheel import commit, lay_out
 from tenfold.platform.yaml_text import yaml_of
@@ -228,17 +228,18 @@ def _store_of_job(experiment: Experiment, address: str) -> tuple[dict[str, str],
             return {}, "mlflow.db on the head, in ~/tenfold-runs or in the head's TENFOLD_RUNS"
         if not uri.startswith("sqlite:////"):
             raise InputError(
-                f"Bad value '{uri}' for 'tracking_uri' of a job: give a server's address, or "
-                "sqlite:////absolute/path of the head, or leave it out for the head's own store."
+                f"Bad value '{shown_uri(uri)}' for 'tracking_uri' of a job: give a server's "
+                "address, or sqlite:////absolute/path of the head, or leave it out for the head's "
+                "own store."
             )
-        return {}, f"{uri} on the head"
+        return {}, f"{shown_uri(uri)} on the head"
     if urlsplit(uri).hostname in _LOOPBACK and urlsplit(address).hostname not in _LOOPBACK:
         raise InputError(
-            f"The MLflow store '{uri}' is on this machine only: give an address that the cluster "
-            "reaches, or unset MLFLOW_TRACKING_URI to use the head's own store."
+            f"The MLflow store '{shown_uri(uri)}' is on this machine only: give an address that "
+            "the cluster reaches, or unset MLFLOW_TRACKING_URI to use the head's own store."
         )
     credentials = {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
-    return {"MLFLOW_TRACKING_URI": uri, **credentials}, uri
+    return {"MLFLOW_TRACKING_URI": uri, **credentials}, shown_uri(uri)
 
 
 async def _print_log(client: "JobSubmissionClient", job_id: str) -> None:

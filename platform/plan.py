@@ -6,6 +6,7 @@ from pathlib import Path
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.registry import Method, get_method
 from tenfold.platform.spaces import contents
+from tenfold.platform.store import shown_uri
 from tenfold.platform.tasks import labels
 
 # Names that a line of the plan lists before it counts the rest.
@@ -40,7 +41,7 @@ def plan(experiment: Experiment, place: Path, store: str | None) -> list[str]:
         for key, value in rule.items()
     )
     lines.append(f"  until    {ends or 'the end that the config of each trial sets'}")
-    records = f"MLflow at {store}" if store else "sent to MLflow later by 'tenfold sync'"
+    records = f"MLflow at {shown_uri(store)}" if store else "sent to MLflow later by 'tenfold sync'"
     return [*lines, f"  results  {place}", f"  records  {records}"]
 
 

@@ -1,6 +1,7 @@
 """Where runs go: the folder of runs, the MLflow store, and whether it can be written to."""
 
 import os
+import re
 import shutil
 import sqlite3
 import urllib.error
@@ -50,7 +51,8 @@ def tracking_uri(given: str | None = None) -> str:
     """The MLflow store: what is given, else ``MLFLOW_TRACKING_URI``, else sqlite under `runs/`.
 
     Raises:
-        InputError: The address is neither sqlite, another database, a folder nor http(s).
+        InputError: The address is neither sqlite, another database nor http(s), or it holds a
+            password that others would see.
     """
     uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs_folder()}/mlflow.db"
     try:
@@ -59,10 +61,21 @@ def tracking_uri(given: str | None = None) -> str:
         scheme = ""
     if scheme.split("+")[0] not in ("sqlite", "postgresql", "mysql", "http", "https"):
         raise InputError(
-            f"Bad tracking address '{one_line(uri)}': give sqlite:///path/to/mlflow.db, "
+            f"Bad tracking address '{one_line(shown_uri(uri))}': give sqlite:///path/to/mlflow.db, "
             "http(s)://host:port, or a postgresql or mysql address."
         )
+    if shown_uri(uri) != uri and (given or scheme.startswith("http")):
+        raise InputError(
+            f"The tracking address '{one_line(shown_uri(uri))}' holds a password, which records "
+            "and lists of processes would show: put a server's into MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, and a database's address into MLFLOW_TRACKING_URI."
+        )
     return uri
+
+
+def shown_uri(uri: str) -> str:
+    """A store's address for people to read: without its password."""
+    return re.sub(r"://([^:/@]*):.*@", r"://\1:***@", uri)
 
 
 def artifact_location(uri: str) -> str | None:
@@ -110,8 +123,8 @@ def check_store(uri: str) -> None:
             return  # a server that answers, if only with a status: credentials are MLflow's affair
         except (OSError, ValueError) as error:
             raise InputError(
-                f"The MLflow server at '{uri}' does not answer ({error}): start it, correct the "
-                "address, or use --offline and send the runs later with 'tenfold sync'."
+                f"The MLflow server at '{shown_uri(uri)}' does not answer ({error}): start it, "
+                "correct the address, or use --offline and send the runs later with 'tenfold sync'."
             ) from None
 
 
@@ -140,7 +153,7 @@ _READY: set[str] = set()
 def failure_of_store(uri: str, error: BaseException) -> str:
     """What a store, its driver or a proxy before it raised, as one sentence."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return f"the store '{uri}' does not answer as MLflow does ({reason})."
+    return f"the store '{shown_uri(uri)}' does not answer as MLflow does ({reason})."
 
 
 def check_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from tenfold.platform.launch import Outcome
 from tenfold.platform.registry import Method, get_method
 from tenfold.platform.standing import Group, groups, parameter_importances
 from tenfold.platform.statistics import Estimate
-from tenfold.platform.store import in_a_job
+from tenfold.platform.store import in_a_job, shown_uri
 from tenfold.platform.tracking import TRACKING_FOLDER
 
 # Of an MLflow id so much is shown; `tenfold evaluate` takes any beginning that is one run's only.
@@ -50,7 +50,7 @@ def print_summary(experiment: Experiment, outcome: Outcome, uri: str, console: C
     if outcome.undelivered:
         lines.append("Not all records are in MLflow yet: run 'tenfold sync' when the store is up.")
     else:
-        lines.append(f"MLflow store {uri}")
+        lines.append(f"MLflow store {shown_uri(uri)}")
     commands = next_commands(experiment, outcome, found)
     if outcome.failed or outcome.unfinished:
         lines.append(f"Continue with '{commands[0]}'.")

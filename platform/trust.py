@@ -1,10 +1,10 @@
 """Whether a checkpoint may be loaded: one with pickles only if this user made it, or says so.
 
-RLlib's own checkpoints hold pickles, and a pickle can run any code when it is loaded. That this user
-made a checkpoint is taken as given where it lies in the user's own folder of runs, every file of it
-belongs to the user, and nobody else can write to it. What was unpacked or copied from elsewhere
-belongs elsewhere; who puts it among the own runs, or names its folder by TENFOLD_RUNS, says the same
-as with ``--trust``.
+RLlib's own checkpoints hold pickles, and a pickle can run any code when it is loaded. That this
+user made a checkpoint is taken as given where it lies in the user's own folder of runs, every file
+of it belongs to the user, and nobody else can write to it. What was unpacked or copied from
+elsewhere belongs elsewhere; who puts it among the own runs, or names its folder by TENFOLD_RUNS,
+says the same as with ``--trust``.
 """
 
 import os

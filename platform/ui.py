@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 from tenfold.platform.errors import InputError
-from tenfold.platform.store import check_store, sqlite_path
+from tenfold.platform.store import check_store, shown_uri, sqlite_path
 
 HOST = "127.0.0.1"
 
@@ -22,7 +22,9 @@ def serve(uri: str, port: int) -> NoReturn:
         InputError: The port is taken, the store is a server itself, or there are no runs yet.
     """
     if uri.startswith("http"):
-        raise InputError(f"The store '{uri}' is a server with its own UI: open it in a browser.")
+        raise InputError(
+            f"The store '{shown_uri(uri)}' is a server with its own UI: open it in a browser."
+        )
     path = sqlite_path(uri)
     if path is not None and not (path.is_file() and path.stat().st_size):
         raise InputError(
@@ -32,20 +34,21 @@ def serve(uri: str, port: int) -> NoReturn:
     check_store(uri)
     if not is_free(port):
         raise InputError(f"Port {port} is taken: use --port {next_free(port)}, which is free.")
-    print(f"MLflow UI of {uri} at http://{HOST}:{port}, Ctrl-C ends it", flush=True)
+    print(f"MLflow UI of {shown_uri(uri)} at http://{HOST}:{port}, Ctrl-C ends it", flush=True)
     # Where its telemetry finds no network, MLflow takes ten seconds more to end.
     os.environ.setdefault("DO_NOT_TRACK", "true")
     # The jobs it could run judge traces of language models: eight processes for nothing here.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     # In this process's place, so that signals reach the server and nothing is left behind it.
-    os.execv(sys.executable, command(uri, port))
+    # The address may hold a database's password, which a command line would show to all users.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    os.execv(sys.executable, command(port))
 
 
-def command(uri: str, port: int) -> list[str]:
+def command(port: int) -> list[str]:
     """The command line of the server: one worker is plenty for one user."""
-    store = ["--backend-store-uri", uri]
     return [
-        *(sys.executable, "-m", "mlflow", "ui", *store),
+        *(sys.executable, "-m", "mlflow", "ui"),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
     ]
 

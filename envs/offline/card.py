@@ -18,6 +18,10 @@ _HISTOGRAM_BINS = 20
 _VERSIONED = ("numpy", "numba", "mujoco", "gymnasium-robotics")
 
 
+# An agent's name is a column's and a file's: it must not lead out of a folder.
+Agent = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$", max_length=100)]
+
+
 class _Fixed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,7 +104,7 @@ class DataCard(_Fixed):
     parts: list[Part] = []
     behaviour: dict[str, Any] = {}
     seed: int = 0
-    agents: list[str]
+    agents: list[Agent]
     episodes: int
     transitions: int
     returns: Returns
