@@ -66,14 +66,14 @@ def check_text_seal(file: Path) -> None:
         raise Damaged(f"{file.name} has changed since it was written")
 
 
-def seal_folder(folder: Path) -> None:
-    """Write down the size and the SHA-256 of every file of a folder, in `MANIFEST_FILE` there."""
+def seal_folder(folder: Path, manifest: str = MANIFEST_FILE) -> None:
+    """Write down the size and the SHA-256 of every file of a folder, in a file there."""
     files = {
         str(file.relative_to(folder)): [file.stat().st_size, _digest(file)]
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / MANIFEST_FILE
+        if file.is_file() and file != folder / manifest
     }
-    (folder / MANIFEST_FILE).write_text(sealed({"files": files}))
+    (folder / manifest).write_text(sealed({"files": files}))
 
 
 def has_seal(folder: Path) -> bool:
@@ -81,13 +81,13 @@ def has_seal(folder: Path) -> bool:
     return (folder / MANIFEST_FILE).exists()
 
 
-def check_folder_seal(folder: Path) -> None:
+def check_folder_seal(folder: Path, manifest: str = MANIFEST_FILE) -> None:
     """Compare a sealed folder with its manifest; files that were added later do not count.
 
     Raises:
         Damaged: A file lacks, cannot be read or has changed, or the manifest has.
     """
-    for name, (size, digest) in read_sealed(folder / MANIFEST_FILE)["files"].items():
+    for name, (size, digest) in read_sealed(folder / manifest)["files"].items():
         file = folder / name
         try:
             if file.stat().st_size != size or _digest(file) != digest:

@@ -21,10 +21,13 @@ import ray
 from ray import cloudpickle, train
 from ray.train.v2.api.callback import UserCallback
 
+from tenfold.platform.seals import check_folder_seal, seal_folder
+
 if TYPE_CHECKING:
     from tenfold.platform.training import TrainingConfig, TrainingLoop
 
 _MAX_FAILURES = 3
+_PART = "part-{}.json"  # the seal of what one worker wrote
 _ABORT_S = 20  # Ray Train gives workers five seconds to shut down
 
 
@@ -137,6 +140,16 @@ class _PassOn(UserCallback):
         ray.get(self.host.put.remote(controller, metrics[0], checkpoint.path))
 
 
+def check_parts(folder: Path) -> None:
+    """Compare what each worker wrote into a checkpoint of Ray Train with its seal.
+
+    Raises:
+        Damaged: A file is not as it was written.
+    """
+    for seal in sorted(folder.glob(_PART.format("*"))):
+        check_folder_seal(folder, seal.name)
+
+
 def train_worker(given: dict[str, Any]) -> None:
     """What runs in each Ray Train worker: a loop, reported and saved until it is finished.
 
@@ -148,6 +161,7 @@ def train_worker(given: dict[str, Any]) -> None:
     latest = train.get_checkpoint()
     if latest is not None:
         with latest.as_directory() as folder:
+            check_parts(Path(folder))
             loop.load(Path(folder))
     elif restored is not None:
         loop.load(restored)
@@ -155,6 +169,7 @@ def train_worker(given: dict[str, Any]) -> None:
         metrics = loop.advance()
         with tempfile.TemporaryDirectory() as folder:
             loop.save(Path(folder))
+            seal_folder(Path(folder), _PART.format(loop.rank))
             train.report(metrics, checkpoint=train.Checkpoint.from_directory(folder))
         if loop.finished:
             return

@@ -22,7 +22,7 @@ from ray.tune.result import DONE
 
 from tenfold.platform.errors import shown
 from tenfold.platform.parameters import Parameters, parameter
-from tenfold.platform.train_workers import TrainWorkers
+from tenfold.platform.train_workers import TrainWorkers, check_parts
 
 FIXED_FILE = "fixed.json"
 T = TypeVar("T")
@@ -224,9 +224,14 @@ class TrainingTrial(tune.Trainable):
         return self._loop
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write the loop's state, or copy the checkpoint of the last report."""
+        """Write the loop's state, or copy the checkpoint of the last report.
+
+        Raises:
+            Damaged: That checkpoint is not as the workers wrote it.
+        """
         if self._train_workers is not None:
             shutil.copytree(self._train_workers.checkpoint, checkpoint_dir, dirs_exist_ok=True)
+            check_parts(Path(checkpoint_dir))
         else:
             Path(checkpoint_dir).mkdir(parents=True, exist_ok=True)
             self.loop.save(Path(checkpoint_dir))

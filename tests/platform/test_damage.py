@@ -1,25 +1,36 @@
-"""Files that were cut short, emptied or changed: named, passed over, never taken for whole.
+"""What was cut short, emptied or changed is never taken for whole; full disks; two drivers.
 
 Costs about 15 processor seconds, of which Ray and imports are 8.
 """
 
+import errno
 import functools
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from conftest import invoke
 from mlflow import MlflowClient
+from ray.tune.logger import JsonLoggerCallback
 
+from tenfold.platform import launch, tune_state
 from tenfold.platform.checkpoints import complete, damage, newest_whole, result_of
 from tenfold.platform.configuration import build_config
-from tenfold.platform.errors import InputError
+from tenfold.platform.errors import InputError, RunError
 from tenfold.platform.experiment import read_record
 from tenfold.platform.journal import Journal, deliver_all
 from tenfold.platform.registry import get_method
-from tenfold.platform.seals import Damaged, read_sealed, sealed
+from tenfold.platform.run_lock import only_driver
+from tenfold.platform.seals import Damaged, read_sealed, seal_folder, sealed
+from tenfold.platform.train_workers import check_parts
 from tenfold.platform.trial_files import find_checkpoint, newest_checkpoint
 from tenfold.platform.tune_state import begin, keep, put_back
 from tenfold.platform.whole_file import replace_file
@@ -214,6 +225,9 @@ checkpoint: {{every: 1, keep: 3}}
 """
 
 
+LONGER = ["--stop", f"pulls={8 * STEP}", "--resume"]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs of a finished experiment, and beside it the experiment."""
@@ -232,7 +246,7 @@ def longer(finished: Path, runs: Path, harm: Callable[[Path], None], pattern: st
     (run_dir,) = (runs / "tune").iterdir()
     victim = max(run_dir.glob(pattern))
     harm(victim)
-    done = invoke("run", finished / "damage.yaml", "--stop", f"pulls={8 * STEP}", "--resume")
+    done = invoke("run", finished / "damage.yaml", *LONGER)
     return done, run_dir, victim
 
 
@@ -312,3 +326,103 @@ def test_a_store_that_was_emptied_gets_the_whole_run_again(finished: Path, runs:
     done, _, _ = longer(finished, runs, lambda _: empty(runs / "mlflow.db"), "experiment.yaml")
     assert done.exit_code == 0, done.output
     assert history(runs) == straight()
+
+
+def no_room(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+STAGES = {
+    "a result": (JsonLoggerCallback, "log_trial_result"),
+    "a journal": (Journal, "_append"),
+    "the record of Tune's state": (tune_state, "keep"),
+    "the record of the run": (launch, "replace_file"),
+}
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize(("owner", "name"), STAGES.values(), ids=STAGES.keys())
+def test_a_disk_that_fills_up_is_told_in_a_sentence_and_the_run_resumes(
+    owner: object, name: str, finished: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(owner, name, no_room)
+        done, run_dir, _ = longer(finished, runs, lambda _: None, "experiment.yaml")
+    assert isinstance(done.exception, RunError)
+    assert re.fullmatch(
+        rf"The disk of '{run_dir}' is full: free some space, then continue with "
+        rf"'tenfold run {run_dir}/experiment.yaml --resume'\.",
+        str(done.exception),
+    )
+    resumed = invoke("run", finished / "damage.yaml", *LONGER)
+    assert resumed.exit_code == 0, resumed.output
+    assert history(runs) == straight()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_checkpoint_that_finds_no_room_ends_its_trial_and_the_run_resumes(
+    finished: Path, runs: Path
+) -> None:
+    def leave_no_room(last: Path) -> None:
+        following = last.with_name("checkpoint_000006")
+        following.mkdir()
+        (following / "manifest.json").symlink_to("/dev/full")
+
+    done, run_dir, _ = longer(finished, runs, leave_no_room, "two-arms*/checkpoint_*")
+    assert done.exit_code == 1, done.output
+    assert "No space left on device" in done.output
+    assert f"Continue with 'tenfold run {run_dir}/experiment.yaml --resume'" in done.output
+    for link in run_dir.glob("*/checkpoint_000006"):
+        shutil.rmtree(link)
+    resumed = invoke("run", finished / "damage.yaml", *LONGER)
+    assert resumed.exit_code == 0, resumed.output
+    assert history(runs) == straight()
+
+
+def test_a_second_driver_is_refused_while_the_first_lives(finished: Path, runs: Path) -> None:
+    shutil.copytree(finished / "runs", runs)
+    (run_dir,) = (runs / "tune").iterdir()
+    # It is killed, and leaves a child and a fork behind, which hold no lock.
+    code = (
+        "import os, subprocess, sys, time; from pathlib import Path; "
+        "from tenfold.platform.run_lock import only_driver; "
+        "driver = only_driver(Path(sys.argv[1])); driver.__enter__(); "
+        "child = subprocess.Popen(['sleep', '60']); fork = os.fork(); "
+        "fork and print(child.pid, fork, flush=True); time.sleep(60)"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(run_dir)], stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    left = [int(pid) for pid in first.stdout.readline().split()]
+    try:
+        for command in (["run", finished / "damage.yaml", *LONGER], ["sync", run_dir]):
+            refused = invoke(*command)
+            said = str(refused.exception) + refused.output
+            assert refused.exit_code != 0
+            assert f"another driver (process {first.pid} on " in said
+        first.kill()
+        first.wait()
+        assert all(Path(f"/proc/{pid}").exists() for pid in left)
+        with only_driver(run_dir), pytest.raises(InputError), only_driver(run_dir):
+            pass
+        with only_driver(run_dir):
+            pass
+    finally:
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+
+
+@harmed
+def test_what_a_worker_of_ray_train_wrote_is_checked(
+    harm: Callable[[Path], None], tmp_path: Path
+) -> None:
+    for rank in range(2):  # each in a folder of its own, which Ray Train puts together
+        with TemporaryDirectory() as folder:
+            (Path(folder) / f"rank-{rank}.safetensors").write_bytes(bytes(range(200)))
+            seal_folder(Path(folder), f"part-{rank}.json")
+            shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    check_parts(tmp_path)
+    harm(tmp_path / "rank-1.safetensors")
+    with pytest.raises(Damaged, match=r"rank-1\.safetensors has changed"):
+        check_parts(tmp_path)
