@@ -12,17 +12,16 @@ with ``tenfold run ... --resume``.
 It is held to this: the run ends well; no trial that had ended runs again; MLflow has each trial
 once, and of each metric each step once, the same steps as of the run left alone; and where a
 method claims it (`Kind.exact`), the same values, bit for bit. A kind that is in the table is not
-run again.
+run again, and one that was cut off is gone on with from its last kill.
 """
 
 import csv
 import json
 import os
 import random
-import signal
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,6 +33,8 @@ import psutil
 import typer
 import yaml
 from mlflow import MlflowClient
+
+from tenfold.platform.store import runs_folder
 
 RESULTS = Path(__file__).parent / "results" / "chaos"
 FIELDS = ("kind", "method", "kills", "driver", "worker", "checkpoint", "starts", "seconds")
@@ -118,8 +119,10 @@ def main(
     for name in kind or KINDS:
         if name in rows:
             continue
-        with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-            rows[name] = {"kind": name, **chaos(KINDS[name], kills, seed, Path(folder), started)}
+        folder = runs_folder() / "chaos" / name
+        rows[name] = {"kind": name, **chaos(KINDS[name], kills, seed, folder, started)}
+        if not rows[name]["faults"]:
+            shutil.rmtree(folder)
         RESULTS.mkdir(parents=True, exist_ok=True)
         with (RESULTS / "chaos.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
@@ -154,28 +157,36 @@ def chaos(kind: Kind, kills: int, seed: int, folder: Path, start: Start) -> dict
         kind: What to run.
         kills: How many.
         seed: Of their moments and victims.
-        folder: An empty one, for both runs.
+        folder: For both runs; what is there is gone on with.
         start: Runs `tenfold` with some arguments and a folder of runs.
 
     Returns:
         A row of the table; ``faults`` holds what went wrong, and is empty.
     """
     alone, killed = (_Run(kind, folder / name) for name in ("alone", "killed"))
-    faults = []
-    if start(["run", str(alone.file)], alone.runs).wait():
-        faults.append("the run left alone failed")
-    begin = time.monotonic()
-    struck, starts = _kill(killed, moments(kills, kind.results, seed), random.Random(seed), start)
-    seconds = time.monotonic() - begin
-    faults += killed.faults + differences(alone.histories(), killed.histories(), kind.exact)
+    left_alone = folder / "alone.ended"
+    if not left_alone.exists():
+        options = ["--resume"] if alone.folder() is not None else []
+        if start(["run", str(alone.file), *options], alone.runs).wait():
+            return {"method": kind.experiment["method"], "faults": "the run left alone failed"}
+        left_alone.touch()
+    log = folder / "kills.json"
+    state: dict[str, Any] = {"struck": [], "starts": 0, "seconds": 0.0, "ended": {}}
+    if log.exists():
+        state = json.loads(log.read_text())
+    faults = _kill(
+        killed, moments(kills, kind.results, seed), random.Random(seed), start, state, log
+    )
+    faults += differences(alone.histories(), killed.histories(), kind.exact) + killed.faults
+    struck = Counter(state["struck"])
     if sum(struck.values()) < kills:
         faults.append(f"only {sum(struck.values())} kills")
     return {
         "method": kind.experiment["method"],
         "kills": sum(struck.values()),
         **{target: struck[target] for target in TARGETS},
-        "starts": starts,
-        "seconds": round(seconds),
+        "starts": state["starts"],
+        "seconds": round(state["seconds"]),
         "points": sum(len(h) for trial in killed.histories().values() for h in trial.values()),
         "exact": kind.exact,
         "faults": "; ".join(faults),
@@ -218,7 +229,7 @@ class _Run:
     faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.runs.mkdir()
+        self.runs.mkdir(parents=True, exist_ok=True)
         self.file = self.runs / "chaos.yaml"
         self.file.write_text(yaml.safe_dump({**self.kind.experiment, "name": "chaos"}))
 
@@ -271,31 +282,45 @@ class _Run:
 
 
 def _kill(
-    run: _Run, plan: list[tuple[int, str]], random_: random.Random, start: Start
-) -> tuple[Counter[str], int]:
-    """Run to the end through all kills; what was struck how often, and how often it began."""
-    struck: Counter[str] = Counter()
-    starts, done = 0, {}
-    waiting = list(plan)
-    while True:
+    run: _Run,
+    plan: list[tuple[int, str]],
+    random_: random.Random,
+    start: Start,
+    state: dict[str, Any],
+    log: Path,
+) -> list[str]:
+    """Run to the end through all kills; what went wrong.
+
+    Args:
+        run: What to kill.
+        plan: When, and what.
+        random_: Picks victims.
+        start: Runs `tenfold`.
+        state: What was struck, how often `tenfold` was started, the seconds it took, and the
+            journals of the trials that had ended by a kill; brought up to date.
+        log: Where to write the state after each kill.
+    """
+    code: int | None = None
+    while code != 0 or len(state["struck"]) < len(plan):
+        if state["starts"] > 3 * len(plan):
+            return [f"does not end: left with {code}"]
         options = ["--resume"] if run.folder() is not None else []
+        begin = time.monotonic()
         driver = start(["run", str(run.file), *options], run.runs)
-        starts += 1
+        state["starts"] += 1
         code = None
-        while waiting and (code := _until(run, driver, waiting[0], random_)) is None:
-            done |= run.ended()
-            target = waiting.pop(0)[1]
-            struck[_strike(driver, target, random_)] += 1
-            if driver.poll() is not None:
+        while len(state["struck"]) < len(plan) and driver.poll() is None:
+            code = _until(run, driver, plan[len(state["struck"])], random_)
+            if code is not None:
                 break
+            state["ended"].update(run.ended())
+            target = plan[len(state["struck"])][1]
+            state["struck"].append(_strike(driver, target, random_))
+            log.write_text(json.dumps(state))
         code = driver.wait() if code is None else code
-        again = {key for key, text in done.items() if run.journals().get(key) != text}
-        run.faults += [f"{key} ran again" for key in sorted(again)]
-        if (code == 0 and not waiting) or starts > 3 * len(plan):
-            break
-    if code:
-        run.faults.append(f"left with {code}")
-    return struck, starts
+        state["seconds"] += time.monotonic() - begin
+    now = run.journals()
+    return [f"{key} ran again" for key, text in sorted(state["ended"].items()) if now[key] != text]
 
 
 def _until(
