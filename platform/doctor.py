@@ -258,8 +258,11 @@ def check_ray_leftovers(folder: Path) -> Check:
 
 def check_home(folder: Path) -> Check:
     """Ray writes its token below the home folder when it starts and finds none there."""
-    if (folder / ".ray" / "auth_token").is_file() or "RAY_AUTH_TOKEN" in os.environ:
-        return Check("Ray token", f"in {folder / '.ray'}")
+    token = folder / ".ray" / "auth_token"
+    if token.is_file() and token.stat().st_mode & 0o077:
+        return Check("Ray token", f"in {token.parent}", "warn", f"chmod 600 {token}")
+    if token.is_file() or "RAY_AUTH_TOKEN" in os.environ:
+        return Check("Ray token", f"in {token.parent}")
     writable = os.access(_existing(folder / ".ray"), os.W_OK)
     return Check("Ray token", "none yet", *_verdict(writable, "set HOME to a writable folder"))
 

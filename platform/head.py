@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from tenfold.platform.errors import InputError
+from tenfold.platform.store import shown_uri
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -71,7 +72,7 @@ def check_address(address: str) -> str:
     valid = parts.scheme in ("http", "https") and parts.hostname and port
     if not valid or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise InputError(
-            f"Bad address '{address}': give the head's dashboard as http://host:port, "
+            f"Bad address '{shown_uri(address)}': give the head's dashboard as http://host:port, "
             "for example http://127.0.0.1:8265."
         )
     return f"{parts.scheme}://{parts.netloc}"

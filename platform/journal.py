@@ -183,7 +183,7 @@ class Journal:
                 batch = []
                 cursor["last_step"] = max(record["step"], cursor["last_step"])
             else:
-                _send(client, cursor["run_id"], record)
+                _send(client, cursor["run_id"], record, self.path.parent.parent)
             cursor["offset"] = record[_END]
             replace_file(self._cursor_path, sealed(cursor))
 
@@ -253,11 +253,16 @@ def _record_in(line: bytes) -> dict[str, Any] | None:
     return record if whole else None
 
 
-def _send(client: MlflowClient, run_id: str, record: Mapping[str, Any]) -> None:
-    """Deliver a record that is neither a start nor metrics."""
+def _send(client: MlflowClient, run_id: str, record: Mapping[str, Any], folder: Path) -> None:
+    """Deliver a record that is neither a start nor metrics.
+
+    Of files only those of the run's folder are sent: a journal that somebody else wrote must not
+    take others of this user's to a server.
+    """
     if record["op"] == "artifact":
-        if Path(record["path"]).exists():
-            client.log_artifact(run_id, record["path"])
+        file = Path(record["path"]).resolve()
+        if folder.resolve() in file.parents and file.exists():
+            client.log_artifact(run_id, str(file))
     elif record["op"] == "tag":
         client.set_tag(run_id, record["key"], record["value"])
     elif record["op"] == "params":

@@ -93,7 +93,9 @@ def main() -> None:
         pipeline.vae.register_to_config(scaling_factor=float((work / "scaling").read_text()))
         pipeline.vae.eval()
     else:
-        pipeline = StableDiffusionPipeline.from_pretrained(given.base, local_files_only=True)
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            given.base, local_files_only=True, use_safetensors=True
+        )
         stage = FINE_TUNING
     with torch.no_grad():
         mean = pipeline.vae.encode(real).latent_dist.mean
