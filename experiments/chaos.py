@@ -334,7 +334,7 @@ def _until(
         if run.folder() is not None and run.results() >= results:
             if target != "checkpoint":
                 time.sleep(jitter)
-                return None
+                return driver.poll()
             known = run.checkpoints() if known is None else known
             if run.checkpoints() - known or results >= run.kind.results:
                 return None

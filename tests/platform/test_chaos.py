@@ -52,7 +52,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
     kind = chaos.Kind(KIND, exact=True, results=80)
     row = chaos.chaos(kind, 3, 1, tmp_path, start)
     assert row["faults"] == "", (tmp_path / "killed" / "said.log").read_text()
-    assert (row["kills"], row["checkpoint"], row["starts"]) == (3, 1, 4)
+    assert (row["kills"], row["checkpoint"]) == (3, 1)
+    assert row["starts"] >= 4
     assert row["points"] == 2 * 40
 
 
