@@ -149,7 +149,11 @@ def test_home_that_cannot_take_a_token_fails(
     monkeypatch.setattr(doctor.os, "access", lambda folder, mode: folder != tmp_path)
     assert doctor.check_home(tmp_path).verdict == "fail"
     (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    token = tmp_path / ".ray" / "auth_token"
+    token.write_text("secret")
+    token.chmod(0o644)
+    assert doctor.check_home(tmp_path).advice == f"chmod 600 {token}"
+    token.chmod(0o600)
     assert doctor.check_home(tmp_path).verdict == "ok"
 
 

@@ -45,16 +45,16 @@ def findings(source: str) -> Iterator[str]:
             yield "extractall"
         if called == "torch.load" and options.get("weights_only") != "True":
             yield called
-        if called.endswith(("np.load", "numpy.load", "np.savez", "np.save")):
-            if options.get("allow_pickle", "False") != "False":
-                yield called
+        if options.get("allow_pickle", "False") != "False":
+            yield "allow_pickle"
         if options.get("shell", "False") != "False":
             yield "shell=True"
         if options.get("trust_remote_code", "False") != "False":
             yield "trust_remote_code"
-        if called.endswith(".from_pretrained") and "tokenizer" not in called.lower():
-            if options.get("use_safetensors") != "True" and "Processor" not in called:
-                yield "from_pretrained without use_safetensors"
+        holds_weights = not any(word in called for word in ("Tokenizer", "Processor"))
+        safely = options.get("use_safetensors") == "True"
+        if called.endswith(".from_pretrained") and holds_weights and not safely:
+            yield "from_pretrained without use_safetensors"
 
 
 def test_nothing_that_is_read_can_run() -> None:
