@@ -5,7 +5,8 @@
 A queue-slot is one queue of one replica in one slot; a world of K = 8 queues has 8 of them a slot.
 Random numbers, the scheduler's learning, delays and metrics are included for ours. Ciw simulates
 customers by events: its figure is K x simulated time units / seconds of a server that serves 8
-customer classes at the same load, which is what one unit of time of ours is.
+customer classes at the same load, which is what one unit of time of ours is. The second table is of
+networks in continuous time: three stations in a row (`tandem`), as jobs that went through them.
 """
 
 import statistics
@@ -19,6 +20,9 @@ from rich.table import Table
 
 import tenfold.envs.queues  # noqa: F401  (registers tenfold/Queues-v0)
 from tenfold.algorithms.softmw.schedulers import make_scheduler
+from tenfold.envs.queues.network import NETWORKS
+from tenfold.envs.queues.network_policies import first_come
+from tenfold.envs.queues.network_simulator import simulate_network
 from tenfold.envs.queues.scenarios import scenario
 from tenfold.envs.queues.simulator import Simulator
 
@@ -72,6 +76,40 @@ def ciw_network(slots: float = 2_000.0) -> Callable[[], int]:
     return run
 
 
+def network(time: float = 20_000.0) -> Callable[[], int]:
+    """Our event loop on `tandem`, delays and their percentiles included."""
+    world = NETWORKS["tandem"]
+    policy = first_come(world)
+    simulate_network(world, policy, 10.0)
+
+    def run() -> int:
+        return int(simulate_network(world, policy, time).throughput[0, 2] * time)
+
+    return run
+
+
+def ciw_tandem(time: float = 5_000.0) -> Callable[[], int]:
+    """Ciw on the same three stations."""
+    import ciw
+
+    world = NETWORKS["tandem"]
+    stations = range(world.K)
+    made = ciw.create_network(
+        arrival_distributions=[ciw.dists.Exponential(r) if r else None for r in world.lam],
+        service_distributions=[ciw.dists.Exponential(world.mu[i][i]) for i in stations],
+        number_of_servers=[int(servers) for servers in world.pool],
+        routing=world.P.tolist(),
+    )
+
+    def run() -> int:
+        ciw.seed(1)
+        simulation = ciw.Simulation(made)
+        simulation.simulate_until_max_time(time)
+        return len(simulation.nodes[-1].all_individuals)
+
+    return run
+
+
 def rate(run: Callable[[], int]) -> tuple[float, float]:
     """Median and largest queue-slots a second, in millions, on one core."""
     rates = []
@@ -106,6 +144,12 @@ def main() -> None:
     found = {name: rate(run) for name, run in rows.items()}
     for name, (median, best) in found.items():
         table.add_row(name, f"{median:.3f}", f"{best:.3f}", f"{median / found['Ciw'][0]:,.0f}")
+    Console().print(table)
+    table = Table("network", "thousand jobs/s", "best", "times Ciw")
+    found = {"compiled events": rate(network()), "Ciw": rate(ciw_tandem())}
+    for name, (median, best) in found.items():
+        times = median / found["Ciw"][0]
+        table.add_row(name, f"{1e3 * median:,.1f}", f"{1e3 * best:,.1f}", f"{times:,.0f}")
     Console().print(table)
 
 
