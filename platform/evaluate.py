@@ -10,7 +10,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from tenfold.platform.configuration import build_config, flatten, trial_point
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
-from tenfold.platform.ray_session import start_ray
+from tenfold.platform.ray_session import has_ray, needs_actors, set_environment, start_ray
 from tenfold.platform.registry import get_method
 from tenfold.platform.store import open_store
 from tenfold.platform.tasks import labels, resolve
@@ -77,7 +77,10 @@ def evaluate(
     label = next(iter(labels([on])))
     if video is not None:
         check_video(video, config, label)
-    start_ray(experiment, None)
+    if has_ray(None) or needs_actors(method, config):
+        start_ray(experiment, None)
+    else:
+        set_environment()
     algorithm = method.load_trainable()(config)
     algorithm.load_checkpoint(str(checkpoint))
     try:

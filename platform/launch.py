@@ -13,9 +13,10 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,17 @@ from tenfold.platform.configuration import SEED_INDEX, requested
 from tenfold.platform.errors import InputError, RunError
 from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, read_record
 from tenfold.platform.faults import only_faults_retried
+from tenfold.platform.in_process import trials_in_process
 from tenfold.platform.journal import journals
 from tenfold.platform.progress import Progress
-from tenfold.platform.ray_session import check_room, local_resources, start_ray
+from tenfold.platform.ray_session import (
+    check_room,
+    has_ray,
+    local_resources,
+    needs_actors,
+    set_environment,
+    start_ray,
+)
 from tenfold.platform.run_lock import only_driver
 from tenfold.platform.schedulers import cell, check_population, make_scheduler
 from tenfold.platform.seals import Damaged, read_sealed, sealed, sealed_text
@@ -53,6 +62,9 @@ from tenfold.platform.trial import CHECKPOINT_SCORE, SCORE, has_ended, trial_cla
 from tenfold.platform.tune_state import KeepState, begin, put_back
 from tenfold.platform.whole_file import replace_file
 from tenfold.platform.yaml_text import yaml_of
+
+# Within which Tune runs.
+Place = Callable[[], AbstractContextManager[None]]
 
 INPUTS_FILE = "inputs.json"
 _MAX_FAILURES = 3
@@ -112,13 +124,18 @@ def launch(
     if experiment.scheduler_kind() == "pbt":
         check_population(study, all_points(study))
     needed = _needed(study)
-    if address is None and "RAY_ADDRESS" not in os.environ and not ray.is_initialized():
-        cpus = {"CPU": needed.get("CPU", 0.0)}
-        check_room(cpus, local_resources(experiment))
-    start_ray(experiment, address)
-    check_room(needed, ray.cluster_resources())
+    local = local_resources(experiment)
+    place: Place = nullcontext
+    if not has_ray(address):
+        check_room({"CPU": needed.get("CPU", 0.0)}, local)
+    if not has_ray(address) and set(needed) <= {"CPU"} and _is_one_after_another(study, local):
+        set_environment()
+        place = partial(trials_in_process, local)
+    else:
+        start_ray(experiment, address)
+        check_room(needed, ray.cluster_resources())
     run_dir = earlier or _new_run_dir(storage, experiment)
-    run = _Run(study, run_dir, Tracker(study, run_dir, uri, offline), length)
+    run = _Run(study, run_dir, Tracker(study, run_dir, uri, offline), length, place)
     with _full_disk_told(run_dir), only_driver(run_dir), _termination_as_interruption():
         return run.to_its_end()
 
@@ -189,13 +206,14 @@ class _Run:
     """A run in its folder.
 
     The first trials are a Tune experiment in the folder itself, those that were asked for later in
-    ``more-1``, ``more-2``, ... below it.
+    ``more-1``, ``more-2``, ... below it. Trials run in actors, or where `place` says.
     """
 
     study: Study
     run_dir: Path
     tracker: Tracker
     length: tuple[str, float] | None
+    place: Place
 
     @property
     def experiment(self) -> Experiment:
@@ -282,8 +300,15 @@ class _Run:
     def _fit(self, tuner: tune.Tuner) -> list[Trial]:
         """Run a Tuner; returns its trials, those of a restored one that had ended among them."""
         try:
-            with only_faults_retried():
+            with only_faults_retried(), self.place():
                 results: ResultGrid = tuner.fit()
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise RuntimeError(
+                    f"The disk of '{self.run_dir}' is full: free some space, then continue with "
+                    f"'tenfold run {self.run_dir / EXPERIMENT_FILE} --resume'."
+                ) from None
+            raise
         finally:
             self.progress.close()
         trials: list[Trial] = results._experiment_analysis.trials
@@ -367,6 +392,15 @@ class _Run:
         if not isinstance(config, TrainingConfig):
             return None
         return config.trials_at_once(ray.cluster_resources())
+
+
+def _is_one_after_another(study: Study, local: Mapping[str, float]) -> bool:
+    """Whether nothing of a run would be done at the same time, so that it needs no actors."""
+    experiment = study.experiment
+    configs = map(study.unswept, experiment.variants)
+    if "num_env_runners" in study.domains or any(needs_actors(study.method, c) for c in configs):
+        return False
+    return experiment.trials() == 1 or experiment.resources.concurrent == 1 or local["CPU"] == 1
 
 
 def _needed(study: Study) -> dict[str, float]:

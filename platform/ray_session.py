@@ -3,21 +3,39 @@
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import services
 
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment
+from tenfold.platform.registry import Method
 from tenfold.platform.store import runs_folder
 
+LOOPBACK = "127.0.0.1"
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
-def start_ray(experiment: Experiment, address: str | None) -> None:
-    """Connect to a Ray cluster, or start a local Ray unless this process has one.
 
-    Raises:
-        InputError: No cluster answers at the address, or no local Ray can be started.
+def has_ray(address: str | None) -> bool:
+    """Whether a Ray is there already: a cluster that is named, or this process's own."""
+    return address is not None or "RAY_ADDRESS" in os.environ or ray.is_initialized()
+
+
+def needs_actors(method: Method, config: Any) -> bool:
+    """Whether a trial works in more than its own process, so that it needs a running Ray.
+
+    A trainable says so by a class method of this name; the others do, since RLlib and Ray Train put
+    things into Ray's store at any rate.
     """
+    asked = getattr(method.load_trainable(), "needs_actors", None)
+    return asked is None or bool(asked(config))
+
+
+def set_environment() -> None:
+    """Settings of Ray, Tune and MLflow, which read them from the environment."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -34,19 +52,24 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")
     # Tune changes into a trial's folder, where a relative path would mean another place.
     os.environ["TENFOLD_RUNS"] = str(runs_folder())
+
+
+def start_ray(experiment: Experiment, address: str | None) -> None:
+    """Connect to a Ray cluster, or start a local Ray unless this process has one.
+
+    Raises:
+        InputError: No cluster answers at the address, or no local Ray can be started.
+    """
+    set_environment()
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        cpus = experiment.resources.cpus
-        # Ray Train frees what ended trials had reserved only if the dashboard says who is alive.
-        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": True}
-    else:
-        environment = {"TENFOLD_RUNS": os.environ["TENFOLD_RUNS"]}
-        options |= {"address": address, "runtime_env": {"env_vars": environment}}
     try:
-        ray.init(**options)
+        if address is None:
+            start_local(num_cpus=experiment.resources.cpus)
+        else:
+            environment = {"env_vars": {"TENFOLD_RUNS": os.environ["TENFOLD_RUNS"]}}
+            ray.init(address=address, runtime_env=environment, **_QUIET)
     except (ConnectionError, TimeoutError, RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         if address is None:
@@ -58,6 +81,27 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
             f"No Ray cluster answers at '{address}' ({reason}): give the address that "
             "'ray start --head' printed, or leave it out to run locally."
         ) from None
+
+
+def start_local(**options: Any) -> None:
+    """Start a Ray of this process's own, whose servers listen on loopback alone.
+
+    Told that address, Ray takes the machine's own in its place, and with that one its servers
+    listen on all interfaces.
+
+    Args:
+        **options: Of `ray.init`.
+    """
+    lookup = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = str
+    try:
+        # Ray Train frees what ended trials had reserved only if the dashboard says who is alive.
+        ray.init("local", _node_ip_address=LOOPBACK, include_dashboard=True, **_QUIET, **options)
+    finally:
+        services.resolve_ip_for_localhost = lookup
+    # Ray makes its token when it finds none, readable for all users of the machine.
+    with suppress(OSError):
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
 def check_room(needed: Mapping[str, float], there: Mapping[str, float]) -> None:

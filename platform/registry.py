@@ -10,9 +10,10 @@ in the entry-point group `tenfold.commands`. Their modules import nothing heavy 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal
 
 from tenfold.platform.errors import InputError, unknown
@@ -131,8 +132,9 @@ class Method:
         return spaces
 
 
-def methods() -> dict[str, Method]:
-    """Every installed method by name, in alphabetical order.
+@cache
+def methods() -> Mapping[str, Method]:
+    """Every installed method by name, in alphabetical order, as they are at the first call.
 
     Raises:
         InputError: Two distributions declare a method of the same name, or an entry point does not
@@ -151,7 +153,7 @@ def methods() -> dict[str, Method]:
                 f"{entry.value}, which is not a Method named '{entry.name}'."
             )
         found[entry.name] = method
-    return found
+    return MappingProxyType(found)
 
 
 def get_method(name: str) -> Method:

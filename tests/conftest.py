@@ -197,10 +197,14 @@ def ray_session(prefork: Path) -> Iterator[str]:
 @pytest.fixture
 def more_methods() -> Iterator[Path]:
     """Where a test installs further methods, for as long as it runs."""
+    from tenfold.platform.registry import methods
+
+    methods.cache_clear()
     yield MORE_METHODS
     for folder in MORE_METHODS.iterdir():
         shutil.rmtree(folder)
     importlib.invalidate_caches()
+    methods.cache_clear()
 
 
 @pytest.fixture
@@ -256,8 +260,11 @@ def started(prefork: Path) -> Started:
     return start
 
 
+Tenfold = Callable[..., subprocess.CompletedProcess[str]]
+
+
 @pytest.fixture
-def tenfold(runs: Path, prefork: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def tenfold(runs: Path, prefork: Path) -> Tenfold:
     """Run the command line as a user would, in a process of its own."""
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:

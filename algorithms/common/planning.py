@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.utils import make_callback
@@ -137,20 +138,33 @@ class PlanningAlgorithm(Algorithm):
     def get_default_config(cls) -> PlanningConfig:
         return PlanningConfig()
 
+    @classmethod
+    def needs_actors(cls, config: AlgorithmConfig) -> bool:
+        """Whether a trial works in more than its own process; the platform asks."""
+        return bool(config.num_env_runners)
+
     @override(Algorithm)
     def setup(self, config: AlgorithmConfig) -> None:
-        update_global_seed_if_necessary(self.config.framework_str, self.config.seed)
+        # Not by RLlib's setting for torch: its deterministic algorithms, which no plan needs, load
+        # torch's compiler, for a second.
+        update_global_seed_if_necessary(None, self.config.seed)
+        if self.config.seed is not None:
+            torch.manual_seed(self.config.seed)
         self.callbacks = [cls() for cls in force_list(self.config.callbacks_class)]
         self.offline_data = None
         with_runners = self.config.copy(copy_frozen=False)
         with_runners.env_runner_cls = self.runner_class
-        self.env_runner_group = EnvRunnerGroup(
-            env_creator=self.env_creator,
-            config=with_runners,
-            local_env_runner=self.config.create_local_env_runner,
-            logdir=self.logdir,
-            tune_trial_id=self.trial_id,
-        )
+        if self.config.num_env_runners:
+            self.env_runner_group = EnvRunnerGroup(
+                env_creator=self.env_creator,
+                config=with_runners,
+                local_env_runner=self.config.create_local_env_runner,
+                logdir=self.logdir,
+                tune_trial_id=self.trial_id,
+            )
+        else:  # RLlib's group asks for a running Ray even if it holds no actor
+            self.env_runner_group = None
+            self._own_runner = self.runner_class(config=with_runners)
         self.evaluation_config = self.config.get_evaluation_config_object()
         self._set_up_metrics()
         self.initialise()
@@ -207,8 +221,8 @@ class PlanningAlgorithm(Algorithm):
                 `config.env_runner_restore_timeout_s` seconds.
         """
         group = self.env_runner_group
-        if group.num_remote_workers() == 0:
-            return [group.local_env_runner.rollout(item) for item in items]
+        if group is None:
+            return [self._own_runner.rollout(item) for item in items]
         results: dict[int, Any] = {}
         while len(results) < len(items):
             runners = group.healthy_worker_ids() or self._await_runner()
@@ -241,6 +255,16 @@ class PlanningAlgorithm(Algorithm):
         """Log values of this iteration, exactly as they are (no smoothing)."""
         for key, value in metrics.items():
             self.metrics.log_value(key, value, reduce="item")
+
+    @override(Algorithm)
+    def restore_env_runners(self, env_runner_group: EnvRunnerGroup | None) -> list[int]:
+        return super().restore_env_runners(env_runner_group) if env_runner_group else []
+
+    @override(Algorithm)
+    def cleanup(self) -> None:
+        super().cleanup()
+        if self.env_runner_group is None:
+            self._own_runner.stop()
 
     @override(Algorithm)
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, float]:

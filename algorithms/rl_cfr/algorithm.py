@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tenfold.algorithms.common.planning import PlanningAlgorithm, PlanningRunner
@@ -179,6 +180,7 @@ class RLCFR(PlanningAlgorithm):
         return RLCFRConfig()
 
     def initialise(self) -> None:
+        torch.use_deterministic_algorithms(True)
         self.learner = AbstractionLearner(self.config)
 
     def step(self) -> dict[str, Any]:
