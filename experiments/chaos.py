@@ -7,7 +7,8 @@ The moments of the kills are random, by a fixed seed: each is a share of all res
 records. The first comes as soon as the run's folder is there, the last when the last result is
 written. Three kinds take turns: the driver; a worker (a process of a trial, or one of Ray Train's);
 the driver while a checkpoint is being written. After each end the run is resumed as a user would,
-with ``tenfold run ... --resume``.
+with ``tenfold run ... --resume``. All of them use one Ray, as on a cluster, which ends the workers
+of a driver that was killed.
 
 It is held to this: the run ends well; no trial that had ended runs again; MLflow has each trial
 once, and of each metric each step once, the same steps as of the run left alone; and where a
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
+import ray
 import typer
 import yaml
 from mlflow import MlflowClient
@@ -57,7 +59,7 @@ class Kind:
 
 
 _OFTEN = {"seeds": 2, "checkpoint": {"every": 1, "keep": 2}}
-_SIDE_BY_SIDE = {"cpus": 4, "concurrent": 2}
+_SIDE_BY_SIDE = {"concurrent": 2}
 KINDS = {
     "planning": Kind(
         {
@@ -116,6 +118,8 @@ def main(
 ) -> None:
     """Run the kinds that the table lacks, and write it after each."""
     rows = known()
+    ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False)
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     for name in kind or KINDS:
         if name in rows:
             continue
@@ -346,15 +350,14 @@ def _until(
 
 def _strike(driver: subprocess.Popen[Any], target: str, random_: random.Random) -> str:
     """Kill the driver, or one of the processes that work for it; says which it was."""
-    children = psutil.Process(driver.pid).children(recursive=True)
-    workers = [each for each in children if _works(each)]
+    workers = [each for each in psutil.Process().children(recursive=True) if _works(each)]
     if target == "worker" and workers:
         random_.choice(workers).kill()
         return target
     driver.kill()
     driver.wait()
-    # Its Ray ends with it; what is slow to do so must not meet the next one.
-    _, alive = psutil.wait_procs(children, timeout=20)
+    # Ray ends them with their driver; what is slow to end must not meet the next one.
+    _, alive = psutil.wait_procs(workers, timeout=20)
     for each in alive:
         each.kill()
     return "driver" if target == "worker" else target
