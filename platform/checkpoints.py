@@ -15,9 +15,10 @@ from typing import Any
 
 from ray.train import Checkpoint
 from ray.train._internal.session import _TrainingResult
-from ray.tune.result import TRAINING_ITERATION
+from ray.tune.result import EXPR_PARAM_FILE, TRAINING_ITERATION
 
 from tenfold.platform.configuration import flatten
+from tenfold.platform.errors import InputError
 from tenfold.platform.seals import Damaged, check_folder_seal, has_seal, seal_folder
 
 # Beside what the method saves in a checkpoint: step and metric of every result so far, and the
@@ -107,6 +108,23 @@ def to_go_on_from(recorded: Any, every: int, keep: int) -> tuple[Any, str | None
     iteration = recorded.metrics.get(TRAINING_ITERATION, 0) + later * every
     metrics = {**recorded.metrics, TRAINING_ITERATION: iteration}
     return _TrainingResult(checkpoint=Checkpoint.from_directory(str(found)), metrics=metrics), None
+
+
+def point_of(trial: Path) -> dict[str, Any]:
+    """The point that a trial was built from, as Tune wrote it into the trial's folder.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    file = trial / EXPR_PARAM_FILE
+    try:
+        point = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "cut short or changed"
+        raise InputError(
+            f"The trial's point '{file}' cannot be read ({reason}): run the trial again."
+        ) from None
+    return dict(point)
 
 
 def numbered(trial: Path) -> dict[int, Path]:

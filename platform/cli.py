@@ -364,7 +364,8 @@ def sync(
     from tenfold.platform.journal import deliver_all, journals
     from tenfold.platform.run_lock import only_driver
 
-    folders = [run_dir] if run_dir else sorted((runs_folder() / "tune").glob("*"))
+    found = sorted(path.parent for path in (runs_folder() / "tune").glob("*/tracking"))
+    folders = [run_dir] if run_dir else found
     sent, failed = 0, 0
     for folder in folders:
         try:

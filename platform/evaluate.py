@@ -1,12 +1,12 @@
 """`tenfold evaluate`: judge a trial's newest or best checkpoint, on its own task or another."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from tenfold.platform.checkpoints import point_of
 from tenfold.platform.configuration import build_config, flatten, trial_point
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
@@ -71,7 +71,7 @@ def evaluate(
     checkpoint = best_checkpoint(trial_dir, method) if best else newest_checkpoint(trial_dir)
     check_trusted(checkpoint, trust)
     experiment = read_record(run_dir / EXPERIMENT_FILE)
-    point = trial_point(experiment, json.loads((trial_dir / "params.json").read_text()))
+    point = trial_point(experiment, point_of(trial_dir))
     on = chosen or point.task
     config = build_config(method, on, point.variant, point.overrides, point.seed)
     label = next(iter(labels([on])))

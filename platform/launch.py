@@ -8,7 +8,6 @@ folder alone.
 
 import errno
 import hashlib
-import os
 import re
 import signal
 import threading

@@ -4,7 +4,6 @@ Everything is read from the run's own folder (journals and `params.json`), so th
 offline, after a resume and on a cluster.
 """
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenfold.platform.checkpoints import point_of
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.importance import importances
 from tenfold.platform.journal import SWEEP, journals
@@ -113,7 +113,7 @@ def _scored(method: Method, tracking: Path) -> list[Scored]:
                 task=tags["task"],
                 variant=tags["variant"],
                 seed=int(tags["seed"]),
-                swept=sampled_values(json.loads((trial_dir / "params.json").read_text())),
+                swept=sampled_values(point_of(trial_dir)),
                 score=score_of(history, method),
                 value=(value[-1][1], best[-1][1]) if value and best else None,
                 run_id=journal.run_id() or "",

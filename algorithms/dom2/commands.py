@@ -114,6 +114,7 @@ def export(algorithm: "DOM2", student: "OneStepPolicy", record: dict[str, Any], 
 
 def _restored(run: str, trust: bool) -> "DOM2":
     """The algorithm of a trial, with its newest checkpoint."""
+    from tenfold.platform.checkpoints import point_of
     from tenfold.platform.configuration import build_config, trial_point
     from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
     from tenfold.platform.registry import get_method
@@ -126,7 +127,7 @@ def _restored(run: str, trust: bool) -> "DOM2":
     checkpoint = newest_checkpoint(trial_dir)
     check_trusted(checkpoint, trust)
     method, record = get_method("dom2"), read_record(run_dir / EXPERIMENT_FILE)
-    point = trial_point(record, json.loads((trial_dir / "params.json").read_text()))
+    point = trial_point(record, point_of(trial_dir))
     config = build_config(method, point.task, point.variant, point.overrides, point.seed)
     algorithm: DOM2 = method.load_trainable()(config)
     algorithm.load_checkpoint(str(checkpoint))
