@@ -13,5 +13,14 @@ SPACES = {
         samples=16,
         scheduler="asha",
     ),
+    # What a population may change in mid-run; masks it may not.
+    "rates": Space(
+        lambda tune: {
+            "lr": tune.loguniform(3e-4, 3e-3),
+            "tau": tune.loguniform(2e-3, 2e-2),
+        },
+        samples=8,
+        scheduler="pbt",
+    ),
     "smoke": Space(lambda tune: {"sparsity": tune.choice([0.25, 0.5])}, samples=2),
 }

@@ -13,5 +13,15 @@ SPACES = {
         samples=16,
         scheduler="asha",
     ),
+    # What a population may change in mid-run; masks it may not.
+    "rates": Space(
+        lambda tune: {
+            "actor_lr": tune.loguniform(1e-4, 1e-3),
+            "critic_lr": tune.loguniform(1e-4, 1e-3),
+            "tau": tune.loguniform(2e-3, 2e-2),
+        },
+        samples=8,
+        scheduler="pbt",
+    ),
     "smoke": Space(lambda tune: {"num_subnets": tune.choice([2, 3])}, samples=2),
 }

@@ -122,35 +122,6 @@ def test_grid_search_runs_every_choice_once_a_seed(uri: str) -> None:
     assert sampled(trials(uri)) == {"0": {"0.5", "2.0"}, "1": {"0.5", "2.0"}}
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "median", "pbt"])
-@pytest.mark.parametrize("search", ["random", "grid", "optuna"])
-def test_every_scheduler_and_search_runs_and_records_what_was_trained(
-    uri: str, scheduler: str, search: str
-) -> None:
-    fields = {
-        "space": "smoke" if search == "grid" else "default",
-        "search": search,
-        "scheduler": scheduler,
-        "checkpoint": {"every": 1, "keep": 4},
-        "stop": {"pulls": 300},
-    }
-    if search != "grid":
-        fields["samples"] = 2
-    if (search, scheduler) == ("optuna", "pbt"):
-        with pytest.raises(InputError, match="both choose the values"):
-            run(uri, **fields)
-        return
-    outcome = run(uri, **fields)
-    assert (outcome.trials, outcome.failed, outcome.unfinished) == (2, 0, 0)
-    found = trials(uri)
-    assert {trial.info.status for trial in found} == {"FINISHED"}
-    for trial in found:
-        trained = json.loads((Path(trial.data.tags["trial_dir"]) / "params.json").read_text())
-        assert float(trial.data.params.get("c", 2.0)) == trained["c"]
-    # The rule is the method's own length, so that at least one trial comes to its end.
-    assert 300 in {last_step(uri, trial) for trial in found}
-
-
 def last_step(uri: str, trial: Run) -> int:
     history = MlflowClient(tracking_uri=uri).get_metric_history(trial.info.run_id, "regret")
     return max(metric.step for metric in history)
