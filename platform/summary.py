@@ -11,8 +11,8 @@ from tenfold.platform.experiment import Experiment
 from tenfold.platform.launch import Outcome
 from tenfold.platform.registry import Method, get_method
 from tenfold.platform.standing import Group, groups, parameter_importances
-from tenfold.platform.statistics import Estimate
 from tenfold.platform.store import in_a_job, shown_uri
+from tenfold.platform.tables import plus_minus
 from tenfold.platform.tracking import TRACKING_FOLDER
 
 # Of an MLflow id so much is shown; `tenfold evaluate` takes any beginning that is one run's only.
@@ -74,7 +74,7 @@ def _table(experiment: Experiment, method: Method, found: Sequence[Group]) -> Ta
     for key in keys:
         table.add_column(escape(key.rpartition(".")[2]), overflow="fold")
     table.add_column("seeds", justify="right")
-    table.add_column(f"{metric} [95 %]", overflow="fold")
+    table.add_column(f"{metric} (95 %)", overflow="fold")
     if optimum:
         table.add_column("value of optimum")
     table.add_column("best run", no_wrap=True)
@@ -83,7 +83,7 @@ def _table(experiment: Experiment, method: Method, found: Sequence[Group]) -> Ta
         cells = [first.task] if several_tasks or not swept else []
         cells += [first.variant] if several_variants or not swept else []
         cells += [_shown(first.swept[key]) for key in keys]
-        cells += [str(len(group.trials)), _interval(group.estimate)]
+        cells += [str(len(group.trials)), plus_minus(group.estimate)]
         if optimum:
             cells.append("-" if group.value is None else "{:.4g} of {:.4g}".format(*group.value))
         table.add_row(*map(escape, [*cells, first.run_id[:SHOWN_ID] or "-"]))
@@ -112,12 +112,6 @@ def _swept(found: Sequence[Group]) -> list[str]:
     keys = dict.fromkeys(key for group in found for key in group.trials[0].swept)
     values = {key: {repr(group.trials[0].swept.get(key)) for group in found} for key in keys}
     return [key for key in keys if len(values[key]) > 1]
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.4g}"
-    return f"{estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]"
 
 
 def _shown(value: Any) -> str:

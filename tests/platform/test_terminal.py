@@ -23,7 +23,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from tenfold.platform import cli, plan, ray_session
+from tenfold.platform import cli, plan, ray_session, summary
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import (
     Checkpoints,
@@ -41,6 +41,7 @@ from tenfold.platform.schema import experiment_schema
 from tenfold.platform.search import all_points
 from tenfold.platform.spaces import parse_domain
 from tenfold.platform.standing import groups, parameter_importances
+from tenfold.platform.statistics import Estimate
 from tenfold.platform.store import open_store, runs_folder
 from tenfold.platform.study import resolve_study
 from tenfold.platform.summary import SHOWN_ID, next_commands, print_summary
@@ -328,10 +329,29 @@ def test_a_sweep_ends_with_its_best_point_its_ids_and_what_comes_next(runs: Path
     best = found[0].trials[0].run_id[:SHOWN_ID]
     assert "Best (two-arms, ucb1): c=1.0" in told
     assert "Importance for regret: c 100%" in told
-    assert "0.05 [-0.5853, 0.6853]" in told
+    [row] = [line for line in told.splitlines() if best in line and "tenfold" not in line]
+    assert row.split() == ["1", "2", "0.0500", "±", "0.64", best]
     assert f"tenfold evaluate {best}" in told
     assert f"tenfold compare {outcome.run_dir.name} --by c" in told
     assert find_trial(open_store(uri), best).data.tags["seed"] == "0"
+
+
+def test_a_row_of_the_summary_fits_eighty_columns(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the longest names of `icvar`, and an interval as wide as two seeds give it."""
+    points = {(2.0, seed): 163.7 + 90 * seed for seed in (0, 1)}
+    experiment, outcome, uri = finished_run(runs, points)
+    named = SimpleNamespace(
+        task="mdp/RiskyShortcut-v0", variant="icvar_l", run_id="c0ffee00", swept={}
+    )
+    group = SimpleNamespace(
+        trials=[named] * 2, estimate=Estimate(163.7, -21.38, 348.8), value=(2.227, 2.28)
+    )
+    monkeypatch.setattr(summary, "groups", lambda *_: [group])
+    told = printed(experiment, outcome, uri)
+    assert "mdp/RiskyShortcut-v0  icvar_l      2  164 ± 190" in told
+    assert "2.227 of 2.28     c0ffee00" in told
 
 
 def test_the_parent_run_holds_the_best_point_and_the_counts(runs: Path) -> None:
@@ -367,7 +387,7 @@ def test_a_run_of_variants_is_a_table_in_the_order_asked_for(runs: Path) -> None
     )
     told = printed(experiment, outcome, uri)
     assert "two-arms" in told
-    assert "4 [1.516, 6.484]" in told
+    assert "4.00 ± 2.5 " in told
     assert max(map(len, told.splitlines()[:2])) <= 80
     [group] = groups(experiment, outcome.run_dir / TRACKING_FOLDER)
     assert [trial.seed for trial in group.trials] == [0, 2, 1]
