@@ -74,6 +74,9 @@ Settings = Annotated[
 Seeds = Annotated[
     str | None, typer.Option(help="How many: 3 stands for 0, 1, 2; or which: 4,7 or 5, for one.")
 ]
+Tuned = Annotated[
+    bool, typer.Option("--tuned", help="Start from the tuned values of the method and the task.")
+]
 Swept = Annotated[
     list[str] | None,
     typer.Option(
@@ -178,6 +181,7 @@ def run(
     task: Tasks = None,
     variant: Variants = None,
     settings: Settings = None,
+    tuned: Tuned = False,
     swept: Swept = None,
     seeds: Seeds = None,
     stop: Stop = None,
@@ -194,7 +198,7 @@ def run(
     Example: tenfold run softmw --task switching --seeds 3 --set horizon=200000
     """
     flags = _flags(task, variant, settings, swept, seeds, stop, name, cpus, concurrent, store)
-    _launch(target, flags, address, offline, resume)
+    _launch(target, flags, address, offline, resume, tuned=tuned)
 
 
 @app.command()
@@ -505,7 +509,7 @@ def _options_of_run(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
         "concurrent",
         "store",
     )
-    options = [f"--{flag}" for flag in ("resume", "offline") if given[flag]]
+    options = [f"--{flag}" for flag in ("resume", "offline", "tuned") if given[flag]]
     if given["address"] is not None:
         options += ["--address", given["address"]]
     return _flags(**{name: given[name] for name in names}), options
@@ -540,6 +544,7 @@ def _launch(
     offline: bool,
     resume: bool,
     default_space: str | None = None,
+    tuned: bool = False,
 ) -> None:
     """Check what is asked for, run it, and say where it went.
 
@@ -550,6 +555,8 @@ def _launch(
         offline: Keep results in journals.
         resume: Go on with the newest run.
         default_space: The space where neither the file nor a flag names one.
+        tuned: Start from the tuned values of the method and the task.
+        tuned: Start from the tuned values of the method and the task.
     """
     from tenfold.platform.experiment import load_experiment, make_experiment
     from tenfold.platform.plan import plan, total
@@ -561,6 +568,10 @@ def _launch(
         experiment = load_experiment(Path(target), flags, default)
     else:
         experiment = make_experiment({"method": target, **default, **flags})
+    if tuned:
+        from tenfold.platform.tuned import with_tuned
+
+        experiment = with_tuned(experiment)
     uri = tracking_uri(experiment.tracking_uri)
     if not offline:
         check_store(uri)

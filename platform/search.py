@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from optuna.logging import WARNING, set_verbosity
 from ray import tune
 from ray.tune.search import Repeater, Searcher
 from ray.tune.search.optuna import OptunaSearch
@@ -71,6 +72,7 @@ def optuna(study: Study, known: Sequence[tuple[Point, float]]) -> Searcher:
         study: What is searched.
         known: Sampled values and mean scores of earlier trials.
     """
+    set_verbosity(WARNING)  # it tells of each study and trial, which the progress line does
     search = OptunaSearch(
         metric=SCORE,
         mode=study.method.mode,
