@@ -10,20 +10,20 @@ from mlflow.exceptions import MlflowException
 from tenfold.platform.checkpoints import damage, history_of, newest_whole, numbered
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import EXPERIMENT_FILE
-from tenfold.platform.registry import Method
+from tenfold.platform.registry import Method, get_method
 from tenfold.platform.runs import ID_PREFIX, search_runs
 from tenfold.platform.score import checkpoint_score
 from tenfold.platform.store import open_store, runs_folder, sqlite_path
 
 
-def find_checkpoint(name: str, method: str, uri: str) -> Path:
+def find_checkpoint(name: str, method: str, uri: str, best: bool = False) -> Path:
     """The folder of a checkpoint of a method.
 
     Args:
-        name: That folder, the folder of a trial, or a trial in the store as `find_trial` takes it;
-            a trial stands for its newest checkpoint.
+        name: That folder, the folder of a trial, or a trial in the store as `find_trial` takes it.
         method: The method that wrote it. A folder is taken as it is: whoever reads it must check.
         uri: The store.
+        best: A trial stands for its best checkpoint, and not for its newest.
 
     Raises:
         InputError: There is neither such a folder nor such a trial of the method, the trial has no
@@ -32,7 +32,9 @@ def find_checkpoint(name: str, method: str, uri: str) -> Path:
     folder, store = Path(name), sqlite_path(uri)
     if folder.is_dir() and not (folder / EXPERIMENT_FILE).is_file():
         if numbered(folder):
-            return newest_checkpoint(folder)
+            return _checkpoint_of(folder, method, best)
+        if best:
+            raise InputError(f"'{folder}' is no trial, of whose checkpoints --best takes one.")
         wrong = damage(folder)
         if wrong is not None:
             raise InputError(
@@ -46,7 +48,11 @@ def find_checkpoint(name: str, method: str, uri: str) -> Path:
             f"'{store.parent}', which holds no store yet."
         )
     _, trial_dir = trial_folders(find_trial_of(method, name, uri), uri)
-    return newest_checkpoint(trial_dir)
+    return _checkpoint_of(trial_dir, method, best)
+
+
+def _checkpoint_of(trial_dir: Path, method: str, best: bool) -> Path:
+    return best_checkpoint(trial_dir, get_method(method)) if best else newest_checkpoint(trial_dir)
 
 
 def find_trial_of(method: str, name: str, uri: str) -> Run:

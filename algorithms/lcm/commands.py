@@ -51,6 +51,9 @@ def sample(
         float | None,
         typer.Option(help="guidance_scale; by default a student's own, else 7.5."),
     ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="Of a run, the checkpoint that scored best.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for grid.png and single images.")] = Path(
         "samples"
     ),
@@ -64,7 +67,7 @@ def sample(
             f"{steps} steps and {count} images a prompt give nothing: give at least 1 of each."
         )
     try:
-        found = find_source(source)
+        found = find_source(source, best)
         most = found.record.solver_steps if found.record else 1_000
         if steps > most:
             raise ValueError(
@@ -80,8 +83,12 @@ def sample(
     _draw(pipeline, prompt, steps, own if guidance is None else guidance, count, seed, out)
 
 
-def find_source(text: str) -> Source:
+def find_source(text: str, best: bool = False) -> Source:
     """The pipeline and student that a user means.
+
+    Args:
+        text: A folder or a run, as `sample` takes it.
+        best: Of a run, take the checkpoint that scored best, and not the newest.
 
     Raises:
         ValueError: There is no such folder or run, or nothing in it can be sampled.
@@ -90,7 +97,7 @@ def find_source(text: str) -> Source:
     from tenfold.platform.store import tracking_uri
     from tenfold.platform.trial_files import find_checkpoint
 
-    folder = find_checkpoint(text, "lcm", tracking_uri())
+    folder = find_checkpoint(text, "lcm", tracking_uri(), best)
     for place in (folder, folder / "student"):
         record = Record.read(place)
         if record is not None:

@@ -25,7 +25,7 @@ from tenfold.platform.registry import get_method
 from tenfold.platform.score import checkpoint_score
 from tenfold.platform.study import resolve_study
 from tenfold.platform.trial import CHECKPOINT_SCORE, trial_class
-from tenfold.platform.trial_files import best_checkpoint
+from tenfold.platform.trial_files import best_checkpoint, find_checkpoint
 
 METRIC = "episode_return_mean"
 
@@ -150,3 +150,15 @@ def test_a_trial_without_a_best_checkpoint_is_refused_in_a_sentence(tmp_path: Pa
     (tmp_path / "unscored").mkdir()
     with pytest.raises(InputError, match="has no score"):
         best_checkpoint(checkpoints(tmp_path / "unscored", {3: []}), get_method("ppo"))
+
+
+def test_a_folder_stands_for_its_newest_or_its_best_checkpoint(tmp_path: Path) -> None:
+    """As `tenfold sample` and other commands of one method take it."""
+    histories = {n: [(float(n), value)] for n, value in enumerate((2.0, 7.0, 1.0))}
+    folder, uri = checkpoints(tmp_path, histories), f"sqlite:///{tmp_path}/none.db"
+    for best, name in ((False, "checkpoint_000002"), (True, "checkpoint_000001")):
+        assert find_checkpoint(str(folder), "ppo", uri, best) == folder / name
+    one = folder / "checkpoint_000000"
+    assert find_checkpoint(str(one), "ppo", uri) == one
+    with pytest.raises(InputError, match="is no trial, of whose checkpoints --best takes one"):
+        find_checkpoint(str(one), "ppo", uri, best=True)
