@@ -36,12 +36,12 @@ def complete(
     Args:
         folder: The checkpoint, as the method wrote it.
         history: Step and metric of every result so far.
-        result: The last result; what is neither a number nor a text is left out.
+        result: The last result; its config and what is neither a number nor a text is left out.
     """
     plain = {
         key: value
         for key, value in flatten(result or {}, separator="/").items()
-        if type(value) in (bool, int, float, str)
+        if type(value) in (bool, int, float, str) and not key.startswith("config/")
     }
     (folder / HISTORY_FILE).write_text(json.dumps(history))
     (folder / RESULT_FILE).write_text(json.dumps(plain))
@@ -90,6 +90,8 @@ def to_go_on_from(recorded: Any, every: int, keep: int) -> tuple[Any, str | None
     place = Path(recorded.checkpoint.path)
     name = _NUMBERED.fullmatch(place.name)
     if name is None:
+        return recorded, None
+    if has_seal(place) and damage(place) is None:
         return recorded, None
     found, passed = newest_whole(place.parent)
     if place.exists():

@@ -21,6 +21,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.result_grid import ResultGrid
@@ -66,6 +67,7 @@ from tenfold.platform.yaml_text import yaml_of
 Place = Callable[[], AbstractContextManager[None]]
 
 INPUTS_FILE = "inputs.json"
+_LATER_FILE = "later-stop"
 _MAX_FAILURES = 3
 # What a resumed run may not change; of the other fields `_check_extension` says how they may grow.
 _FIXED = ("method", "config", "space", "search", "scheduler")
@@ -222,7 +224,10 @@ class _Run:
     def to_its_end(self) -> Outcome:
         """Run all that is missing."""
         recorded = read_record(self.run_dir / EXPERIMENT_FILE)
-        longer = bool(_is_longer(recorded, self.experiment))
+        later = self.run_dir / _LATER_FILE  # until the trials that are to run on have begun to
+        if _is_longer(recorded, self.experiment):
+            later.touch()
+        longer = later.exists()
         _record(self.run_dir, self.experiment)
         self.tracker.open()
         try:
@@ -251,6 +256,7 @@ class _Run:
             if begun:
                 trials += self._fit(self._restored(part, longer, trials))
         if _all_ended(trials):
+            (self.run_dir / _LATER_FILE).unlink(missing_ok=True)
             for points in self._missing(trials):
                 part = self.run_dir if not trials else self.run_dir / f"more-{len(parts)}"
                 trials += self._fit(self._new(part, points, trials))
@@ -301,13 +307,6 @@ class _Run:
         try:
             with only_faults_retried(), self.place():
                 results: ResultGrid = tuner.fit()
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise RuntimeError(
-                    f"The disk of '{self.run_dir}' is full: free some space, then continue with "
-                    f"'tenfold run {self.run_dir / EXPERIMENT_FILE} --resume'."
-                ) from None
-            raise
         finally:
             self.progress.close()
         trials: list[Trial] = results._experiment_analysis.trials
@@ -508,12 +507,16 @@ def _waiting(run_dir: Path) -> list[str]:
 def _full_disk_told(run_dir: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, TuneError) as error:  # Tune has the text of what its callbacks raise
+        full = (errno.ENOSPC, errno.EDQUOT)
+        if getattr(error, "errno", None) not in full and not any(
+            f"OSError: [Errno {number}]" in str(error) for number in full
+        ):
             raise
+        where = getattr(error, "filename", None) or run_dir
         raise RunError(
-            f"The disk of '{error.filename or run_dir}' is full: free some space, then continue "
-            f"with 'tenfold run {run_dir / EXPERIMENT_FILE} --resume'."
+            f"The disk of '{where}' is full: free some space, then continue with 'tenfold run "
+            f"{run_dir / EXPERIMENT_FILE} --resume'."
         ) from None
 
 

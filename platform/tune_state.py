@@ -6,6 +6,7 @@ whole or not at all, the last two of them. A resumed run starts from the newest 
 written, whatever has happened to Tune's files.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tenfold.platform.seals import MANIFEST_FILE, Damaged, check_folder_seal, se
 STATE_FOLDER = "tune_state"
 _STATE = "experiment_state-"  # Tune's name for it, followed by the time at which a driver began
 _TUNER = "tuner.pkl"
+_DECISIONS = ("_cached_trial_decisions", "_queued_trial_decisions")
 _KEPT = 2
 
 
@@ -103,6 +105,8 @@ def put_back(part: Path) -> tuple[bool, list[str]]:
         for name, file in files.items():
             whole = part / f"{name}.tmp"
             shutil.copy(file, whole)
+            if name.startswith(_STATE):
+                _forget_decisions(whole)
             whole.replace(part / name)
         return True, damaged
     if damaged:
@@ -111,6 +115,17 @@ def put_back(part: Path) -> tuple[bool, list[str]]:
             "damaged; start a new run."
         )
     return False, []
+
+
+def _forget_decisions(state: Path) -> None:
+    """Drop what Tune was about to do with a trial after a save that never ended.
+
+    It would do it after the next save: end a trial that has gone on from an earlier checkpoint.
+    """
+    fields = json.loads(state.read_text())
+    runner = fields.get("runner_data", {})
+    runner.update({key: {} for key in _DECISIONS if key in runner})
+    state.write_text(json.dumps(fields))
 
 
 def _kept(part: Path) -> list[Path]:
