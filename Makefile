@@ -5,7 +5,7 @@ STAMP := .venv/installed
 export MYPYPATH := .venv/typing
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test quick lint links types bench docs clean
+.PHONY: demo test quick lint links types bench docs audit hashes clean
 
 demo: $(STAMP)
 	$(BIN)/tenfold run experiments/queues/demo.yaml
@@ -39,6 +39,23 @@ bench: $(STAMP)
 docs: links
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "The site is in build/site: open build/site/index.html"
+
+# Asks PyPI's advisories, with pip-audit in an environment of its own; what is unknown there is an error.
+audit:
+	test -x build/audit/bin/pip-audit || $(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet --disable-pip-version-check "pip-audit>=2.9,<3"
+	build/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+# The files that pip would take for this platform and Python, with their hashes, from pip's own report.
+hashes: $(STAMP)
+	@mkdir -p build
+	$(BIN)/pip install --quiet --dry-run --ignore-installed --no-deps --report build/report.json \
+		--requirement constraints.txt
+	@$(BIN)/python -c "import json; print(*(each['metadata']['name'] + '==' + each['metadata']['version'] \
+		+ ' --hash=sha256:' + each['download_info']['archive_info']['hashes']['sha256'] \
+		for each in json.load(open('build/report.json'))['install']), sep='\n')" \
+		> build/requirements-hashed.txt
+	@echo "Wrote build/requirements-hashed.txt: pip install --require-hashes --requirement it"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit('Tenfold needs Python 3.11 or newer: make PYTHON=python3.11' if sys.version_info < (3, 11) else 0)"

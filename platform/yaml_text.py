@@ -165,8 +165,8 @@ class LimitedLoader(yaml.SafeLoader):
 
 
 class Loader(LimitedLoader):
-    """YAML as PyYAML reads it, but ``1e-3`` is a number, as in YAML 1.2, ``1e6`` a whole one, a
-    date a text, and ``{lr: uniform(0, 1)}`` one entry."""
+    """YAML as PyYAML reads it, but as in YAML 1.2 ``1e-3`` is a number (``1e6`` a whole one), and
+    dates and ``on`` are texts; and ``{lr: uniform(0, 1)}`` is one entry."""
 
     def entries(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         """Those of a mapping, with calls in one piece."""
@@ -222,9 +222,12 @@ LimitedLoader.yaml_constructors = {
     if tag is None or tag.rpartition(":")[2] in _KINDS
 }
 LimitedLoader.yaml_implicit_resolvers = {
-    first: [each for each in resolvers if not each[0].endswith(":timestamp")]
+    first: [each for each in resolvers if not each[0].endswith((":timestamp", ":bool"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+LimitedLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 for _each in (Loader, _Dumper):
     _each.add_implicit_resolver(
         _POWER,

@@ -153,10 +153,20 @@ def test_what_comes_up_to_the_limits_is_taken(file: Path) -> None:
     assert isinstance(parse_value(nested), list)
     many = parse_value(f"[{'1,' * (MOST_NODES - 1)}]")
     assert len(many) == MOST_NODES - 1
-    text = f"method: softmw\nname: 2026-01-31\nseeds: {MOST_SEEDS}"
-    made = load_experiment(written(file, text))
+    made = load_experiment(written(file, f"method: softmw\nseeds: {MOST_SEEDS}"))
     assert len(made.seeds) == MOST_SEEDS
-    assert made.name == "2026-01-31"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("2026-01-31", "2026-01-31"), ("on", "on"), ("no", "no"), ("true", True), ("1e-3", 1e-3)),
+        *(("1e3", 1_000), ("'1e3'", "1e3"), ("~", None), ("0x10", 16), ("x: 1", {"x": 1})),
+    ],
+)
+def test_plain_values_are_read_as_yaml_1_2_has_them(text: str, value: Any) -> None:
+    assert parse_value(text) == value
+    assert parse_value(yaml_of({"key": value})) == {"key": value}
 
 
 def test_entries_that_are_merged_in_give_way_to_the_mapping_s_own(file: Path) -> None:
