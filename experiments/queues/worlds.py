@@ -1,7 +1,7 @@
 """Worlds that nobody chose: a random family of non-stationary worlds, drawn by seed.
 
     python experiments/queues/worlds.py tune      # 50 worlds, the constants of each rule
-    python experiments/queues/worlds.py judge     # 250 other worlds, every scheduler
+    python experiments/queues/worlds.py judge     # up to 250 other worlds, every scheduler
     python experiments/queues/worlds.py report    # shares of worlds won, with intervals
 
 A world is independent of every other: its kind, number of queues, time scale, rates and load are
