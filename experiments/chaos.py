@@ -6,9 +6,9 @@
 The moments of the kills are random, by a fixed seed: each is a share of all results that the run
 records. The first comes as soon as the run's folder is there, the last when the last result is
 written. Three kinds take turns: the driver; a worker (a process of a trial, or one of Ray Train's);
-the driver while a checkpoint is being written. After each end the run is resumed as a user would,
-with ``tenfold run ... --resume``. All of them use one Ray, as on a cluster, which ends the workers
-of a driver that was killed.
+driver and workers while a checkpoint is being written. After each end the run is resumed as a user
+would, with ``tenfold run ... --resume``. All of them use one Ray, as on a cluster, which ends the
+workers of a driver that was killed.
 
 It is held to this: the run ends well; no trial that had ended runs again; MLflow has each trial
 once, and of each metric each step once, the same steps as of the run left alone; and where a
@@ -42,6 +42,7 @@ RESULTS = Path(__file__).parent / "results" / "chaos"
 FIELDS = ("kind", "method", "kills", "driver", "worker", "checkpoint", "starts", "seconds")
 FIELDS += ("points", "exact", "faults")
 TARGETS = ("checkpoint", "driver", "worker")
+_OF_RAY = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 TIMED = ("_seconds", "_per_second")  # metrics that measure time
 History = dict[str, list[tuple[int, float]]]
 Start = Callable[[Sequence[str], Path], subprocess.Popen[Any]]
@@ -355,6 +356,9 @@ def _strike(driver: subprocess.Popen[Any], target: str, random_: random.Random) 
         random_.choice(workers).kill()
         return target
     driver.kill()
+    if target == "checkpoint":  # a worker writes it
+        for each in workers:
+            each.kill()
     driver.wait()
     # Ray ends them with their driver; what is slow to end must not meet the next one.
     _, alive = psutil.wait_procs(workers, timeout=20)
@@ -364,11 +368,12 @@ def _strike(driver: subprocess.Popen[Any], target: str, random_: random.Random) 
 
 
 def _works(process: psutil.Process) -> bool:
+    """Whether a process is an actor's or a task's, and not of Ray itself."""
     try:
         name = " ".join(process.cmdline())
     except psutil.Error:
         return False
-    return name.startswith("ray::") and not name.startswith("ray::IDLE")
+    return name.startswith("ray::") and not name.startswith(_OF_RAY)
 
 
 if __name__ == "__main__":
