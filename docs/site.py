@@ -28,6 +28,7 @@ _FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 def _pages() -> dict[Path, str]:
     """Files of the repository that are pages, and where the site has them."""
     named = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
+    named["SECURITY.md"] = "security.md"
     named["CHANGELOG.md"] = "changelog.md"
     found = {ROOT / path: page for path, page in named.items()}
     for path in sorted((ROOT / "algorithms").glob("*/*.md")):
