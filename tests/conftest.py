@@ -195,6 +195,14 @@ def ray_session(prefork: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`launch` sees no Ray, also where the session has one: what may run in this process does."""
+    from tenfold.platform import launch
+
+    monkeypatch.setattr(launch, "has_ray", lambda address: False)
+
+
+@pytest.fixture
 def more_methods() -> Iterator[Path]:
     """Where a test installs further methods, for as long as it runs."""
     from tenfold.platform.registry import methods

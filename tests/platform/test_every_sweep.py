@@ -27,7 +27,7 @@ from tenfold.platform.launch import launch
 from tenfold.platform.registry import Method, methods
 from tenfold.platform.study import Study, resolve_study
 
-pytestmark = pytest.mark.usefixtures("ray_session", "one_after_another")
+pytestmark = pytest.mark.usefixtures("ray_session", "in_process", "one_after_another")
 
 METHODS = methods()
 SCHEDULERS, SEARCHES = ("asha", "median", "pbt"), ("random", "grid", "optuna")
@@ -49,7 +49,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def one_after_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENFOLD_RUNS", str(folder))
-    monkeypatch.setattr(launching, "has_ray", lambda address: False)
     monkeypatch.setattr(launching, "_is_one_after_another", lambda study, local: True)
 
 

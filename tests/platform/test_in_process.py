@@ -1,7 +1,6 @@
 """Trials in the driver's process: the same as in actors, and no fault of one is another's."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from conftest import Tenfold
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tenfold.platform import launch as launching
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.launch import Outcome, launch
 from tenfold.platform.registry import Method, get_method, methods
@@ -38,12 +36,6 @@ PLANNING = {
     for name, method in methods().items()
     if hasattr(method.load_trainable(), "needs_actors")
 }
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From its call on nothing sees the Ray of the tests."""
-    return lambda: monkeypatch.setattr(launching, "has_ray", lambda address: False)
 
 
 def run(uri: str, method: Method, name: str, **fields: Any) -> Outcome:
@@ -76,11 +68,11 @@ def told(result: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize("name", sorted(PLANNING))
 def test_results_records_and_checkpoints_equal_those_of_actors(
-    name: str, runs: Path, in_process: Callable[[], None]
+    name: str, runs: Path, request: pytest.FixtureRequest
 ) -> None:
     method, uri = PLANNING[name], f"sqlite:///{runs}/mlflow.db"
     assert run(uri, method, "actors").failed == 0
-    in_process()
+    request.getfixturevalue("in_process")
     assert run(uri, method, "here").failed == 0
     actors, here = recorded(uri, "actors"), recorded(uri, "here")
     assert set(actors) == set(here) == {"0", "1"}
@@ -111,10 +103,8 @@ def test_one_trial_after_another_starts_no_ray(
     assert not (tmp_path / "ray").exists()
 
 
-@pytest.mark.usefixtures("ray_session")
-def test_a_trial_that_raises_fails_alone(
-    runs: Path, in_process: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("in_process")
+def test_a_trial_that_raises_fails_alone(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method, uri = get_method("ucb1"), f"sqlite:///{runs}/mlflow.db"
     algorithm = method.load_trainable()
     steps: list[int] = []
@@ -127,7 +117,6 @@ def test_a_trial_that_raises_fails_alone(
 
     train = algorithm.training_step
     monkeypatch.setattr(algorithm, "training_step", training_step)
-    in_process()
     outcome = run(uri, method, "here")
     assert (outcome.trials, outcome.failed, outcome.unfinished) == (2, 1, 0)
     assert steps == [0, 1, 1, 1]  # what the method raises is not tried again

@@ -18,8 +18,6 @@ from tenfold.platform.registry import get_method
 from tenfold.platform.store import runs_folder
 from tenfold.platform.study import resolve_study
 
-pytestmark = pytest.mark.usefixtures("ray_session")
-
 
 @pytest.fixture
 def uri(runs: Path) -> str:
@@ -28,8 +26,7 @@ def uri(runs: Path) -> str:
 
 def run(uri: str, resume: bool = False, **fields: object) -> Outcome:
     config = {"pulls_per_iteration": 50, **fields.pop("config", {})}  # type: ignore[dict-item]
-    # Two actors at once: on a small machine more of them start more slowly than they work.
-    defaults = {"method": "ucb1", "stop": {"pulls": 150}, "resources": {"concurrent": 2}}
+    defaults = {"method": "ucb1", "stop": {"pulls": 150}, "resources": {"concurrent": 1}}
     experiment = make_experiment({**defaults, "config": config, **fields})
     return launch(resolve_study(experiment), uri, resume=resume)
 
@@ -45,8 +42,11 @@ def cells(found: list[Run]) -> set[tuple[str, str, str]]:
     return {(r.data.tags["task"], r.data.tags["variant"], r.data.tags["seed"]) for r in found}
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_a_run_is_the_product_of_tasks_variants_and_seeds(uri: str) -> None:
-    outcome = run(uri, task=["two-arms", "ten-arms"], variant=["ucb1", "greedy"], seeds=[3, 5])
+    """By two actors at once; the sweeps below run in this process, as `test_in_process.py` lets."""
+    fields = {"task": ["two-arms", "ten-arms"], "variant": ["ucb1", "greedy"], "seeds": [3, 5]}
+    outcome = run(uri, **fields, resources={"concurrent": 2})
     assert (outcome.trials, outcome.failed, outcome.unfinished) == (8, 0, 0)
     found = trials(uri)
     expected = {
@@ -79,6 +79,7 @@ def test_runs_that_start_in_the_same_second_have_folders_of_their_own(
     assert all(load_experiment(folder / EXPERIMENT_FILE) == experiment for folder in made)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_same_experiment_twice_gives_equal_metrics(uri: str) -> None:
     for name in ("first", "second"):
         run(uri, name=name, seeds=2)
@@ -105,6 +106,7 @@ def sampled(found: list[Run]) -> dict[str, set[str]]:
     return values
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("search", ["random", "optuna"])
 def test_every_sampled_point_runs_with_every_seed(uri: str, search: str) -> None:
     outcome = run(uri, space="default", search=search, samples=3, seeds=2)
@@ -116,6 +118,7 @@ def test_every_sampled_point_runs_with_every_seed(uri: str, search: str) -> None
     assert all(0.1 <= float(value) <= 10.0 for value in values["0"])
 
 
+@pytest.mark.usefixtures("in_process")
 def test_grid_search_runs_every_choice_once_a_seed(uri: str) -> None:
     outcome = run(uri, space="smoke", search="grid", seeds=2)
     assert outcome.trials == 4
@@ -127,6 +130,7 @@ def last_step(uri: str, trial: Run) -> int:
     return max(metric.step for metric in history)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_population_stays_within_its_task_and_its_record_is_true(uri: str) -> None:
     outcome = run(
         uri,
@@ -158,6 +162,7 @@ def test_a_population_stays_within_its_task_and_its_record_is_true(uri: str) -> 
     assert [t.data.tags["task"] for t in found].count("two-arms") == 4
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_finished_run_takes_more_and_runs_only_what_is_missing(uri: str) -> None:
     """More seeds, then more samples, then more steps: one parent run, each trial once."""
     fields = {"space": "default", "samples": 2, "stop": {"pulls": 100}}
@@ -196,6 +201,7 @@ def test_a_finished_run_takes_more_and_runs_only_what_is_missing(uri: str) -> No
         run(uri, resume=True, seeds=2, **{**fields, "stop": {"pulls": 50}})
 
 
+@pytest.mark.usefixtures("in_process")
 def test_optuna_goes_on_from_what_it_knows(uri: str) -> None:
     fields = {"space": "default", "search": "optuna", "stop": {"pulls": 50}}
     run(uri, samples=1, seeds=1, **fields)
@@ -206,6 +212,7 @@ def test_optuna_goes_on_from_what_it_knows(uri: str) -> None:
     assert len(values["0"]) == 2
 
 
+@pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize(
     ("method", "config"),
     [
@@ -226,6 +233,7 @@ def test_more_than_ray_has_is_refused_with_both_numbers(
     assert not any((runs / "tune").iterdir())
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_a_learned_baseline_runs_on_a_queue_task(uri: str) -> None:
     method = get_method("ppo")
     config = {**method.smoke, "env_config.horizon": 10, "env_config.load": 0.5}
@@ -241,6 +249,7 @@ def test_a_learned_baseline_runs_on_a_queue_task(uri: str) -> None:
     assert -4 * sum(range(12)) < trial.data.metrics["env_runners/episode_return_mean"] < 0
 
 
+@pytest.mark.usefixtures("in_process")
 def test_evaluation_of_a_checkpoint_is_recorded_under_its_trial(uri: str) -> None:
     experiment = make_experiment(
         {"method": "softmw", "config": {**get_method("softmw").smoke, "horizon": 1_000}}
