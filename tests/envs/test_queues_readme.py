@@ -124,7 +124,7 @@ def test_the_measurements_give_a_record_no_interval(
     command: str, tmp_path: Path, measurements: Callable[[str], Any]
 ) -> None:
     """A short run of the commands that the tables of SoftMW's README name."""
-    assert f"`{command}`" in METHOD
+    assert f"`{command}" in METHOD
     measurements("measure.py")[command](replicas=3, horizon=200)
     found = pd.read_csv(tmp_path / f"{command}.csv")
     halves = [column for column in found if column.endswith("±")]
