@@ -1,13 +1,14 @@
 """A record that names a deleted checkpoint: the trial goes on from the newest whole one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.train import Checkpoint
 from ray.train._internal.session import _TrainingResult
 from ray.tune.result import TRAINING_ITERATION
 
-from tenfold.platform.checkpoints import to_go_on_from
+from tenfold.platform.checkpoints import result_of, to_go_on_from
 from tenfold.platform.experiment import make_experiment
 from tenfold.platform.study import resolve_study
 from tenfold.platform.trial import trial_class
@@ -72,3 +73,28 @@ def test_a_trial_whose_recorded_checkpoint_is_gone_ends_as_if_nothing_happened(
     assert (again["regret"], again["training_iteration"]) == (result["regret"], 5)
     for algorithm in (whole, resumed):
         algorithm.stop()
+
+
+@pytest.mark.parametrize(("stop", "ended_at"), [(100, 100), (150, 150)])
+def test_a_trial_that_is_restored_at_its_end_trains_on_only_if_the_rule_is_a_later_one(
+    stop: int, ended_at: int, tmp_path: Path
+) -> None:
+    """As after a driver that was killed before Tune noted that the trial had ended."""
+    fields = {"method": "ucb1", "config": {"pulls_per_iteration": 50}}
+    point = {"task": "two-arms", "variant": "ucb1", "seed": 0}
+
+    def trial(pulls: int) -> Any:
+        experiment = make_experiment({**fields, "stop": {"pulls": pulls}})
+        return trial_class(resolve_study(experiment))(point)
+
+    saved, restored = trial(100), trial(stop)
+    results = [saved.train(), saved.train()]
+    saved.save(str(tmp_path / "checkpoint_000000"))
+    restored.restore(recorded(tmp_path, 0, iteration=2))
+    result = restored.train()
+    assert (result["pulls"], result["done"]) == (ended_at, True)
+    assert result["training_iteration"] == restored.training_iteration == ended_at // 50
+    if ended_at == 100:
+        assert result["regret"] == results[-1]["regret"]
+        restored.save(str(tmp_path / "checkpoint_000001"))
+        assert result_of(tmp_path / "checkpoint_000001")["pulls"] == 100
