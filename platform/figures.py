@@ -119,9 +119,13 @@ def headed(name: str) -> str:
 
 
 def short(text: str, most: int = 28) -> str:
-    """A name of a group for a legend: underscores are spaces, and a long one has an ellipsis."""
+    """A name of a group for a legend: underscores are spaces, and a long one has an ellipsis.
+
+    A dollar is a dollar, and not where Matplotlib would begin a formula.
+    """
     text = text.replace("_", " ")
-    return text if len(text) <= most else text[: most - 1] + "…"
+    text = text if len(text) <= most else text[: most - 1] + "…"
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
 
 
 def styles(groups: Sequence[str], ordered: bool, baseline: str | None) -> dict[str, str | None]:

@@ -743,8 +743,8 @@ def test_a_comparison_of_several_experiments_is_kept_apart(store: Store) -> None
 
 def test_the_report_stands_alone_and_escapes_what_it_shows(store: Store) -> None:
     for seed in range(2):
-        store.trial([1.0, 2.0 + seed], variant="<script>alert(1)</script>", seed=seed)
-    store.trial([1.0, math.nan], variant="<script>alert(1)</script>", seed=2)
+        store.trial([1.0, 2.0 + seed], variant="<script>alert(1)</script>$\\no$", seed=seed)
+    store.trial([1.0, math.nan], variant="<script>alert(1)</script>$\\no$", seed=2)
     store.compare()
     html = (store.out / "report.html").read_text()
     assert "<script>alert" not in html
