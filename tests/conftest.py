@@ -196,10 +196,10 @@ def ray_session(prefork: Path) -> Iterator[str]:
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`launch` sees no Ray, also where the session has one: what may run in this process does."""
+    """`launch` takes no notice of the session's Ray: what may run in this process does."""
     from tenfold.platform import launch
 
-    monkeypatch.setattr(launch, "has_ray", lambda address: False)
+    monkeypatch.setattr(launch, "has_ray", lambda address: address is not None)
 
 
 @pytest.fixture

@@ -34,11 +34,11 @@ def test_every_block_belongs_to_an_example() -> None:
     assert len(re.findall("```python", PAGE)) == 2 * len(EXAMPLES)
 
 
-@pytest.mark.usefixtures("ray_session", "runs")
+@pytest.mark.usefixtures("in_process", "runs")
 def test_its_commands_run_and_compare() -> None:
     assert '"ucb1"' in invoke("list", "--json").stdout
     variants = ["--variant", "ucb1", "--variant", "greedy"]
-    done = invoke("run", "ucb1", "--seeds", 3, *variants, "--stop", "pulls=1000")
+    done = invoke("run", "ucb1", "--seeds", 3, *variants, "--stop", "pulls=1000", "--cpus", 1)
     assert done.exit_code == 0, done.output
     compared = invoke("compare", "ucb1", "--baseline", "greedy", "--json")
     assert compared.exit_code == 0, compared.output

@@ -143,7 +143,7 @@ def test_every_block_is_run_or_says_why_not(page: Path) -> None:
     assert len(blocks(page)) * 2 == len(re.findall("^```", page.read_text(), re.MULTILINE))
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("ray_session", "in_process")
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if p.name != "adding-a-method.md" and any(commands(p))], ids=by_name
 )
@@ -162,8 +162,8 @@ def test_the_commands_of_a_page_run(page: Path, folder: Path, more_methods: Path
             continue
         arguments = [newest_trial(folder) if word == "RUN_ID" else word for word in words[1:]]
         if arguments[0] in ("run", "sweep"):
-            # As on two cores: what starts a trial's process takes longer than these trials.
-            arguments += ["--concurrent", "2"]
+            # On two cores what starts a trial's process takes longer than these trials.
+            arguments += ["--concurrent", "1"]
         done = invoke(*arguments)
         # A doctor that finds something says so by 1.
         expected = (0, 1) if arguments == ["doctor"] else (0,)
