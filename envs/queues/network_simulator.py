@@ -71,7 +71,13 @@ class NetworkReplica:
         self.resolution = RESOLUTION / max(max(row) for row in network.mu)
 
     def run(self, policy: NetworkPolicy, until: float = inf, events: int = MOST_EVENTS) -> None:
-        """Go on until a time, or for a number of events, whichever comes first."""
+        """Go on until a time, or for a number of events, whichever comes first.
+
+        Raises:
+            ValueError: Neither is given.
+        """
+        if until == inf and events == MOST_EVENTS:
+            raise ValueError("give until, events or both: a network goes on for ever.")
         arrays = (policy.constant, policy.slope, policy.age)
         last = int(self.sums.events[0]) + events
         reason = kernel.FULL

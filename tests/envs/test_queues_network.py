@@ -295,6 +295,9 @@ def test_a_file_of_qgym_is_the_same_network(tmp_path: Path) -> None:
     path.write_text(QGYM.replace("'constant'", "'hyper'"))
     with pytest.raises(ValueError, match=r"criss.yaml: QGym's 'lam_type' is read as constant only"):
         read_network(path)
+    path.write_text(QGYM.replace("[[2,0,2],[0,1,0]]", "[[2,0,2]]"))
+    with pytest.raises(ValueError, match=r"criss.yaml: QGym's 'network' and 'mu' need as many"):
+        read_network(path)
 
 
 @pytest.mark.parametrize(
@@ -326,6 +329,8 @@ def test_unknown_names_and_orders_are_refused() -> None:
         find_network("crisscross")
     with pytest.raises(ValueError, match=r"names each of 3 queues once, not \[0, 1\]"):
         priority(NETWORKS["criss_cross"], [0, 1])
+    with pytest.raises(ValueError, match="give until, events or both"):
+        NetworkReplica(NETWORKS["parallel"]).run(first_come(NETWORKS["parallel"]))
     with pytest.raises(ValueError, match="time must be above 0"):
         simulate_network(NETWORKS["parallel"], first_come(NETWORKS["parallel"]), 0)
 
