@@ -19,6 +19,7 @@ from tenfold.platform.errors import InputError
 from tenfold.platform.parameters import own_first
 from tenfold.platform.registry import Method
 from tenfold.platform.tasks import resolve
+from tenfold.platform.tuned import all_tuned_values
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ def show(method: Method, task: str | None, rows: Iterable[Row], as_json: bool) -
         details = ", ".join(part for part in (row.type, row.bounds, row.unit) if part)
         said = Text.assemble(f"{row.meaning.rstrip('.')} " if row.meaning else "", f"({details})")
         console.print(Padding(said, (0, 0, 0, 4), expand=False))
+    for name, values in all_tuned_values(method).items():
+        console.print(Text(f"\n--tuned on {name}", style="bold underline"))
+        for key, value in values.items():
+            console.print(Text.assemble((key, "bold"), " = ", (_yaml(value), "cyan")))
 
 
 def _rows(

@@ -47,13 +47,17 @@ def tuned_values(method: Method, task: str) -> dict[str, Any]:
     Raises:
         InputError: There are none; the message says of which tasks there are.
     """
-    module = import_module(method.spaces.partition(":")[0])
-    file = Path(module.__file__ or "").parent / "tuned" / f"{method.name}.yaml"
-    tuned = read_yaml(file) if file.is_file() else {}
+    tuned = all_tuned_values(method)
     if task not in tuned:
         known = f", only for {', '.join(tuned)}" if tuned else ""
         raise InputError(
             f"There are no tuned values of {method.name} for '{task}'{known}: leave out --tuned."
         )
-    values: dict[str, Any] = tuned[task]
-    return values
+    return tuned[task]
+
+
+def all_tuned_values(method: Method) -> dict[str, dict[str, Any]]:
+    """Task -> config key -> tuned value; empty where nothing was tuned."""
+    module = import_module(method.spaces.partition(":")[0])
+    file = Path(module.__file__ or "").parent / "tuned" / f"{method.name}.yaml"
+    return read_yaml(file) if file.is_file() else {}
