@@ -18,6 +18,7 @@ from ray.rllib.core.columns import Columns
 
 from tenfold.algorithms.offline.sampler import stack_padded
 from tenfold.envs.offline.card import DataCard
+from tenfold.envs.offline.checks import check_columns
 from tenfold.envs.offline.dataset import STEPS, OfflineDataset
 
 _ROWS, _SHUFFLED = 4_096, 65_536
@@ -41,6 +42,7 @@ def head_of(folder: Path, episodes: int) -> OfflineDataset:
     """
     card = DataCard.read(folder)
     files = pyarrow.dataset.dataset(folder / STEPS)
+    check_columns(files.schema, card.agents, f"'{folder}'")
     table = files.to_table(filter=pyarrow.dataset.field("episode") < episodes)
     batch = {name: _array(table[name].to_numpy()) for name in table.column_names}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -254,10 +255,13 @@ def _columns(file: Path) -> tuple[list[Any], list[Any]]:
         raise ValueError(f"'{file}' is not a Parquet file: {error}.") from None
     kinds = {f.name: f.type.value_type if _is_dictionary(f) else f.type for f in table.schema}
     images = [name for name, kind in kinds.items() if _holds_bytes(kind)]
-    labels = [name for name in kinds if name not in images]
+    labels = [name for name, kind in kinds.items() if name not in images and _is_plain(kind)]
     image = _one_of(images, _IMAGE_COLUMNS, "image", file, kinds)
     label = _one_of(labels, _LABEL_COLUMNS, "label", file, kinds)
-    return table[image].to_pylist(), table[label].to_pylist()
+    pictures = table[image]
+    if pa.types.is_struct(pictures.type):
+        pictures = pc.struct_field(pictures, "bytes")
+    return pictures.to_pylist(), table[label].to_pylist()
 
 
 def _one_of(
@@ -284,8 +288,15 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _cell(cell: Any) -> BytesIO:
-    return BytesIO((cell["bytes"] if isinstance(cell, dict) else cell) or b"")
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether a column's values are Arrow's own: others, as Ray Data's, may be pickles."""
+    if pa.types.is_nested(kind):
+        return all(_is_plain(kind.field(place).type) for place in range(kind.num_fields))
+    return not isinstance(kind, pa.BaseExtensionType)
+
+
+def _cell(cell: bytes | None) -> BytesIO:
+    return BytesIO(cell or b"")
 
 
 def _decode(file: Path | BytesIO, name: str, size: int | None) -> np.ndarray:

@@ -178,6 +178,7 @@ def _read_table(path: Path, layout: Layout) -> pd.DataFrame:
         if path.suffix == ".parquet":
             with parquet.ParquetFile(path) as file:
                 _check_columns(path, wanted, file.schema_arrow.names)
+                _check_kinds(path, wanted, file.schema_arrow)
                 table = file.read(columns=wanted)
             table.validate(full=True)  # whether texts are UTF-8, above all
             return pd.DataFrame({name: _decoded(table[name]).to_pandas() for name in wanted})
@@ -208,6 +209,19 @@ def _read_table(path: Path, layout: Layout) -> pd.DataFrame:
     rows.columns = rows.columns.str.strip()
     _check_columns(path, wanted, list(rows.columns))
     return rows[wanted]
+
+
+def _check_kinds(path: Path, wanted: list[str], schema: pa.Schema) -> None:
+    """Refuse types that are not Arrow's own: Ray Data's are pickles, which run when they are read.
+
+    Raises:
+        ValueError: A column has one.
+    """
+    for name in wanted:
+        kind = schema.field(name).type
+        inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if isinstance(inner, pa.BaseExtensionType) or pa.types.is_nested(inner):
+            raise ValueError(f"{path}: column '{name}' holds {kind}; give texts, numbers or times.")
 
 
 def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
