@@ -8,6 +8,7 @@ folder alone.
 
 import errno
 import hashlib
+import pickle
 import re
 import signal
 import threading
@@ -28,7 +29,7 @@ from ray.tune.result_grid import ResultGrid
 from ray.tune.search import BasicVariantGenerator
 
 from tenfold.platform.configuration import SEED_INDEX, requested
-from tenfold.platform.errors import InputError, RunError
+from tenfold.platform.errors import InputError, RunError, shown
 from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, read_record
 from tenfold.platform.faults import only_faults_retried
 from tenfold.platform.in_process import trials_in_process
@@ -314,17 +315,21 @@ class _Run:
 
     def _restored(self, part: Path, longer: bool, earlier: Sequence[Trial]) -> tune.Tuner:
         kinds = tune.ResumeConfig.ResumeType
-        tuner = tune.Tuner.restore(
-            str(part),
-            trainable=trial_class(self.study),
-            _resume_config=tune.ResumeConfig(
-                finished=kinds.RESUME if longer else kinds.SKIP,
-                unfinished=kinds.RESUME,
-                errored=kinds.RESUME,
-            ),
+        resume = tune.ResumeConfig(
+            finished=kinds.RESUME if longer else kinds.SKIP,
+            unfinished=kinds.RESUME,
+            errored=kinds.RESUME,
         )
+        trainable = trial_class(self.study)
+        try:
+            tuner = tune.Tuner.restore(str(part), trainable=trainable, _resume_config=resume)
+        except (EOFError, pickle.UnpicklingError, OSError, ValueError) as error:
+            raise InputError(
+                f"Cannot resume '{self.run_dir.name}': Tune's record in '{part}' cannot be read "
+                f"({type(error).__name__}: {shown(str(error))}); start a new run."
+            ) from None
         # A restored Tuner unpickles the callbacks it was saved with; ours are made anew.
-        tuner._local_tuner._run_config.callbacks = self._callbacks(earlier)
+        tuner._local_tuner._run_config.callbacks = self._callbacks(part, earlier)
         return tuner
 
     def _new(self, part: Path, points: list[Point] | int, trials: Sequence[Trial]) -> tune.Tuner:
@@ -368,7 +373,7 @@ class _Run:
         return tune.RunConfig(
             name=part.name,
             storage_path=str(part.parent),
-            callbacks=self._callbacks(earlier),
+            callbacks=self._callbacks(part, earlier),
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=saved.every,
@@ -380,9 +385,9 @@ class _Run:
             failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
         )
 
-    def _callbacks(self, earlier: Sequence[Trial]) -> list[Any]:
+    def _callbacks(self, part: Path, earlier: Sequence[Trial]) -> list[Any]:
         self.progress = Progress(self.study, earlier)
-        return [JsonLoggerCallback(), self.tracker, self.progress, KeepState()]
+        return [JsonLoggerCallback(), self.tracker, self.progress, KeepState(part)]
 
     def _trials_at_once(self) -> int | None:
         """Trials that fit when Ray Train's workers, which Tune does not see, take the resources."""

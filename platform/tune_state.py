@@ -30,10 +30,19 @@ def begin(part: Path) -> None:
 
 
 class KeepState(Callback):
-    """Keeps Tune's state each time that Tune has written it."""
+    """Keeps Tune's state each time that Tune has written it.
 
-    def __init__(self) -> None:
+    Args:
+        part: Folder of a Tune experiment.
+    """
+
+    def __init__(self, part: Path) -> None:
+        self.part = part
         self._written = 0
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        # Read before the first step: from then on a thread of Tune writes the file again and again.
+        self._tuner = (self.part / _TUNER).read_bytes()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._keep(trials)
@@ -44,23 +53,23 @@ class KeepState(Callback):
     def _keep(self, trials: list[Trial]) -> None:
         if not trials:
             return
-        storage = trials[0].storage
-        staging, part = Path(storage.experiment_driver_staging_path), storage.experiment_fs_path
+        staging = Path(trials[0].storage.experiment_driver_staging_path)
         states = sorted(staging.glob(f"{_STATE}*.json"))
         written = states[-1].stat().st_mtime_ns if states else 0
         if written == self._written:
             return
         begun = states[-1].stem.removeprefix(_STATE)
-        keep(Path(part), [*staging.glob(f"*{begun}.*"), Path(part) / _TUNER])
+        keep(self.part, list(staging.glob(f"*{begun}.*")), self._tuner)
         self._written = written
 
 
-def keep(part: Path, files: list[Path]) -> None:
+def keep(part: Path, files: list[Path], tuner: bytes) -> None:
     """Keep a state, and of the earlier ones the last.
 
     Args:
         part: Folder of a Tune experiment.
-        files: What Tune would need to go on from there.
+        files: The state, as Tune has just written it.
+        tuner: What Tune's ``tuner.pkl`` holds.
     """
     kept = _kept(part)
     number = int(kept[-1].name) + 1 if kept else 0
@@ -70,6 +79,7 @@ def keep(part: Path, files: list[Path]) -> None:
     unfinished.mkdir(parents=True)
     for file in files:
         shutil.copy(file, unfinished)
+    (unfinished / _TUNER).write_bytes(tuner)
     seal_folder(unfinished)
     unfinished.rename(folder)
     for old in kept[: 1 - _KEPT]:

@@ -143,7 +143,7 @@ def test_tunes_record_is_put_back_whatever_happened_to_its_files(
         runner = {"_queued_trial_decisions": {"t1": "STOP"}, "_start_time": 1.5}
         state.write_text(json.dumps({"of": state.name, "runner_data": runner}))
     for state in states[:2]:
-        keep(tmp_path, [state, tuner])
+        keep(tmp_path, [state], b"tuner")
     for file in (tuner, states[1]):
         harm(file)
     assert put_back(tmp_path) == (True, [])
