@@ -118,12 +118,10 @@ class Experiment(_Strict):
         config: Overrides of the method's config, for every trial. ``a.b`` reaches into a dict.
         space: Name of one of the method's search spaces, or an own one: config key -> a range
             such as ``loguniform(1e-4, 1e-2)`` or a list of values; no sweep when None.
-        samples: Points drawn from the space, at most `MOST_SAMPLES`; the space's own number when
-            None.
+        samples: Points drawn from the space; the space's own number when None.
         search: ``random``, ``grid`` (every domain of the space is a list) or ``optuna``.
         scheduler: ``asha``, ``pbt``, ``median``; every trial runs to its end when None.
-        seeds: Their list, at most `MOST_SEEDS`; a number n stands for 0, ..., n - 1. Every point
-            runs with every seed, and there are at most `MOST_TRIALS` trials.
+        seeds: Their list; a number n stands for 0, ..., n - 1. Every point runs with every seed.
         stop: Result key -> value at which a trial ends; the method's own rule when empty.
         resources: See `Resources`.
         checkpoint: See `Checkpoints`.

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tenfold.platform.experiment import Checkpoints, Experiment, Resources
+from tenfold.platform.experiment import MOST_SEEDS, Checkpoints, Experiment, Resources
 from tenfold.platform.registry import methods
 from tenfold.platform.spaces import RANGES
 
@@ -26,7 +26,8 @@ def experiment_schema() -> dict[str, Any]:
     for name in ("tasks", "variants"):
         fields[name] = _or_one(fields[name], {"type": "string"})
         fields[name[:-1]] = {**fields[name], "description": f"The same as '{name}'."}
-    fields["seeds"] = _or_one(fields["seeds"], {"type": "integer", "minimum": 1})
+    number = {"type": "integer", "minimum": 1, "maximum": MOST_SEEDS}
+    fields["seeds"] = _or_one(fields["seeds"], number)
     domain = {"anyOf": [{"type": "string", "pattern": _RANGE}, {"type": "array", "minItems": 1}]}
     own = {"type": "object", "additionalProperties": domain, "minProperties": 1}
     fields["space"]["anyOf"] = [{"type": "string"}, own, {"type": "null"}]
