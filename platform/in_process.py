@@ -7,13 +7,16 @@ Tune's, and a run that was begun here goes on with actors or the other way round
 """
 
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
@@ -44,11 +47,14 @@ def trials_in_process(resources: Mapping[str, float]) -> Iterator[None]:
         resources: What this machine has, by Ray's names.
     """
     with ExitStack() as stack:
-        stack.enter_context(_replaced(vars(ray.tune.tune), "TuneController", _Controller))
+        interruption = stack.enter_context(_interruption())
+        controller = partial(_Controller, interruption)
+        stack.enter_context(_replaced(vars(ray.tune.tune), "TuneController", controller))
         stack.enter_context(_replaced(vars(ray), "cluster_resources", lambda: dict(resources)))
         staging = stack.enter_context(TemporaryDirectory(prefix="tenfold-"))
         stack.enter_context(_replaced(vars(storage), "_get_ray_train_session_dir", lambda: staging))
         stack.enter_context(_replaced(os.environ, "TUNE_DISABLE_AUTO_INIT", "1"))
+        stack.enter_context(_replaced(os.environ, "TUNE_DISABLE_SIGINT_HANDLER", "1"))
         # The process stays in the folder where the user is.
         stack.enter_context(_replaced(os.environ, "RAY_CHDIR_TO_TRIAL_DIR", "0"))
         stack.enter_context(_one_thread())
@@ -66,6 +72,50 @@ def _replaced(names: MutableMapping[str, Any], name: str, value: Any) -> Iterato
         names.update(before)
 
 
+class _Interruption:
+    """Ctrl-C or SIGTERM: it ends an iteration, which may take minutes, and nothing else midway.
+
+    A checkpoint, a record or a state of Tune's that is being written is written to its end.
+    """
+
+    def __init__(self) -> None:
+        self._asked = self._iterating = False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        self._asked = True
+        if self._iterating:
+            raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Between two things: end here if it has been asked for."""
+        if self._asked:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def iteration(self) -> Iterator[None]:
+        self._iterating = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._iterating = False
+
+
+@contextmanager
+def _interruption() -> Iterator[_Interruption]:
+    interruption = _Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, interruption) for number in numbers]
+    try:
+        yield interruption
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     torch = sys.modules["torch"]  # RLlib has imported it
@@ -81,9 +131,9 @@ def _one_thread() -> Iterator[None]:
 class _Controller(TuneController):
     """Tune's controller over trials of this process."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, interruption: _Interruption, **options: Any) -> None:
         super().__init__(**options)
-        self._actor_manager = _Trials()
+        self._actor_manager = _Trials(interruption)
         self._class_cache = SimpleNamespace(get=lambda trainable: trainable)
 
     def _schedule_trial_save(
@@ -146,7 +196,8 @@ class _Trials:
     so that the controller gets its calls back from there and nowhere else, as with actors.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interruption: _Interruption) -> None:
+        self._interruption = interruption
         self._number = 0
         self.forget()
 
@@ -173,6 +224,7 @@ class _Trials:
 
     def next(self, timeout: float) -> bool:
         """Do one thing; returns whether there was any."""
+        self._interruption.check()
         if self._queue:
             event = self._queue.popleft()
             if isinstance(event, _Task):
@@ -214,10 +266,10 @@ class _Trials:
         if not self.is_actor_started(tracked_actor):
             return None
         trial = self._live_actors_to_ray_actors_resources[tracked_actor][0].trial
-        method = getattr(trial, method_name)
-        task = _Task(
-            tracked_actor, lambda: method(*(args or ()), **(kwargs or {})), on_result, on_error
-        )
+        method = partial(getattr(trial, method_name), *(args or ()), **(kwargs or {}))
+        if method_name == "train":
+            method = self._interruption.iteration()(method)
+        task = _Task(tracked_actor, method, on_result, on_error)
         self._queue.append(task)
         return task if _return_future else None
 
