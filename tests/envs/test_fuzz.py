@@ -1,6 +1,6 @@
 """Whatever a user's file or text holds: it is taken, or refused in one sentence.
 
-Traces, logs, scenarios, poker's notation, POMDPs, MDPs, data sets and texts; 5,550 cases in 13
+Traces, logs, scenarios, poker's notation, POMDPs, MDPs, data sets and texts; 5,300 cases in 13
 processor seconds.
 """
 
@@ -56,7 +56,7 @@ CELL = st.sampled_from(
 HEADER = "slot,queue,arrivals,service"
 
 
-@cases(400)
+@cases(350)
 @given(
     header=st.sampled_from([HEADER, f" {HEADER}", f"{HEADER},x", "slot,queue", HEADER * 2, ""]),
     rows=st.lists(st.lists(CELL, max_size=5).map(",".join), max_size=4),
@@ -185,7 +185,7 @@ def test_any_range(text: str, board: tuple[int, ...]) -> None:
         assert (parse_range(format_range(weights)) == weights).all()
 
 
-@cases(800)
+@cases(700)
 @given(
     cards=pieces("As", "Kd", "7h", "2c", "3d", "A", "s", "10", ",", *JUNK),
     sizes=pieces("0.5", "1", "allin", ",", "-", "e", "nan", "inf", "%", *JUNK),
@@ -232,7 +232,7 @@ POMDP = (
 WHOLE = "states: 2\nactions: 2\nobservations: 2\n"
 
 
-@cases(800)
+@cases(700)
 @given(head=st.sampled_from(["", WHOLE]), text=pieces(*POMDP))
 def test_any_pomdp(folder: Path, head: str, text: str) -> None:
     path = folder / "world.pomdp"

@@ -1,10 +1,11 @@
 """Whatever an experiment's file or a flag holds: it is taken, or refused in one sentence.
 
-5,500 cases in 12 processor seconds. Every value of every config key is tried by
+4,500 cases in 10 processor seconds. Every value of every config key is tried by
 `test_typed_values.py`, other files by `test_fuzz.py` of envs and algorithms.
 """
 
 import functools
+import inspect
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -60,7 +61,7 @@ def written(file: Path, text: str) -> Path:
     return file
 
 
-@cases(2_000)
+@cases(1_500)
 @given(pieces=st.lists(st.sampled_from(PIECES), min_size=1, max_size=12))
 def test_any_text_as_a_file(file: Path, pieces: list[str]) -> None:
     text = "".join(pieces)
@@ -68,7 +69,7 @@ def test_any_text_as_a_file(file: Path, pieces: list[str]) -> None:
     ends_well(lambda: parse_value(text))
 
 
-@cases(2_000)
+@cases(1_500)
 @given(field=st.sampled_from(FIELDS), value=VALUES, other=SCALARS)
 def test_any_value_of_any_field(file: Path, field: str, value: Any, other: Any) -> None:
     fields = {"method": "softmw", "config": {}, field: value}
@@ -90,11 +91,11 @@ def test_any_value_of_any_field(file: Path, field: str, value: Any, other: Any) 
 )
 def test_any_flag(flag: str, texts: list[tuple[str, str]], seeds: str) -> None:
     names = {"--set": "settings", "--sweep": "swept", "--stop": "stop"}
-    given = dict.fromkeys(
-        ("task", "variant", "settings", "swept", "stop", "name", "cpus", "concurrent", "store")
-    )
+    given = dict.fromkeys(inspect.signature(cli._flags).parameters)
     given[names[flag]] = [f"{key}={value}" for key, value in texts]
-    ends_well(lambda: make_experiment({"method": "ucb1", **cli._flags(**given, seeds=seeds)}))
+    ends_well(
+        lambda: make_experiment({"method": "ucb1", **cli._flags(**{**given, "seeds": seeds})})
+    )
 
 
 NUMBERS = ("0", "1", "-1", "0.5", "1e-3", "1e400", "1e308", "-1e308", "9" * 400, "", "x", "1_0")
