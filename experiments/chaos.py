@@ -311,7 +311,7 @@ def _kill(
         if state["starts"] > 3 * len(plan):
             return [f"does not end: left with {code}"]
         options = ["--resume"] if run.folder() is not None else []
-        begin = time.monotonic()
+        begin, others = time.monotonic(), _workers()
         driver = start(["run", str(run.file), *options], run.runs)
         state["starts"] += 1
         code = None
@@ -321,7 +321,7 @@ def _kill(
                 break
             state["ended"].update(run.ended())
             target = plan[len(state["struck"])][1]
-            state["struck"].append(_strike(driver, target, random_))
+            state["struck"].append(_strike(driver, target, random_, others))
             log.write_text(json.dumps(state))
         code = driver.wait() if code is None else code
         state["seconds"] += time.monotonic() - begin
@@ -352,9 +352,14 @@ def _until(
     return driver.wait()
 
 
-def _strike(driver: subprocess.Popen[Any], target: str, random_: random.Random) -> str:
+def _strike(
+    driver: subprocess.Popen[Any],
+    target: str,
+    random_: random.Random,
+    others: set[psutil.Process],
+) -> str:
     """Kill the driver, or one of the processes that work for it; says which it was."""
-    workers = [each for each in psutil.Process().children(recursive=True) if _works(each)]
+    workers = sorted(_workers() - others, key=lambda each: each.pid)
     if target == "worker" and workers:
         random_.choice(workers).kill()
         return target
@@ -368,6 +373,11 @@ def _strike(driver: subprocess.Popen[Any], target: str, random_: random.Random) 
     for each in alive:
         each.kill()
     return "driver" if target == "worker" else target
+
+
+def _workers() -> set[psutil.Process]:
+    """The processes that Ray has at work."""
+    return {each for each in psutil.Process().children(recursive=True) if _works(each)}
 
 
 def _works(process: psutil.Process) -> bool:

@@ -1,7 +1,7 @@
 """A planning run that is killed at its first and last second and as it writes a checkpoint.
 
-The same code kills runs of every kind twenty times in `experiments/chaos.py`; what that gave is in
-docs/resuming.md. Costs about 15 processor seconds, most of them drivers that start.
+The same code kills runs of every kind twenty times in `experiments/chaos.py`, see
+docs/resuming.md. Costs about 25 processor seconds, most of them drivers that start.
 """
 
 import importlib.util

@@ -1,6 +1,6 @@
 """What was cut short, emptied or changed is never taken for whole; full disks; two drivers.
 
-Costs about 15 processor seconds, of which Ray and imports are 8.
+Costs about 25 processor seconds, of which imports and new databases are 15.
 """
 
 import errno
