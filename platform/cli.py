@@ -92,6 +92,13 @@ Address = Annotated[
 ]
 Store = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow store.")]
 Offline = Annotated[bool, typer.Option(help="Keep results in runs/; send with 'tenfold sync'.")]
+Log = Annotated[
+    list[str] | None,
+    typer.Option("--log", help="Beside MLflow: tensorboard, wandb; may be repeated."),
+]
+SystemMetrics = Annotated[
+    bool, typer.Option("--system-metrics", help="Record CPU, memory, disk, network and GPUs.")
+]
 Resume = Annotated[bool, typer.Option(help="Pick up this experiment's interrupted run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 Trust = Annotated[
@@ -190,6 +197,8 @@ def run(
     concurrent: Concurrent = None,
     address: Address = None,
     store: Store = None,
+    log: Log = None,
+    system_metrics: SystemMetrics = False,
     offline: Offline = False,
     resume: Resume = False,
 ) -> None:
@@ -197,7 +206,20 @@ def run(
 
     Example: tenfold run softmw --task switching --seeds 3 --set horizon=200000
     """
-    flags = _flags(task, variant, settings, swept, seeds, stop, name, cpus, concurrent, store)
+    flags = _flags(
+        task,
+        variant,
+        settings,
+        swept,
+        seeds,
+        stop,
+        name,
+        cpus,
+        concurrent,
+        store,
+        log,
+        system_metrics,
+    )
     _launch(target, flags, address, offline, resume, tuned=tuned)
 
 
@@ -221,6 +243,8 @@ def sweep(
     concurrent: Concurrent = None,
     address: Address = None,
     store: Store = None,
+    log: Log = None,
+    system_metrics: SystemMetrics = False,
     offline: Offline = False,
     resume: Resume = False,
 ) -> None:
@@ -228,7 +252,20 @@ def sweep(
 
     Example: tenfold sweep ppo --sweep "lr=loguniform(1e-4,1e-2)" --samples 20 --scheduler asha
     """
-    flags = _flags(task, variant, settings, swept, seeds, stop, name, cpus, concurrent, store)
+    flags = _flags(
+        task,
+        variant,
+        settings,
+        swept,
+        seeds,
+        stop,
+        name,
+        cpus,
+        concurrent,
+        store,
+        log,
+        system_metrics,
+    )
     if space is not None and swept:
         raise InputError(
             f"--space {space} and --sweep {swept[0]} both say what to sweep: give one of the two."
@@ -508,6 +545,8 @@ def _options_of_run(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
         "cpus",
         "concurrent",
         "store",
+        "log",
+        "system_metrics",
     )
     options = [f"--{flag}" for flag in ("resume", "offline", "tuned") if given[flag]]
     if given["address"] is not None:
@@ -556,7 +595,6 @@ def _launch(
         resume: Go on with the newest run.
         default_space: The space where neither the file nor a flag names one.
         tuned: Start from the tuned values of the method and the task.
-        tuned: Start from the tuned values of the method and the task.
     """
     from tenfold.platform.experiment import load_experiment, make_experiment
     from tenfold.platform.plan import plan, total
@@ -602,6 +640,8 @@ def _flags(
     cpus: int | None,
     concurrent: int | None,
     store: str | None,
+    log: list[str] | None,
+    system_metrics: bool,
 ) -> dict[str, Any]:
     """The experiment fields that the flags give; a flag that is not there says nothing."""
     fields: dict[str, Any] = {
@@ -613,6 +653,8 @@ def _flags(
         "stop": _assignments("--stop", stop),
         "name": name,
         "tracking_uri": store,
+        "log": _split(log),
+        "system_metrics": system_metrics or None,
         "resources": {
             key: value
             for key, value in {"cpus": cpus, "concurrent": concurrent}.items()

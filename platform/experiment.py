@@ -126,6 +126,8 @@ class Experiment(_Strict):
         resources: See `Resources`.
         checkpoint: See `Checkpoints`.
         tracking_uri: MLflow store, see `tenfold.platform.tracking.tracking_uri`.
+        log: Where results go beside MLflow: ``tensorboard``, ``wandb``.
+        system_metrics: Whether each result has what the machine does, as ``system/...``.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
@@ -147,6 +149,12 @@ class Experiment(_Strict):
     resources: Resources = Resources()
     checkpoint: Checkpoints = Checkpoints()
     tracking_uri: str | None = None
+    log: Annotated[
+        list[Literal["tensorboard", "wandb"]],
+        BeforeValidator(_as_list),
+        AfterValidator(_without_duplicates),
+    ] = []
+    system_metrics: bool = False
 
     def search_space(self) -> Space | None:
         """The `Space` this experiment sweeps, or None."""

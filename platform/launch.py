@@ -34,6 +34,7 @@ from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, read_record
 from tenfold.platform.faults import only_faults_retried
 from tenfold.platform.in_process import trials_in_process
 from tenfold.platform.journal import journals
+from tenfold.platform.loggers import check_loggers, loggers
 from tenfold.platform.progress import Progress
 from tenfold.platform.ray_session import (
     check_room,
@@ -112,10 +113,11 @@ def launch(
 
     Raises:
         InputError: Nothing to resume, another driver has the run, a trial that asks for more than
-            Ray has, or the run folder cannot be written.
+            Ray has, a logger that cannot work, or the run folder cannot be written.
         RunError: The disk filled up in mid-run.
     """
     experiment = study.experiment
+    check_loggers(experiment)
     storage = runs_folder() / "tune"
     check_folder(storage)
     length = _length(study)
@@ -387,7 +389,8 @@ class _Run:
 
     def _callbacks(self, part: Path, earlier: Sequence[Trial]) -> list[Any]:
         self.progress = Progress(self.study, earlier)
-        return [JsonLoggerCallback(), self.tracker, self.progress, KeepState(part)]
+        further = loggers(self.experiment, self.study.method)
+        return [JsonLoggerCallback(), self.tracker, *further, self.progress, KeepState(part)]
 
     def _trials_at_once(self) -> int | None:
         """Trials that fit when Ray Train's workers, which Tune does not see, take the resources."""
@@ -402,6 +405,8 @@ def _is_one_after_another(study: Study, local: Mapping[str, float]) -> bool:
     experiment = study.experiment
     configs = map(study.unswept, experiment.variants)
     if "num_env_runners" in study.domains or any(needs_actors(study.method, c) for c in configs):
+        return False
+    if "wandb" in experiment.log:  # Tune's callback has an actor for each trial
         return False
     return experiment.trials() == 1 or experiment.resources.concurrent == 1 or local["CPU"] == 1
 

@@ -158,7 +158,7 @@ SET_ELSEWHERE = {
     "framework": "is always torch: leave it out",
     "framework_str": "is always torch: leave it out",
     "log_level": "is set by the platform: leave it out",
-    "log_sys_usage": "is set by the platform, which records the machine on request: leave it out",
+    "log_sys_usage": "is set by the platform: give --system-metrics to record the machine",
     "enable_rl_module_and_learner": "is always true: leave it out",
     "enable_env_runner_and_connector_v2": "is always true: leave it out",
     "count_steps_by": "is for several agents, which no task here has: leave it out",

@@ -28,6 +28,7 @@ def experiment_schema() -> dict[str, Any]:
         fields[name[:-1]] = {**fields[name], "description": f"The same as '{name}'."}
     number = {"type": "integer", "minimum": 1, "maximum": MOST_SEEDS}
     fields["seeds"] = _or_one(fields["seeds"], number)
+    fields["log"] = _or_one(fields["log"], fields["log"]["items"])
     domain = {"anyOf": [{"type": "string", "pattern": _RANGE}, {"type": "array", "minItems": 1}]}
     own = {"type": "object", "additionalProperties": domain, "minProperties": 1}
     fields["space"]["anyOf"] = [{"type": "string"}, own, {"type": "null"}]

@@ -4,7 +4,8 @@ Tags: method, variant, task, seed, experiment, paper, commit, ray_version, step_
 run_dir, trial_dir, and MLflow's own for source, user, description and data set. Parameters: every
 key that `recorded_parameters` names, defaults too. Artifacts: the whole config as YAML and Tune's
 ``result.json``. Metrics: those that the method declares, over its true step, also where they are
-not finite; the tag `DIVERGED` then holds the step since which they are not.
+not finite; the tag `DIVERGED` then holds the step since which they are not. On request also
+``system/...``, which MLflow shows as system metrics, over the same step.
 
 At its end the parent run has the numbers of trials, and of a sweep the best score (``best_score``),
 its swept values as parameters and its trial's id (tag ``best_trial``).
@@ -44,6 +45,7 @@ from tenfold.platform.configuration import (
     flatten,
 )
 from tenfold.platform.journal import SWEEP, Journal, deliver_all, journals
+from tenfold.platform.machine import SYSTEM
 from tenfold.platform.registry import Method
 from tenfold.platform.rllib_keys import SET_ELSEWHERE, own_keys, types_of
 from tenfold.platform.standing import groups
@@ -140,7 +142,10 @@ class Tracker(LoggerCallback):
                 for key in self.method.metrics
                 if flat.get(key) is not None and not is_empty_mean(flat, key)
             }
-            journal.metrics(step, {**values, **self._swept_numbers(trial)})
+            machine = {
+                key: float(value) for key, value in flat.items() if key.startswith(f"{SYSTEM}/")
+            }
+            journal.metrics(step, {**values, **self._swept_numbers(trial), **machine})
             self._note_divergence(journal, step, values)
         # The scheduler has seen the result before this is called: a changed config is that of
         # the steps to come.

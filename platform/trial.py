@@ -19,6 +19,7 @@ from ray.tune.result import DONE, RESULT_DUPLICATE
 
 from tenfold.platform.checkpoints import complete, history_of, result_of, to_go_on_from
 from tenfold.platform.configuration import build_config, flatten
+from tenfold.platform.machine import SYSTEM, Machine
 from tenfold.platform.score import checkpoint_score, search_score
 from tenfold.platform.study import Study
 
@@ -41,6 +42,7 @@ def trial_class(study: Study) -> type[tune.Trainable]:
             self._history: list[tuple[float, float]] = []
             self._restored_result: dict[str, Any] = {}
             self._notice: str | None = None
+            self._machine = Machine() if experiment.system_metrics else None
             at = study.point(config)  # its own config: an algorithm freezes what it is given
             built = build_config(method, at.task, at.variant, at.overrides, at.seed)
             super().__init__(built, **kwargs)
@@ -64,6 +66,8 @@ def trial_class(study: Study) -> type[tune.Trainable]:
                 return {**restored, **told, DONE: True}
             result: dict[str, Any] = super().train()
             result.update(told)
+            if self._machine is not None:
+                result[SYSTEM] = self._machine.metrics()
             flat = flatten(result, separator="/")
             result[DONE] = bool(result.get(DONE)) or reached(flat)
             if method.metric.startswith(f"{EVALUATION_RESULTS}/"):
