@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
             start_local(num_cpus=experiment.resources.cpus)
         else:
             environment = {"env_vars": {"TENFOLD_RUNS": os.environ["TENFOLD_RUNS"]}}
-            ray.init(address=address, runtime_env=environment, **_QUIET)
+            with loopback_as_it_is() if _is_on_loopback_alone(address) else nullcontext():
+                ray.init(address=address, runtime_env=environment, **_QUIET)
     except (ConnectionError, TimeoutError, RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         if address is None:
@@ -86,22 +88,41 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
 def start_local(**options: Any) -> None:
     """Start a Ray of this process's own, whose servers listen on loopback alone.
 
-    Told that address, Ray takes the machine's own in its place, and with that one its servers
-    listen on all interfaces.
-
     Args:
         **options: Of `ray.init`.
+    """
+    with loopback_as_it_is():
+        # Ray Train frees what ended trials had reserved only if the dashboard says who is alive.
+        ray.init(
+            address="local", _node_ip_address=LOOPBACK, include_dashboard=True, **_QUIET, **options
+        )
+    # Ray makes its token when it finds none, readable for all users of the machine.
+    with suppress(OSError):
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
+
+
+@contextmanager
+def loopback_as_it_is() -> Iterator[None]:
+    """Meanwhile Ray takes the loopback address for what it is.
+
+    It puts the machine's own in its place otherwise, and with that one its servers listen on all
+    interfaces.
     """
     lookup = services.resolve_ip_for_localhost
     services.resolve_ip_for_localhost = str
     try:
-        # Ray Train frees what ended trials had reserved only if the dashboard says who is alive.
-        ray.init("local", _node_ip_address=LOOPBACK, include_dashboard=True, **_QUIET, **options)
+        yield
     finally:
         services.resolve_ip_for_localhost = lookup
-    # Ray makes its token when it finds none, readable for all users of the machine.
-    with suppress(OSError):
-        (Path.home() / ".ray" / "auth_token").chmod(0o600)
+
+
+def _is_on_loopback_alone(address: str) -> bool:
+    """Whether it is the Ray of a `tenfold` on this machine, which the machine's address lacks."""
+    host, _, port = address.rpartition(":")
+    if host not in (LOOPBACK, "localhost") or not port.isdigit():
+        return False
+    with socket.socket() as door:
+        return door.connect_ex((services.get_node_ip_address(), int(port))) != 0
 
 
 def check_room(needed: Mapping[str, float], there: Mapping[str, float]) -> None:
