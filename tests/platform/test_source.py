@@ -13,6 +13,7 @@ FOLDERS = ("platform", "algorithms", "envs", "tune_spaces", "experiments", "benc
 ALLOWED = {
     ("platform/train_workers.py", "cloudpickle"): "a loop on its way to Ray Train's workers, which "
     "this very process starts",
+    ("platform/launch.py", "pickle"): "its error, when Tune's record of this user's own run is cut",
     ("platform/yaml_text.py", "yaml.load"): "with a subclass of SafeLoader, which makes texts, "
     "numbers, lists and mappings alone",
     ("platform/wheel.py", "extractall"): "a wheel that this process has just built",
