@@ -135,6 +135,10 @@ def collect(
     grouping = grouped(table, by)
     table["group"] = grouping.labels
     mixed = check_alike(table, grouping, installed, mix)
+    table["one_world"] = [
+        row.method in installed and installed[row.method].one_world in row.metrics
+        for row in each(table)
+    ]
     found, step_notes = scored(client, table, metric, mode, installed, at)
     groups = _ordered(found, mode, grouping)
     if baseline is not None and baseline not in groups:
@@ -159,6 +163,7 @@ def collect(
         notes=[
             *notes.on_scores(rows, found, metric, mode, baseline, installed),
             *notes.on_divergence(rows),
+            *notes.on_worlds(found),
             *step_notes,
             *notes.on_groups(grouping, mixed),
             *notes.on_absence(trials, metric, len(trials.table) - len(table)),
@@ -215,6 +220,7 @@ def _rows(table: pd.DataFrame, mode: str, groups: list[str], baseline: str | Non
         for (task, group), part in table.groupby(["task", "group"])
     }
     scores = {cell: part["score"] for cell, part in cells.items()}
+    one_world = {task for (task, _), part in cells.items() if part["one_world"].any()}
     rows = []
     for task in tasks:
         for group in groups:
@@ -223,10 +229,27 @@ def _rows(table: pd.DataFrame, mode: str, groups: list[str], baseline: str | Non
                 other = None if against is None else [against]
                 steps = cells[task, group]["step"].dropna()
                 ends = None if steps.empty else (float(steps.min()), float(steps.max()))
-                rows.append(_row(task, group, [scores[task, group]], other, mode, ends))
+                row = _row(task, group, [scores[task, group]], other, mode, ends)
+                rows.append(_bare(row) if task in one_world else row)
     if baseline is None or len(tasks) < 2:
         return rows
-    return rows + _aggregates(scores, tasks, groups, baseline, mode)
+    aggregates = _aggregates(scores, tasks, groups, baseline, mode)
+    return rows + ([_bare(row) for row in aggregates] if one_world else aggregates)
+
+
+def _bare(row: Row) -> Row:
+    """A row without intervals: seeds that replay one record are no sample of worlds."""
+
+    def bare(estimate: Estimate | None) -> Estimate | None:
+        return None if estimate is None else Estimate(estimate.value)
+
+    return replace(
+        row,
+        mean=Estimate(row.mean.value),
+        iqm=Estimate(row.iqm.value),
+        difference=bare(row.difference),
+        better=bare(row.better),
+    )
 
 
 def _aggregates(
@@ -310,6 +333,8 @@ def _curves(
             continue
         stacked = np.array([np.interp(grid, steps, values) for steps, values in single])
         centre, low, high = band(stacked)
+        if part["one_world"].any():
+            low = high = None
         curves.append(
             Curve(
                 task=task,

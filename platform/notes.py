@@ -41,7 +41,7 @@ def on_scores(
             notes.append(
                 f"Not paired, since the baseline has other seeds (Welch): {', '.join(unpaired)}."
             )
-    if any(row.mean.low is None and math.isfinite(row.mean.value) for row in rows):
+    if any(row.seeds < 2 and math.isfinite(row.mean.value) for row in rows):
         notes.append("A group of one seed has too few seeds for an interval: run it with more.")
     tasks = {row.task for row in rows}
     if baseline is not None and len(tasks) > 1 and ALL_TASKS not in tasks:
@@ -74,6 +74,16 @@ def on_divergence(rows: list[Row]) -> list[str]:
         f"{'; '.join(said)}: they count as the worst there is. A group with any has no mean and no "
         "difference; its IQM and median are there where they do not reach them, P(better) counts "
         "them as lost, and its curve is of the others."
+    ]
+
+
+def on_worlds(table: pd.DataFrame) -> list[str]:
+    """On which tasks all seeds replay one record."""
+    tasks = sorted(set(table["task"][table["one_world"]]))
+    return [
+        f"On {task} every run replays the same record: that is one world whatever the number of "
+        "seeds, so there are no intervals."
+        for task in tasks
     ]
 
 

@@ -83,6 +83,8 @@ class Method:
         adjustable: Config keys that may change in mid-run: a checkpoint of one value goes on under
             another. Population-based training changes these of a space and no others.
         optional_metrics: Those of `metrics` that only some tasks have.
+        one_world: Result key, one of `optional_metrics`, that a run logs if all seeds of it meet
+            one world (a record that is replayed): comparisons give such runs no interval.
         score: What of the metric's history is a run's score: its ``"last"`` value; for a metric
             that is noisy from one iteration to the next, ``"tail_mean"``, the mean over the last
             tenth of the steps; for one that is an evaluation of the policy kept,
@@ -113,6 +115,7 @@ class Method:
     path_keys: tuple[str, ...] = ()
     adjustable: tuple[str, ...] = ()
     optional_metrics: frozenset[str] = frozenset()
+    one_world: str | None = None
     score: Literal["last", "tail_mean", "best_evaluation"] = "last"
     cumulative: bool = False
 

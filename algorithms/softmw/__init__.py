@@ -39,6 +39,7 @@ METHOD = Method(
         "recovery_mean",
         "wasted",
         "drift",
+        "one_world",
         *(f"service_share_{queue}" for queue in range(8)),
         *(f"delay_mean_{queue}" for queue in range(8)),
     ),
@@ -46,11 +47,12 @@ METHOD = Method(
     optional_metrics=frozenset(
         {
             *("slope", "slope_low", "slope_high", "recovery_mean"),
-            *("delay_mean", "delay_p99", "delay_little"),
+            *("delay_mean", "delay_p99", "delay_little", "one_world"),
             *(f"service_share_{queue}" for queue in range(8)),
             *(f"delay_mean_{queue}" for queue in range(8)),
         }
     ),
+    one_world="one_world",
     step_metric="slots",
     step_unit="slots",
     stop={},

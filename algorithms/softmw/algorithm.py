@@ -170,6 +170,8 @@ def summary(
         "wasted": float(metrics.wasted.mean()),
         "drift": float(metrics.drift.mean()),
     }
+    if not random:
+        logged["one_world"] = 1.0
     for name in ("delay_mean", "delay_p99", "delay_little"):
         delays = getattr(metrics, name)
         if not np.isnan(delays).all():

@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,22 @@ def test_one_seed_has_too_few_seeds_for_an_interval(store: Store) -> None:
     store.trial([6.0], variant="uniform")
     (line,) = (x for x in printed(store.collect(baseline="uniform")) if x.startswith("softmw"))
     assert line.split()[-5:] == ["5.000", "-1.000", "too", "few", "seeds"]
+
+
+def test_seeds_that_replay_one_record_have_no_interval(store: Store) -> None:
+    filled(store)
+    for variant, seed in product(("softmw", "uniform"), range(3)):
+        run = store.trial([9, 10.0 + seed], task="trace", variant=variant, seed=seed)
+        store.client.log_metric(run, "one_world", 1.0, step=20)
+    found = store.compare(baseline="uniform")
+    for each in found.rows:
+        estimates = [each.mean, each.iqm, each.difference, each.better]
+        bounded = {estimate.low is not None for estimate in estimates if estimate is not None}
+        assert bounded == {each.task in ("switching", "bursty")}
+    for curve in found.curves:
+        assert (curve.low is None) == (curve.task == "trace")
+    assert any("On trace every run replays the same record" in note for note in found.notes)
+    assert not any("too few seeds" in note for note in found.notes)
 
 
 def test_unequal_seeds_agree_with_the_statistics_by_hand(store: Store) -> None:
