@@ -6,6 +6,7 @@ manager of actors: searchers, schedulers, callbacks, checkpoints and the folder 
 Tune's, and a run that was begun here goes on with actors or the other way round.
 """
 
+import copy
 import os
 import signal
 import sys
@@ -171,7 +172,7 @@ class _Task:
             return
         self.done = True
         try:
-            self.result = self.method()
+            self.result = copy.deepcopy(self.method())
         except Exception as error:
             self.error = as_task_error(error)
 
@@ -193,7 +194,8 @@ class _Trials:
     """Trials as plain objects, with the methods that `TuneController` calls of a `RayActorManager`.
 
     One trial lives at a time. What is asked of it waits in a queue, of which `next` works off one,
-    so that the controller gets its calls back from there and nowhere else, as with actors.
+    so that the controller gets its calls back from there and nowhere else, as with actors. And as
+    with actors, what either side is given is a copy.
     """
 
     def __init__(self, interruption: _Interruption) -> None:
@@ -219,7 +221,8 @@ class _Trials:
     ) -> TrackedActor:
         self._number += 1
         tracked = TrackedActor(self._number, on_start, on_stop, on_error)
-        self._waiting.append((tracked, lambda: cls(**kwargs)))
+        make: Callable[..., Trainable] = cls
+        self._waiting.append((tracked, partial(make, **copy.deepcopy(kwargs))))
         return tracked
 
     def next(self, timeout: float) -> bool:
@@ -266,7 +269,8 @@ class _Trials:
         if not self.is_actor_started(tracked_actor):
             return None
         trial = self._live_actors_to_ray_actors_resources[tracked_actor][0].trial
-        method = partial(getattr(trial, method_name), *(args or ()), **(kwargs or {}))
+        given = copy.deepcopy((args or (), kwargs or {}))
+        method = partial(getattr(trial, method_name), *given[0], **given[1])
         if method_name == "train":
             method = self._interruption.iteration()(method)
         task = _Task(tracked_actor, method, on_result, on_error)

@@ -86,6 +86,8 @@ def test_results_records_and_checkpoints_equal_those_of_actors(
         assert trial.data.params == other.data.params
         np.testing.assert_equal(told(trial.data.metrics), told(other.data.metrics))
         assert told(trial.data.tags) == told(other.data.tags)
+        kept = [sorted(each.name for each in f.glob("checkpoint_*")) for f in (folder, its)]
+        assert kept[0] == kept[1] != []
         plans = [newest_checkpoint(each) for each in (folder, its)]
         with np.load(plans[0] / "plan.npz") as plan, np.load(plans[1] / "plan.npz") as twin:
             assert set(plan.files) == set(twin.files)
