@@ -380,6 +380,36 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run_id: Annotated[
+        str, typer.Argument(help="MLflow id of a trial or its beginning, or the trial's folder.")
+    ],
+    best: Annotated[
+        bool, typer.Option("--best", help="The checkpoint that scored best, not the newest.")
+    ] = False,
+    trust: Trust = False,
+    store: Store = None,
+) -> None:
+    """Log a trial's policy or network as a model of MLflow, which loads without Tenfold.
+
+    Example: tenfold export 1f0c63ab --best
+    """
+    from tenfold.platform.store import check_store, shown_uri, tracking_uri
+
+    uri = tracking_uri(store)
+    check_store(uri)
+    from tenfold.platform.export import export as export_run
+
+    exported = export_run(run_id, uri, best, trust)
+    (takes,), (gives,) = exported.signature.inputs.inputs, exported.signature.outputs.inputs
+    print(f"{exported.checkpoint} is {exported.uri}. In Python:\n")
+    print(f"  import mlflow; mlflow.set_tracking_uri({shown_uri(uri)!r})")
+    print(f"  model = mlflow.pyfunc.load_model({exported.uri!r})\n")
+    shapes = f"{takes.type} {takes.shape} and gives {gives.type} {gives.shape}"
+    print(f"model.predict takes {shapes}; -1 is any number.")
+
+
+@app.command()
 def sync(
     run_dir: Annotated[
         Path | None, typer.Argument(help="A run's folder; all of them by default.")

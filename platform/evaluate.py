@@ -3,15 +3,17 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tenfold.platform.checkpoints import point_of
-from tenfold.platform.configuration import build_config, flatten, trial_point
+from tenfold.platform.configuration import Point, build_config, flatten, trial_point
 from tenfold.platform.errors import InputError
-from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
+from tenfold.platform.experiment import EXPERIMENT_FILE, Experiment, read_record
 from tenfold.platform.ray_session import has_ray, needs_actors, set_environment, start_ray
-from tenfold.platform.registry import get_method
+from tenfold.platform.registry import Method, get_method
 from tenfold.platform.store import open_store
 from tenfold.platform.tasks import labels, resolve
 from tenfold.platform.trial_files import (
@@ -33,6 +35,45 @@ class Evaluation:
     task: str
     metrics: dict[str, float]
     video: str | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A checkpoint of a trial, with what is needed to restore it."""
+
+    run: Run
+    method: Method
+    experiment: Experiment
+    point: Point
+    checkpoint: Path
+
+
+def checkpoint_to_restore(run_id: str, uri: str, best: bool, trust: bool) -> Chosen:
+    """A trial's newest or best checkpoint, see `evaluate`.
+
+    Raises:
+        InputError: No such run, not a trial, no checkpoint on this machine, or a checkpoint that
+            could run somebody else's code.
+    """
+    run = find_trial(open_store(uri), run_id)
+    method = get_method(run.data.tags["method"])
+    run_dir, trial_dir = trial_folders(run, uri)
+    checkpoint = best_checkpoint(trial_dir, method) if best else newest_checkpoint(trial_dir)
+    check_trusted(checkpoint, trust)
+    experiment = read_record(run_dir / EXPERIMENT_FILE)
+    point = trial_point(experiment, point_of(trial_dir))
+    return Chosen(run, method, experiment, point, checkpoint)
+
+
+def restore(chosen: Chosen, config: Any) -> Any:
+    """The method's algorithm at a checkpoint, on Ray if it needs that; stop it in the end."""
+    if has_ray(None) or needs_actors(chosen.method, config):
+        start_ray(chosen.experiment, None)
+    else:
+        set_environment()
+    algorithm = chosen.method.load_trainable()(config)
+    algorithm.load_checkpoint(str(chosen.checkpoint))
+    return algorithm
 
 
 def evaluate(
@@ -63,26 +104,15 @@ def evaluate(
             that could run somebody else's code.
     """
     client = open_store(uri)
-    run = find_trial(client, run_id)
-    tags = run.data.tags
-    method = get_method(tags["method"])
-    chosen = None if task is None else resolve(method, task)
-    run_dir, trial_dir = trial_folders(run, uri)
-    checkpoint = best_checkpoint(trial_dir, method) if best else newest_checkpoint(trial_dir)
-    check_trusted(checkpoint, trust)
-    experiment = read_record(run_dir / EXPERIMENT_FILE)
-    point = trial_point(experiment, point_of(trial_dir))
-    on = chosen or point.task
+    chosen = checkpoint_to_restore(run_id, uri, best, trust)
+    run, method, point = chosen.run, chosen.method, chosen.point
+    tags, checkpoint = run.data.tags, chosen.checkpoint
+    on = point.task if task is None else resolve(method, task)
     config = build_config(method, on, point.variant, point.overrides, point.seed)
     label = next(iter(labels([on])))
     if video is not None:
         check_video(video, config, label)
-    if has_ray(None) or needs_actors(method, config):
-        start_ray(experiment, None)
-    else:
-        set_environment()
-    algorithm = method.load_trainable()(config)
-    algorithm.load_checkpoint(str(checkpoint))
+    algorithm = restore(chosen, config)
     try:
         result = flatten(algorithm.evaluate(), separator="/")
         if video is not None:

@@ -73,7 +73,7 @@ class SubnetworkLinear(nn.Module):
 
     def of_all(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights and biases of all members; where nothing trains, kept until weights change."""
-        if not self.frozen:
+        if not self.frozen or torch.compiler.is_exporting():
             return self.of_members(None)
         stamp = (self.weight._version, self.weight.data_ptr())
         if self._acting is None or self._acting[0] != stamp:

@@ -46,6 +46,7 @@ COVERED = {
     "cluster.md": {"dockerfile"},  # needs Docker
     "offline-multi-agent.md": {"python"},  # test_offline.py
     "experiment.md": {"json"},  # a setting of an editor
+    "models.md": {"python"},  # test_export.py
 }
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",

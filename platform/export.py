@@ -1,0 +1,229 @@
+"""`tenfold export`: a trial's policy or network as a model of MLflow, under the trial's run.
+
+A policy becomes what it does without exploration, from the task's observations to the actions that
+the task takes; a network of transformers its logits. Either is a graph of `torch.export`, MLflow's
+format ``pt2`` of its PyTorch flavour: it holds no pickle and loads without Tenfold, Ray and
+transformers, with MLflow and PyTorch alone.
+"""
+
+import copy
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import torch
+from gymnasium import spaces
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.columns import Columns
+from torch import nn
+
+from tenfold.platform.checkpoints import result_of
+from tenfold.platform.configuration import build_config
+from tenfold.platform.errors import InputError
+from tenfold.platform.evaluate import checkpoint_to_restore, restore
+from tenfold.platform.registry import Method
+
+NAME = "model"
+# Two rows, so that the graph takes any number of them.
+_ROWS = 2
+_TEXT_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model in the store, and what it takes and gives.
+
+    Attributes:
+        uri: ``runs:/RUN_ID/model``.
+        checkpoint: Name of the checkpoint that it is of.
+        signature: Types and shapes, as MLflow has them.
+    """
+
+    uri: str
+    checkpoint: str
+    signature: ModelSignature
+
+
+class GreedyPolicy(nn.Module):
+    """What an RLlib module does without exploration.
+
+    Args:
+        module: RLlib's module of a single agent.
+        config: The algorithm's config, which says whether actions are scaled to the task's bounds.
+    """
+
+    def __init__(self, module: Any, config: AlgorithmConfig) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(module)
+        for name, buffer in list(self.module.named_buffers(recurse=False)):
+            if buffer.ndim == 0:  # a graph cannot depend on a number that it holds as a tensor
+                delattr(self.module, name)
+                setattr(self.module, name, buffer.item())
+        box = module.action_space
+        bounded = isinstance(box, spaces.Box) and box.is_bounded()
+        self.scales = bounded and bool(config.normalize_actions)
+        self.clips = isinstance(box, spaces.Box) and (self.scales or bool(config.clip_actions))
+        if self.clips:
+            self.register_buffer("low", torch.as_tensor(box.low))
+            self.register_buffer("high", torch.as_tensor(box.high))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Observations (B, ...) -> actions (B, ...), as the task takes them."""
+        out = self.module._forward_inference({Columns.OBS: observations})
+        actions: torch.Tensor
+        if Columns.ACTIONS in out:
+            actions = out[Columns.ACTIONS]
+        else:
+            laws = self.module.get_inference_action_dist_cls()
+            actions = laws.from_logits(out[Columns.ACTION_DIST_INPUTS]).to_deterministic().sample()
+        if self.scales:
+            actions = self.low + (actions + 1.0) * (self.high - self.low) / 2.0
+        return torch.clamp(actions, self.low, self.high) if self.clips else actions
+
+
+class Logits(nn.Module):
+    """A network of transformers, as a function from its one input to its logits."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(B, ...) -> logits, (B, T, vocabulary) of texts, (B, classes) of images."""
+        logits: torch.Tensor = self.network(inputs).logits
+        return logits
+
+
+def export(run_id: str, uri: str, best: bool = False, trust: bool = False) -> Exported:
+    """Log a trial's checkpoint as a model of MLflow, under the trial's run.
+
+    Args:
+        run_id: A trial, as `find_trial` takes it.
+        uri: The store that has it.
+        best: Take the checkpoint that scored best, and not the newest.
+        trust: Load pickles of a checkpoint that this user did not make, see `trust`.
+
+    Raises:
+        InputError: As `evaluate`, or the checkpoint holds neither a policy that acts on one
+            observation at a time nor a network of transformers.
+    """
+    chosen = checkpoint_to_restore(run_id, uri, best, trust)
+    method, checkpoint, point = chosen.method, chosen.checkpoint, chosen.point
+    saved = sorted(checkpoint.rglob("model/config.json"))
+    if saved:
+        network, example = _network(saved[0].parent)
+    else:
+        config = build_config(method, point.task, point.variant, point.overrides, point.seed)
+        if not _is_single_agent(config) or hasattr(method.load_trainable(), "needs_actors"):
+            raise _no_model(method, checkpoint)
+        algorithm = restore(chosen, config)
+        try:
+            network, example = _policy(method, algorithm, checkpoint)
+        finally:
+            algorithm.stop()
+    step = int(result_of(checkpoint).get(method.step_metric, 0))
+    signature = log_network(network, example, chosen.run, uri, step)
+    return Exported(f"runs:/{chosen.run.info.run_id}/{NAME}", checkpoint.name, signature)
+
+
+def log_network(
+    network: nn.Module, example: np.ndarray, run: Run, uri: str, step: int
+) -> ModelSignature:
+    """Log a network as a graph under a run, whose status stays as it is.
+
+    Args:
+        network: From one tensor to one, both with the batch first.
+        example: An input of two rows.
+        run: The run.
+        uri: Its store.
+        step: Of the run's metrics, at which the network had these weights.
+
+    Returns:
+        The signature, in which the size of the batch is open.
+    """
+    network = network.cpu().eval()
+    with torch.no_grad():
+        given = network(torch.from_numpy(example)).numpy()
+    free = 2 if example.dtype == np.int64 else 1  # of texts the length, too
+    signature = ModelSignature(
+        inputs=Schema([_spec(example, free)]), outputs=Schema([_spec(given, free)])
+    )
+    # By itself MLflow would put the model into whatever experiment is active.
+    made = MlflowClient(uri).create_logged_model(
+        run.info.experiment_id, NAME, source_run_id=run.info.run_id, params=run.data.params
+    )
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        Model.log(
+            artifact_path=None,
+            name=NAME,
+            flavor=mlflow.pytorch,
+            model_id=made.model_id,
+            run_id=run.info.run_id,
+            step=step,
+            pytorch_model=network,
+            signature=signature,
+            input_example=example,
+            serialization_format="pt2",
+            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
+        )
+    finally:
+        mlflow.set_tracking_uri(before)
+    return signature
+
+
+def _spec(array: np.ndarray, free: int) -> TensorSpec:
+    open_ = min(free, array.ndim)
+    return TensorSpec(array.dtype, (*(-1,) * open_, *array.shape[open_:]))
+
+
+def _is_single_agent(config: Any) -> bool:
+    return isinstance(config, AlgorithmConfig) and not config.is_multi_agent
+
+
+def _policy(method: Method, algorithm: Any, checkpoint: Path) -> tuple[nn.Module, np.ndarray]:
+    """The greedy policy, and two observations that lie within the task's bounds."""
+    module = algorithm.get_module()
+    if module is None or not isinstance(module.observation_space, spaces.Box):
+        raise _no_model(method, checkpoint)
+    if module.is_stateful():
+        raise InputError(
+            f"The policy of '{checkpoint}' remembers (use_lstm), and a model of MLflow acts on one "
+            "observation at a time: train it without, or use 'tenfold evaluate'."
+        )
+    seen = module.observation_space
+    rng = np.random.default_rng(0)
+    drawn = rng.standard_normal((_ROWS, *seen.shape)).clip(seen.low, seen.high)
+    kind = np.float32 if np.issubdtype(seen.dtype, np.floating) else seen.dtype
+    return GreedyPolicy(module, algorithm.config), drawn.astype(kind)
+
+
+def _network(folder: Path) -> tuple[nn.Module, np.ndarray]:
+    """A network that `save_pretrained` wrote, and an input of two rows."""
+    import transformers
+
+    (architecture,) = json.loads((folder / "config.json").read_text())["architectures"]
+    network = getattr(transformers, architecture).from_pretrained(folder, use_safetensors=True)
+    config, rng = network.config, np.random.default_rng(0)
+    if network.main_input_name == "pixel_values":
+        shape = (_ROWS, config.num_channels, config.image_size, config.image_size)
+        return Logits(network), rng.standard_normal(shape).astype(np.float32)
+    network.config.use_cache = False
+    length = min(_TEXT_LENGTH, config.max_position_embeddings)
+    return Logits(network), rng.integers(0, config.vocab_size, (_ROWS, length))
+
+
+def _no_model(method: Method, checkpoint: Path) -> InputError:
+    return InputError(
+        f"A trial of {method.name} leaves no network that could be served: its results are the "
+        f"files of '{checkpoint}'."
+    )
