@@ -1,4 +1,4 @@
-"""`tenfold export`: a model acts as the policy of the trial does (11 s, and Ray where it is first)."""
+"""`tenfold export`: a model acts as the policy of the trial does (11 s, and Ray if it is first)."""
 
 from pathlib import Path
 from typing import Any
