@@ -59,7 +59,8 @@ def checkpoint_to_restore(run_id: str, uri: str, best: bool, trust: bool) -> Cho
     method = get_method(run.data.tags["method"])
     run_dir, trial_dir = trial_folders(run, uri)
     checkpoint = best_checkpoint(trial_dir, method) if best else newest_checkpoint(trial_dir)
-    check_trusted(checkpoint, trust)
+    if getattr(method.load_trainable(), "unpickles", True):
+        check_trusted(checkpoint, trust)
     experiment = read_record(run_dir / EXPERIMENT_FILE)
     point = trial_point(experiment, point_of(trial_dir))
     return Chosen(run, method, experiment, point, checkpoint)

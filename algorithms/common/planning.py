@@ -132,6 +132,8 @@ class PlanningAlgorithm(Algorithm):
     """
 
     runner_class: ClassVar[type[PlanningRunner]]
+    # Restoring a checkpoint reads no pickle; the platform asks.
+    unpickles: ClassVar[bool] = False
 
     @classmethod
     @override(Algorithm)

@@ -111,7 +111,6 @@ def _read_table(path: Path) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
                 path,
-                usecols=lambda name: name in COLUMNS,
                 nrows=MOST_ROWS + 1,
                 skipinitialspace=True,
                 index_col=False,
