@@ -8,6 +8,9 @@ transformers, with MLflow and PyTorch alone.
 
 import copy
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -160,9 +163,7 @@ def log_network(
     made = MlflowClient(uri).create_logged_model(
         run.info.experiment_id, NAME, source_run_id=run.info.run_id, params=run.data.params
     )
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
+    with mlflow_on(uri):
         Model.log(
             artifact_path=None,
             name=NAME,
@@ -176,9 +177,21 @@ def log_network(
             serialization_format="pt2",
             pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
         )
-    finally:
-        mlflow.set_tracking_uri(before)
     return signature
+
+
+@contextmanager
+def mlflow_on(uri: str) -> Iterator[None]:
+    """Meanwhile MLflow's own functions use a store, which they note in the environment, too."""
+    variable = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(variable)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        if before is not None:
+            os.environ[variable] = before
 
 
 def _spec(array: np.ndarray, free: int) -> TensorSpec:

@@ -1,5 +1,6 @@
 """`tenfold export`: a model acts as the policy of the trial does (11 s, and Ray if it is first)."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ray.rllib.core import COMPONENT_RL_MODULE
 
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import make_experiment
-from tenfold.platform.export import _policy, log_network
+from tenfold.platform.export import _policy, log_network, mlflow_on
 from tenfold.platform.registry import get_method
 from tenfold.platform.study import resolve_study
 from tenfold.platform.trial import trial_class
@@ -85,8 +86,9 @@ def test_a_model_acts_as_rllibs_runner_does_without_exploration(
     seen, given = played(algorithm)
     policy, example = _policy(get_method(name), algorithm, tmp_path)
     log_network(policy, example, run, uri, step=0)
-    mlflow.set_tracking_uri(uri)
-    loaded = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    with mlflow_on(uri):
+        loaded = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    assert "MLFLOW_TRACKING_URI" not in os.environ
     np.testing.assert_allclose(loaded.predict(seen), given, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(loaded.predict(seen[:1]), given[:1], rtol=1e-5, atol=1e-6)
     algorithm.stop()
