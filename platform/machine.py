@@ -5,12 +5,10 @@ its records go by the driver's journal. So the monitors are asked once for each 
 """
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
-from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+if TYPE_CHECKING:
+    from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
 
 SYSTEM = "system"
 """The key of a result that holds them; MLflow's UI shows ``system/...`` on a page of its own."""
@@ -24,6 +22,12 @@ class Machine:
     """
 
     def __init__(self) -> None:
+        # Imported where they are asked for: every trial's process has this module.
+        from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+        from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+        from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
         self._monitors: list[BaseMetricsMonitor] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
         with suppress(RuntimeError):
             self._monitors.append(GPUMonitor())
