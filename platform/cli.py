@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,6 +102,9 @@ SystemMetrics = Annotated[
 ]
 Resume = Annotated[bool, typer.Option(help="Pick up this experiment's interrupted run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+Best = Annotated[
+    bool, typer.Option("--best", help="The checkpoint that scored best, not the newest.")
+]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Load pickles of a checkpoint that you did not make.")
 ]
@@ -184,6 +188,7 @@ def describe(
 
 @app.command()
 def run(
+    context: typer.Context,
     target: Target,
     task: Tasks = None,
     variant: Variants = None,
@@ -206,25 +211,13 @@ def run(
 
     Example: tenfold run softmw --task switching --seeds 3 --set horizon=200000
     """
-    flags = _flags(
-        task,
-        variant,
-        settings,
-        swept,
-        seeds,
-        stop,
-        name,
-        cpus,
-        concurrent,
-        store,
-        log,
-        system_metrics,
-    )
+    flags = _flags(context.params)
     _launch(target, flags, address, offline, resume, tuned=tuned)
 
 
 @app.command()
 def sweep(
+    context: typer.Context,
     target: Target,
     space: Annotated[
         str | None, typer.Option(help="A search space; the file's, else 'default'.")
@@ -252,20 +245,7 @@ def sweep(
 
     Example: tenfold sweep ppo --sweep "lr=loguniform(1e-4,1e-2)" --samples 20 --scheduler asha
     """
-    flags = _flags(
-        task,
-        variant,
-        settings,
-        swept,
-        seeds,
-        stop,
-        name,
-        cpus,
-        concurrent,
-        store,
-        log,
-        system_metrics,
-    )
+    flags = _flags(context.params)
     if space is not None and swept:
         raise InputError(
             f"--space {space} and --sweep {swept[0]} both say what to sweep: give one of the two."
@@ -350,9 +330,7 @@ def evaluate(
     video: Annotated[
         Path | None, typer.Option(help="Write an episode to this file, .mp4 or .gif.")
     ] = None,
-    best: Annotated[
-        bool, typer.Option("--best", help="The checkpoint that scored best, not the newest.")
-    ] = False,
+    best: Best = False,
     trust: Trust = False,
     store: Store = None,
     as_json: Json = False,
@@ -384,9 +362,7 @@ def export(
     run_id: Annotated[
         str, typer.Argument(help="MLflow id of a trial or its beginning, or the trial's folder.")
     ],
-    best: Annotated[
-        bool, typer.Option("--best", help="The checkpoint that scored best, not the newest.")
-    ] = False,
+    best: Best = False,
     trust: Trust = False,
     store: Store = None,
 ) -> None:
@@ -564,24 +540,10 @@ def _options_of_run(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     """What arguments of `tenfold run` say: fields of the experiment, and options of the command."""
     command: Any = typer.main.get_command(app)
     given = command.get_command(None, "run").make_context("run", arguments).params
-    names = (
-        "task",
-        "variant",
-        "settings",
-        "swept",
-        "seeds",
-        "stop",
-        "name",
-        "cpus",
-        "concurrent",
-        "store",
-        "log",
-        "system_metrics",
-    )
     options = [f"--{flag}" for flag in ("resume", "offline", "tuned") if given[flag]]
     if given["address"] is not None:
         options += ["--address", given["address"]]
-    return _flags(**{name: given[name] for name in names}), options
+    return _flags(given), options
 
 
 def _show_jobs(found: list[Any], as_json: bool) -> None:
@@ -659,37 +621,24 @@ def _launch(
         raise typer.Exit(INTERRUPTED if outcome.unfinished else 1)
 
 
-def _flags(
-    task: list[str] | None,
-    variant: list[str] | None,
-    settings: list[str] | None,
-    swept: list[str] | None,
-    seeds: str | None,
-    stop: list[str] | None,
-    name: str | None,
-    cpus: int | None,
-    concurrent: int | None,
-    store: str | None,
-    log: list[str] | None,
-    system_metrics: bool,
-) -> dict[str, Any]:
-    """The experiment fields that the flags give; a flag that is not there says nothing."""
+def _flags(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The experiment fields that the flags give; a flag that is not there says nothing.
+
+    Args:
+        given: Parameters of `tenfold run` or `sweep`, as the command line has them.
+    """
     fields: dict[str, Any] = {
-        "tasks": _split(task),
-        "variants": _split(variant),
-        "config": _assignments("--set", settings),
-        "space": _assignments("--sweep", swept),
-        "seeds": None if seeds is None else _seeds(seeds),
-        "stop": _assignments("--stop", stop),
-        "name": name,
-        "tracking_uri": store,
-        "log": _split(log),
-        "system_metrics": system_metrics or None,
-        "resources": {
-            key: value
-            for key, value in {"cpus": cpus, "concurrent": concurrent}.items()
-            if value is not None
-        },
+        "tasks": _split(given["task"]),
+        "variants": _split(given["variant"]),
+        "config": _assignments("--set", given["settings"]),
+        "space": _assignments("--sweep", given["swept"]),
+        "seeds": None if given["seeds"] is None else _seeds(given["seeds"]),
+        "stop": _assignments("--stop", given["stop"]),
+        "name": given["name"],
+        "tracking_uri": given["store"],
+        "log": _split(given["log"]),
+        "system_metrics": given["system_metrics"] or None,
+        "resources": {key: given[key] for key in ("cpus", "concurrent") if given[key] is not None},
     }
     return {key: value for key, value in fields.items() if value or value == 0}
 

@@ -16,12 +16,7 @@ from tenfold.platform.ray_session import has_ray, needs_actors, set_environment,
 from tenfold.platform.registry import Method, get_method
 from tenfold.platform.store import open_store
 from tenfold.platform.tasks import labels, resolve
-from tenfold.platform.trial_files import (
-    best_checkpoint,
-    find_trial,
-    newest_checkpoint,
-    trial_folders,
-)
+from tenfold.platform.trial_files import checkpoint_of, find_trial, trial_folders
 from tenfold.platform.trust import check_trusted
 from tenfold.platform.video import check_video, film
 
@@ -41,29 +36,26 @@ class Evaluation:
 class Chosen:
     """A checkpoint of a trial, with what is needed to restore it."""
 
-    run: Run
     method: Method
     experiment: Experiment
     point: Point
     checkpoint: Path
 
 
-def checkpoint_to_restore(run_id: str, uri: str, best: bool, trust: bool) -> Chosen:
+def checkpoint_to_restore(run: Run, uri: str, best: bool, trust: bool) -> Chosen:
     """A trial's newest or best checkpoint, see `evaluate`.
 
     Raises:
-        InputError: No such run, not a trial, no checkpoint on this machine, or a checkpoint that
-            could run somebody else's code.
+        InputError: No checkpoint on this machine, or one that could run somebody else's code.
     """
-    run = find_trial(open_store(uri), run_id)
     method = get_method(run.data.tags["method"])
     run_dir, trial_dir = trial_folders(run, uri)
-    checkpoint = best_checkpoint(trial_dir, method) if best else newest_checkpoint(trial_dir)
+    checkpoint = checkpoint_of(trial_dir, method, best)
     if getattr(method.load_trainable(), "unpickles", True):
         check_trusted(checkpoint, trust)
     experiment = read_record(run_dir / EXPERIMENT_FILE)
     point = trial_point(experiment, point_of(trial_dir))
-    return Chosen(run, method, experiment, point, checkpoint)
+    return Chosen(method, experiment, point, checkpoint)
 
 
 def restore(chosen: Chosen, config: Any) -> Any:
@@ -105,8 +97,9 @@ def evaluate(
             that could run somebody else's code.
     """
     client = open_store(uri)
-    chosen = checkpoint_to_restore(run_id, uri, best, trust)
-    run, method, point = chosen.run, chosen.method, chosen.point
+    run = find_trial(client, run_id)
+    chosen = checkpoint_to_restore(run, uri, best, trust)
+    method, point = chosen.method, chosen.point
     tags, checkpoint = run.data.tags, chosen.checkpoint
     on = point.task if task is None else resolve(method, task)
     config = build_config(method, on, point.variant, point.overrides, point.seed)

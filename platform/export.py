@@ -33,6 +33,8 @@ from tenfold.platform.configuration import build_config
 from tenfold.platform.errors import InputError
 from tenfold.platform.evaluate import checkpoint_to_restore, restore
 from tenfold.platform.registry import Method
+from tenfold.platform.store import open_store
+from tenfold.platform.trial_files import find_trial
 
 NAME = "model"
 # Two rows, so that the graph takes any number of them.
@@ -118,7 +120,8 @@ def export(run_id: str, uri: str, best: bool = False, trust: bool = False) -> Ex
         InputError: As `evaluate`, or the checkpoint holds neither a policy that acts on one
             observation at a time nor a network of transformers.
     """
-    chosen = checkpoint_to_restore(run_id, uri, best, trust)
+    run = find_trial(open_store(uri), run_id)
+    chosen = checkpoint_to_restore(run, uri, best, trust)
     method, checkpoint, point = chosen.method, chosen.checkpoint, chosen.point
     saved = sorted(checkpoint.rglob("model/config.json"))
     if saved:
@@ -133,8 +136,8 @@ def export(run_id: str, uri: str, best: bool = False, trust: bool = False) -> Ex
         finally:
             algorithm.stop()
     step = int(result_of(checkpoint).get(method.step_metric, 0))
-    signature = log_network(network, example, chosen.run, uri, step)
-    return Exported(f"runs:/{chosen.run.info.run_id}/{NAME}", checkpoint.name, signature)
+    signature = log_network(network, example, run, uri, step)
+    return Exported(f"runs:/{run.info.run_id}/{NAME}", checkpoint.name, signature)
 
 
 def log_network(

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 
+from tenfold.platform.replaced import replaced
+
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 _LONGEST = 300
 
@@ -44,11 +46,8 @@ def only_faults_retried() -> Iterator[None]:
             trial.run_metadata.num_failures = max(trial.run_metadata.num_failures, beyond)
             trial.run_metadata.invalidate_cache()
 
-    Trial.handle_error = handle_error
-    try:
+    with replaced(Trial, "handle_error", handle_error):
         yield
-    finally:
-        Trial.handle_error = handle
 
 
 def reason(text: str) -> str:

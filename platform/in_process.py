@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,8 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from threadpoolctl import threadpool_limits
 
+from tenfold.platform.replaced import replaced
+
 Call = Callable[..., Any]
 
 
@@ -49,28 +51,36 @@ def trials_in_process(resources: Mapping[str, float]) -> Iterator[None]:
     """
     with ExitStack() as stack:
         interruption = stack.enter_context(_interruption())
-        controller = partial(_Controller, interruption)
-        stack.enter_context(_replaced(vars(ray.tune.tune), "TuneController", controller))
-        stack.enter_context(_replaced(vars(ray), "cluster_resources", lambda: dict(resources)))
         staging = stack.enter_context(TemporaryDirectory(prefix="tenfold-"))
-        stack.enter_context(_replaced(vars(storage), "_get_ray_train_session_dir", lambda: staging))
-        stack.enter_context(_replaced(os.environ, "TUNE_DISABLE_AUTO_INIT", "1"))
-        stack.enter_context(_replaced(os.environ, "TUNE_DISABLE_SIGINT_HANDLER", "1"))
-        # The process stays in the folder where the user is.
-        stack.enter_context(_replaced(os.environ, "RAY_CHDIR_TO_TRIAL_DIR", "0"))
+        controller = partial(_Controller, interruption)
+        for owner, name, value in (
+            (ray.tune.tune, "TuneController", controller),
+            (ray, "cluster_resources", lambda: dict(resources)),
+            (storage, "_get_ray_train_session_dir", lambda: staging),
+        ):
+            stack.enter_context(replaced(owner, name, value))
+        # No Ray is started, signals are `_Interruption`'s, the process stays where the user is.
+        for variable, text in (
+            ("TUNE_DISABLE_AUTO_INIT", "1"),
+            ("TUNE_DISABLE_SIGINT_HANDLER", "1"),
+            ("RAY_CHDIR_TO_TRIAL_DIR", "0"),
+        ):
+            stack.enter_context(_environment(variable, text))
         stack.enter_context(_one_thread())
         yield
 
 
 @contextmanager
-def _replaced(names: MutableMapping[str, Any], name: str, value: Any) -> Iterator[None]:
-    before = {name: names[name]} if name in names else {}
-    names[name] = value
+def _environment(variable: str, text: str) -> Iterator[None]:
+    before = os.environ.get(variable)
+    os.environ[variable] = text
     try:
         yield
     finally:
-        del names[name]
-        names.update(before)
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
 
 
 class _Interruption:
@@ -174,7 +184,7 @@ class _Task:
         try:
             self.result = copy.deepcopy(self.method())
         except Exception as error:
-            self.error = as_task_error(error)
+            self.error = _as_task_error(error)
 
     def __call__(self) -> None:
         self.run()
@@ -185,7 +195,7 @@ class _Task:
             self.on_result(self.tracked, self.result)
 
 
-def as_task_error(error: Exception) -> RayTaskError:
+def _as_task_error(error: Exception) -> RayTaskError:
     """An exception as Ray hands it over from an actor, so that all that reads errors reads it."""
     return RayTaskError("train", "".join(traceback.format_exception(error)), error)
 
@@ -245,7 +255,7 @@ class _Trials:
         try:
             trial = make()
         except Exception as error:
-            tracked._on_error(tracked, as_task_error(error))
+            tracked._on_error(tracked, _as_task_error(error))
             return
         self._live_actors_to_ray_actors_resources[tracked] = (_Handle(trial), None)
         tracked._on_start(tracked)

@@ -130,9 +130,11 @@ def launch(
     needed = _needed(study)
     local = local_resources(experiment)
     place: Place = nullcontext
+    in_process = False
     if not has_ray(address):
         check_room({"CPU": needed.get("CPU", 0.0)}, local)
-    if not has_ray(address) and set(needed) <= {"CPU"} and _is_one_after_another(study, local):
+        in_process = set(needed) <= {"CPU"} and _is_one_after_another(study, local)
+    if in_process:
         set_environment()
         place = partial(trials_in_process, local)
     else:

@@ -3,8 +3,8 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ray._private import services
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import Experiment
 from tenfold.platform.registry import Method
+from tenfold.platform.replaced import replaced
 from tenfold.platform.store import runs_folder
 
 LOOPBACK = "127.0.0.1"
@@ -101,19 +102,13 @@ def start_local(**options: Any) -> None:
         (Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
-@contextmanager
-def loopback_as_it_is() -> Iterator[None]:
+def loopback_as_it_is() -> AbstractContextManager[None]:
     """Meanwhile Ray takes the loopback address for what it is.
 
     It puts the machine's own in its place otherwise, and with that one its servers listen on all
     interfaces.
     """
-    lookup = services.resolve_ip_for_localhost
-    services.resolve_ip_for_localhost = str
-    try:
-        yield
-    finally:
-        services.resolve_ip_for_localhost = lookup
+    return replaced(services, "resolve_ip_for_localhost", str)
 
 
 def _is_on_loopback_alone(address: str) -> bool:

@@ -1,6 +1,7 @@
 """A trial, its folders on this machine and its newest checkpoint, from what a user types."""
 
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -32,7 +33,7 @@ def find_checkpoint(name: str, method: str, uri: str, best: bool = False) -> Pat
     folder, store = Path(name), sqlite_path(uri)
     if folder.is_dir() and not (folder / EXPERIMENT_FILE).is_file():
         if numbered(folder):
-            return _checkpoint_of(folder, method, best)
+            return checkpoint_of(folder, get_method(method), best)
         if best:
             raise InputError(f"'{folder}' is no trial, of whose checkpoints --best takes one.")
         wrong = damage(folder)
@@ -48,11 +49,12 @@ def find_checkpoint(name: str, method: str, uri: str, best: bool = False) -> Pat
             f"'{store.parent}', which holds no store yet."
         )
     _, trial_dir = trial_folders(find_trial_of(method, name, uri), uri)
-    return _checkpoint_of(trial_dir, method, best)
+    return checkpoint_of(trial_dir, get_method(method), best)
 
 
-def _checkpoint_of(trial_dir: Path, method: str, best: bool) -> Path:
-    return best_checkpoint(trial_dir, get_method(method)) if best else newest_checkpoint(trial_dir)
+def checkpoint_of(trial_dir: Path, method: Method, best: bool) -> Path:
+    """The best checkpoint of a trial, or its newest; see those."""
+    return best_checkpoint(trial_dir, method) if best else newest_checkpoint(trial_dir)
 
 
 def find_trial_of(method: str, name: str, uri: str) -> Run:
@@ -129,6 +131,11 @@ def newest_checkpoint(trial_dir: Path) -> Path:
     Raises:
         InputError: There is none.
     """
+    return _newest_and_damaged(trial_dir)[0]
+
+
+def _newest_and_damaged(trial_dir: Path) -> tuple[Path, Container[str]]:
+    """`newest_checkpoint`, and the names of those that are damaged."""
     found, passed = newest_whole(trial_dir)
     if found is None and passed:
         name, wrong = max(passed.items())
@@ -144,7 +151,7 @@ def newest_checkpoint(trial_dir: Path) -> Path:
     later = {name: wrong for name, wrong in passed.items() if name > found.name}
     for name, wrong in later.items():
         print(f"{name} is damaged ({wrong}): taking {found.name}.", file=sys.stderr)
-    return found
+    return found, passed
 
 
 def best_checkpoint(trial_dir: Path, method: Method) -> Path:
@@ -162,8 +169,7 @@ def best_checkpoint(trial_dir: Path, method: Method) -> Path:
             f"'{method.metric}' of {method.name} adds up over a run and says of no checkpoint how "
             "good it is: leave out --best for the newest."
         )
-    newest = newest_checkpoint(trial_dir)
-    _, passed = newest_whole(trial_dir)
+    newest, passed = _newest_and_damaged(trial_dir)
     scores = {}
     for number, path in numbered(trial_dir).items():
         history = [] if path.name in passed else history_of(path)

@@ -2,6 +2,17 @@
 
 from tenfold.platform.registry import Space
 
+# What a population may change in mid-run; masks it may not.
+RATES = Space(
+    lambda tune: {
+        "actor_lr": tune.loguniform(1e-4, 1e-3),
+        "critic_lr": tune.loguniform(1e-4, 1e-3),
+        "tau": tune.loguniform(2e-3, 2e-2),
+    },
+    samples=8,
+    scheduler="pbt",
+)
+
 SPACES = {
     "default": Space(
         lambda tune: {
@@ -34,15 +45,6 @@ SPACES = {
         samples=24,
         scheduler="asha",
     ),
-    # What a population may change in mid-run; masks it may not.
-    "rates": Space(
-        lambda tune: {
-            "actor_lr": tune.loguniform(1e-4, 1e-3),
-            "critic_lr": tune.loguniform(1e-4, 1e-3),
-            "tau": tune.loguniform(2e-3, 2e-2),
-        },
-        samples=8,
-        scheduler="pbt",
-    ),
+    "rates": RATES,
     "smoke": Space(lambda tune: {"sparsity": tune.choice([0.25, 0.5])}, samples=2),
 }

@@ -1,6 +1,7 @@
 """Search spaces of OMNet on TD3."""
 
 from tenfold.platform.registry import Space
+from tenfold.tune_spaces.omnet import RATES
 
 SPACES = {
     "default": Space(
@@ -13,15 +14,6 @@ SPACES = {
         samples=16,
         scheduler="asha",
     ),
-    # What a population may change in mid-run; masks it may not.
-    "rates": Space(
-        lambda tune: {
-            "actor_lr": tune.loguniform(1e-4, 1e-3),
-            "critic_lr": tune.loguniform(1e-4, 1e-3),
-            "tau": tune.loguniform(2e-3, 2e-2),
-        },
-        samples=8,
-        scheduler="pbt",
-    ),
+    "rates": RATES,
     "smoke": Space(lambda tune: {"num_subnets": tune.choice([2, 3])}, samples=2),
 }

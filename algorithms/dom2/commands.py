@@ -114,21 +114,15 @@ def export(algorithm: "DOM2", student: "OneStepPolicy", record: dict[str, Any], 
 
 def _restored(run: str, trust: bool) -> "DOM2":
     """The algorithm of a trial, with its newest checkpoint."""
-    from tenfold.platform.checkpoints import point_of
-    from tenfold.platform.configuration import build_config, trial_point
-    from tenfold.platform.experiment import EXPERIMENT_FILE, read_record
-    from tenfold.platform.registry import get_method
+    from tenfold.platform.configuration import build_config
+    from tenfold.platform.evaluate import checkpoint_to_restore
     from tenfold.platform.store import tracking_uri
-    from tenfold.platform.trial_files import find_trial_of, newest_checkpoint, trial_folders
-    from tenfold.platform.trust import check_trusted
+    from tenfold.platform.trial_files import find_trial_of
 
     uri = tracking_uri()
-    run_dir, trial_dir = trial_folders(find_trial_of("dom2", run, uri), uri)
-    checkpoint = newest_checkpoint(trial_dir)
-    check_trusted(checkpoint, trust)
-    method, record = get_method("dom2"), read_record(run_dir / EXPERIMENT_FILE)
-    point = trial_point(record, point_of(trial_dir))
+    chosen = checkpoint_to_restore(find_trial_of("dom2", run, uri), uri, best=False, trust=trust)
+    method, point = chosen.method, chosen.point
     config = build_config(method, point.task, point.variant, point.overrides, point.seed)
     algorithm: DOM2 = method.load_trainable()(config)
-    algorithm.load_checkpoint(str(checkpoint))
+    algorithm.load_checkpoint(str(chosen.checkpoint))
     return algorithm

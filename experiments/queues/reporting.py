@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from scipy.stats import binom
-from scipy.stats import t as student_t
 
 from tenfold.algorithms.softmw.schedulers import make_scheduler
 from tenfold.envs.queues.metrics import Metrics, running_mean_slopes
 from tenfold.envs.queues.scenario import Scenario
 from tenfold.envs.queues.scenarios import scenario
 from tenfold.envs.queues.simulator import Simulator
+from tenfold.platform.statistics import mean_interval
 
 RESULTS = Path(__file__).parent.parent / "results" / "queues"
 
@@ -65,11 +65,10 @@ def simulate(
 
 def interval(values: np.ndarray) -> tuple[float, float]:
     """Mean and half width of its 95 % Student interval, NaN for fewer than two values."""
-    n = len(values)
-    if n < 2:
-        return float(values.mean()), math.nan
-    half = student_t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
-    return float(values.mean()), float(half)
+    found = mean_interval(values)
+    if found.low is None or found.high is None:
+        return found.value, math.nan
+    return found.value, (found.high - found.low) / 2
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float, float]:

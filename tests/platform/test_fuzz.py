@@ -4,10 +4,8 @@
 `test_typed_values.py`, other files by `test_fuzz.py` of envs and algorithms.
 """
 
-import functools
 import inspect
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from fuzzing import SCALARS, VALUES, bounded_memory, cases, ends_well
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenfold.platform import cli, registry
+from tenfold.platform import cli
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import (
     MOST_SEEDS,
@@ -45,9 +43,8 @@ PIECES = (
 
 @pytest.fixture(autouse=True, scope="module")
 def quick_and_bounded() -> Iterator[None]:
-    """Memory is bounded, and what is installed is looked up once: 6 ms that each case would pay."""
-    with pytest.MonkeyPatch.context() as patch, bounded_memory():
-        patch.setattr(registry, "entry_points", functools.cache(entry_points))
+    """Memory is bounded."""
+    with bounded_memory():
         yield
 
 
@@ -91,11 +88,9 @@ def test_any_value_of_any_field(file: Path, field: str, value: Any, other: Any) 
 )
 def test_any_flag(flag: str, texts: list[tuple[str, str]], seeds: str) -> None:
     names = {"--set": "settings", "--sweep": "swept", "--stop": "stop"}
-    given = dict.fromkeys(inspect.signature(cli._flags).parameters)
+    given = dict.fromkeys(inspect.signature(cli.run).parameters)
     given[names[flag]] = [f"{key}={value}" for key, value in texts]
-    ends_well(
-        lambda: make_experiment({"method": "ucb1", **cli._flags(**{**given, "seeds": seeds})})
-    )
+    ends_well(lambda: make_experiment({"method": "ucb1", **cli._flags({**given, "seeds": seeds})}))
 
 
 NUMBERS = ("0", "1", "-1", "0.5", "1e-3", "1e400", "1e308", "-1e308", "9" * 400, "", "x", "1_0")
