@@ -24,7 +24,6 @@ import ray
 from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
-from ray.tune.logger import JsonLoggerCallback
 from ray.tune.result_grid import ResultGrid
 from ray.tune.search import BasicVariantGenerator
 
@@ -44,6 +43,7 @@ from tenfold.platform.ray_session import (
     set_environment,
     start_ray,
 )
+from tenfold.platform.results import Results
 from tenfold.platform.run_lock import only_driver
 from tenfold.platform.schedulers import cell, check_population, make_scheduler
 from tenfold.platform.seals import Damaged, read_sealed, sealed, sealed_text
@@ -392,7 +392,7 @@ class _Run:
     def _callbacks(self, part: Path, earlier: Sequence[Trial]) -> list[Any]:
         self.progress = Progress(self.study, earlier)
         further = loggers(self.experiment, self.study.method)
-        return [JsonLoggerCallback(), self.tracker, *further, self.progress, KeepState(part)]
+        return [Results(), self.tracker, *further, self.progress, KeepState(part)]
 
     def _trials_at_once(self) -> int | None:
         """Trials that fit when Ray Train's workers, which Tune does not see, take the resources."""

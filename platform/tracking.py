@@ -37,7 +37,6 @@ from mlflow.utils.mlflow_tags import (
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
-from ray.tune.result import EXPR_RESULT_FILE
 
 from tenfold.platform.configuration import (
     Point,
@@ -47,6 +46,7 @@ from tenfold.platform.configuration import (
 from tenfold.platform.journal import SWEEP, Journal, deliver_all, journals
 from tenfold.platform.machine import SYSTEM
 from tenfold.platform.registry import Method
+from tenfold.platform.results import results_of
 from tenfold.platform.rllib_keys import SET_ELSEWHERE, own_keys, types_of
 from tenfold.platform.standing import groups
 from tenfold.platform.store import in_a_job
@@ -172,7 +172,7 @@ class Tracker(LoggerCallback):
             at, config = self._config(trial)
             journal.artifact(self._write_config(trial, config))
             journal.params(recorded_parameters(self.method, at.task, config))
-        results = Path(trial.local_path) / EXPR_RESULT_FILE
+        results = results_of(trial)
         if results.exists():
             journal.artifact(Path(shutil.copy(results, self._artifact_folder(trial))))
         journal.status("FAILED" if failed else "FINISHED" if has_ended(trial) else "KILLED")

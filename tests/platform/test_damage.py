@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 import pytest
 from conftest import invoke
 from mlflow import MlflowClient
-from ray.tune.logger import JsonLoggerCallback
 
 from tenfold.platform import launch, tune_state
 from tenfold.platform.checkpoints import complete, damage, newest_whole, result_of
@@ -28,6 +27,7 @@ from tenfold.platform.errors import InputError, RunError
 from tenfold.platform.experiment import read_record
 from tenfold.platform.journal import Journal, deliver_all
 from tenfold.platform.registry import get_method
+from tenfold.platform.results import Results
 from tenfold.platform.run_lock import only_driver
 from tenfold.platform.seals import Damaged, read_sealed, seal_folder, sealed
 from tenfold.platform.train_workers import check_parts
@@ -294,6 +294,23 @@ def test_a_run_goes_on_over_a_damaged_file_as_if_nothing_had_happened(
     assert history(runs) == straight()
 
 
+def test_a_result_that_was_cut_off_is_written_again_and_no_other_is_lost(
+    finished: Path, runs: Path
+) -> None:
+    done, _, results = longer(finished, runs, halve_the_last_line, "two-arms*/result.json")
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [(line["pulls"], line["regret"]) for line in lines] == straight()
+
+
+def halve_the_last_line(file: Path) -> None:
+    """As a driver leaves it that is killed while it writes the last result."""
+    lines = file.read_text().splitlines(keepends=True)
+    lines[-1] = lines[-1][: len(lines[-1]) // 2]
+    file.write_text("".join(lines))
+    halve(max(file.parent.glob("checkpoint_*")) / "last_result.json")
+
+
 def test_a_trial_without_a_whole_checkpoint_begins_anew(finished: Path, runs: Path) -> None:
     def all_of_them(last: Path) -> None:
         for file in last.parent.parent.glob("checkpoint_*/scores.json"):
@@ -337,7 +354,7 @@ def no_room(*_: object, **__: object) -> None:
 
 
 STAGES = {
-    "a result": (JsonLoggerCallback, "log_trial_result"),
+    "a result": (Results, "log_trial_result"),
     "a journal": (Journal, "_append"),
     "the record of Tune's state": (tune_state, "keep"),
     "the record of the run": (launch, "replace_file"),

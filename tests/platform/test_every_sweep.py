@@ -109,8 +109,14 @@ def test_a_sweep_runs_and_records_what_was_trained(
     assert (outcome.failed, outcome.unfinished) == (0, 0)
     for trial in trials:
         check_record(study, trial)
-    # A scheduler may stop some, but never all.
-    assert fields["stop"]["training_iteration"] in map(last_iteration, trials)
+    reported = [
+        [line["training_iteration"] for line in results(Path(trial.data.tags["trial_dir"]))]
+        for trial in trials
+    ]
+    # A scheduler may stop some, but never all; what was paused has all its lines.
+    assert fields["stop"]["training_iteration"] in {numbers[-1] for numbers in reported}
+    for numbers in reported:
+        assert scheduler == "pbt" or numbers == [*range(1, numbers[-1] + 1)]
 
 
 def check_record(study: Study, trial: Run) -> None:
@@ -127,18 +133,13 @@ def check_record(study: Study, trial: Run) -> None:
         assert same(text) == same(str(trained[key])), key
 
 
-def last_result(folder: Path) -> dict[str, Any]:
-    last: dict[str, Any] = json.loads((folder / "result.json").read_text().splitlines()[-1])
-    return last
-
-
-def last_iteration(trial: Run) -> int:
-    return int(last_result(Path(trial.data.tags["trial_dir"]))["training_iteration"])
+def results(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "result.json").read_text().splitlines()]
 
 
 def trained_config(study: Study, folder: Path, point: dict[str, Any]) -> dict[str, Any]:
     """The config of a trial's last iteration, flat."""
-    last = last_result(folder)
+    last = results(folder)[-1]
     if not last["config"]:
         at = study.point(point)
         built = build_config(study.method, at.task, at.variant, at.overrides, at.seed)

@@ -116,8 +116,8 @@ resources: {{cpus: 4}}
 def results(runs: Path) -> list[dict[str, Any]]:
     """What the trial has reported so far."""
     found = list((runs / "tune").glob("killed-*/digits*/result.json"))
-    lines = found[0].read_text().splitlines() if found else []
-    return [json.loads(line) for line in lines]
+    lines = found[0].read_text().splitlines(keepends=True) if found else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 @pytest.mark.parametrize(("workers", "stacked"), [(0, 2), (2, 1)], ids=["process", "ray-train"])
