@@ -4,6 +4,10 @@ A policy becomes what it does without exploration, from the task's observations 
 the task takes; a network of transformers its logits. Either is a graph of `torch.export`, MLflow's
 format ``pt2`` of its PyTorch flavour: it holds no pickle and loads without Tenfold, Ray and
 transformers, with MLflow and PyTorch alone.
+
+A method whose algorithm is no RLlib module of one agent says itself what is served: by
+``as_network() -> (network, example)``, from one tensor to one, of an algorithm; or, where a graph
+cannot be made of it, by ``as_pyfunc(checkpoint) -> dict`` of its class, what `mlflow.pyfunc` takes.
 """
 
 import copy
@@ -31,7 +35,7 @@ from torch import nn
 from tenfold.platform.checkpoints import result_of
 from tenfold.platform.configuration import build_config
 from tenfold.platform.errors import InputError
-from tenfold.platform.evaluate import checkpoint_to_restore, restore
+from tenfold.platform.evaluate import Chosen, checkpoint_to_restore, restore
 from tenfold.platform.registry import Method
 from tenfold.platform.store import open_store
 from tenfold.platform.trial_files import find_trial
@@ -118,25 +122,19 @@ def export(run_id: str, uri: str, best: bool = False, trust: bool = False) -> Ex
 
     Raises:
         InputError: As `evaluate`, or the checkpoint holds neither a policy that acts on one
-            observation at a time nor a network of transformers.
+            observation at a time nor a network.
     """
     run = find_trial(open_store(uri), run_id)
     chosen = checkpoint_to_restore(run, uri, best, trust)
-    method, checkpoint, point = chosen.method, chosen.checkpoint, chosen.point
-    saved = sorted(checkpoint.rglob("model/config.json"))
-    if saved:
-        network, example = _network(saved[0].parent)
-    else:
-        config = build_config(method, point.task, point.variant, point.overrides, point.seed)
-        if not _is_single_agent(config) or hasattr(method.load_trainable(), "needs_actors"):
-            raise _no_model(method, checkpoint)
-        algorithm = restore(chosen, config)
-        try:
-            network, example = _policy(method, algorithm, checkpoint)
-        finally:
-            algorithm.stop()
+    method, checkpoint = chosen.method, chosen.checkpoint
     step = int(result_of(checkpoint).get(method.step_metric, 0))
-    signature = log_network(network, example, run, uri, step)
+    trainable = method.load_trainable()
+    if hasattr(trainable, "as_pyfunc"):
+        served = trainable.as_pyfunc(checkpoint)
+        _log(run, uri, step, mlflow.pyfunc, **served)
+        signature = served["signature"]
+    else:
+        signature = log_network(*_served_network(chosen), run, uri, step)
     return Exported(f"runs:/{run.info.run_id}/{NAME}", checkpoint.name, signature)
 
 
@@ -158,10 +156,26 @@ def log_network(
     network = network.cpu().eval()
     with torch.no_grad():
         given = network(torch.from_numpy(example)).numpy()
-    free = 2 if example.dtype == np.int64 else 1  # of texts the length, too
+    free = 2 if isinstance(network, Logits) and example.dtype == np.int64 else 1  # a text's length
     signature = ModelSignature(
         inputs=Schema([_spec(example, free)]), outputs=Schema([_spec(given, free)])
     )
+    _log(
+        run,
+        uri,
+        step,
+        mlflow.pytorch,
+        pytorch_model=network,
+        signature=signature,
+        input_example=example,
+        serialization_format="pt2",
+        pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
+    )
+    return signature
+
+
+def _log(run: Run, uri: str, step: int, flavor: Any, **model: Any) -> None:
+    """Log a model of one of MLflow's flavours under a run."""
     # By itself MLflow would put the model into whatever experiment is active.
     made = MlflowClient(uri).create_logged_model(
         run.info.experiment_id, NAME, source_run_id=run.info.run_id, params=run.data.params
@@ -170,17 +184,12 @@ def log_network(
         Model.log(
             artifact_path=None,
             name=NAME,
-            flavor=mlflow.pytorch,
+            flavor=flavor,
             model_id=made.model_id,
             run_id=run.info.run_id,
             step=step,
-            pytorch_model=network,
-            signature=signature,
-            input_example=example,
-            serialization_format="pt2",
-            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
+            **model,
         )
-    return signature
 
 
 @contextmanager
@@ -202,8 +211,28 @@ def _spec(array: np.ndarray, free: int) -> TensorSpec:
     return TensorSpec(array.dtype, (*(-1,) * open_, *array.shape[open_:]))
 
 
-def _is_single_agent(config: Any) -> bool:
-    return isinstance(config, AlgorithmConfig) and not config.is_multi_agent
+def _served_network(chosen: Chosen) -> tuple[nn.Module, np.ndarray]:
+    """What a checkpoint holds, from one tensor to one, and two rows of an input."""
+    method, checkpoint, point = chosen.method, chosen.checkpoint, chosen.point
+    saved = sorted(checkpoint.rglob("model/config.json"))
+    if saved:
+        return _network(saved[0].parent)
+    trainable = method.load_trainable()
+    config = build_config(method, point.task, point.variant, point.overrides, point.seed)
+    speaks = hasattr(trainable, "as_network")
+    plans = hasattr(trainable, "needs_actors")
+    if not speaks and (plans or not isinstance(config, AlgorithmConfig) or config.is_multi_agent):
+        raise _no_model(method, checkpoint)
+    algorithm = restore(chosen, config)
+    try:
+        if not speaks:
+            return _policy(method, algorithm, checkpoint)
+        network, example = algorithm.as_network()
+        return network, example
+    except ValueError as error:
+        raise InputError(" ".join(str(error).split())) from None
+    finally:
+        algorithm.stop()
 
 
 def _policy(method: Method, algorithm: Any, checkpoint: Path) -> tuple[nn.Module, np.ndarray]:

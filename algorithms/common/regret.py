@@ -150,7 +150,7 @@ class RegretAlgorithm(PlanningAlgorithm):
         returns, seconds = [], 0.0
         for _ in range(min(config.episodes_per_iteration, config.episodes - self.episodes)):
             start = time.perf_counter()
-            policy = self._planned() if self.due() else self.policy
+            policy = self.present_policy() if self.due() else self.policy
             seconds += time.perf_counter() - start
             self.follow(policy)
             seed = [config.seed or 0, self.episodes, WORLD]
@@ -171,7 +171,8 @@ class RegretAlgorithm(PlanningAlgorithm):
             planning_seconds=seconds / len(returns),
         )
 
-    def _planned(self) -> Policy:
+    def present_policy(self) -> Policy:
+        """What the learner would play in the next episode if it planned before it."""
         return self.plan(np.random.default_rng([self.config.seed or 0, self.episodes, PLANNING]))
 
     def follow(self, policy: Policy) -> None:
@@ -194,7 +195,7 @@ class RegretAlgorithm(PlanningAlgorithm):
                     f"The checkpoint's '{key}' has the shape {value.shape}, task "
                     f"'{self.config.env}' needs {self.shapes[key]}: choose a task of the same size."
                 )
-        policy = self._planned()
+        policy = self.present_policy()
         gaps = self.optimum - self.judge(policy)
         optimum, gap = float(self.weights @ self.optimum), float(self.weights @ gaps)
         return {

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tenfold.algorithms.common.policy_tables import PolicyTable
 from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.icvar.config import ICVaRConfig
 from tenfold.algorithms.icvar.learners import Learner, make_learner
@@ -39,3 +40,7 @@ class ICVaR(RegretAlgorithm):
     def expected_return(self, policy: np.ndarray) -> float:
         neutral = IteratedCVaR(self.truth.mdp, 1.0)
         return float(self.weights @ neutral.evaluate(policy)[0])
+
+    def as_network(self) -> tuple[PolicyTable, np.ndarray]:
+        """The learner's present policy, and two places in it: steps and states, (2, 2) int64."""
+        return PolicyTable(self.present_policy()), np.zeros((2, 2), np.int64)

@@ -351,6 +351,13 @@ class LCM(TrainingTrial):
 
     loop_class = LCMLoop
 
+    @staticmethod
+    def as_pyfunc(checkpoint: Path) -> dict[str, Any]:
+        """What `mlflow.pyfunc` takes to serve a checkpoint's student."""
+        from tenfold.algorithms.lcm.pyfunc import pyfunc_of  # with MLflow, which no worker needs
+
+        return pyfunc_of(checkpoint / "student")
+
     def draw_evaluation(self, folder: Path) -> list[Path]:
         """Grids of the restored student at each number of steps."""
         assert isinstance(self.loop, LCMLoop)

@@ -22,6 +22,7 @@ from ray.rllib.utils.annotations import override
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.debug import update_global_seed_if_necessary
 from ray.rllib.utils.metrics import LEARNER_RESULTS
+from torch import nn
 
 from tenfold.algorithms.offline.evaluation import Judged, judge
 from tenfold.algorithms.offline.sampler import AGENTS, Transitions, WeightedSampler, stacked_batch
@@ -39,6 +40,25 @@ UPDATES = "updates"
 _ROWS_PER_CALL = 16_384
 _JUDGING_SEED = 1_000_003
 _HEAD = 400
+
+
+class JointPolicy(nn.Module):
+    """What all agents do, as a network.
+
+    Args:
+        module: The module that holds their networks.
+    """
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Observations (B, n, o), padded to one size -> actions (B, n, m)."""
+        actions: torch.Tensor = self.module.forward_inference({Columns.OBS: observations})[
+            Columns.ACTIONS
+        ]
+        return actions
 
 
 class OfflineAlgorithm(Algorithm):
@@ -150,6 +170,11 @@ class OfflineAlgorithm(Algorithm):
     def agents_module(self) -> Any:
         """The module that holds all agents' networks."""
         return self.learner_group._learner.module[AGENTS].unwrapped()
+
+    def as_network(self) -> tuple[JointPolicy, np.ndarray]:
+        """All agents' present policy, and what they see in two worlds, (2, n, o) float32."""
+        rows = self.transitions.obs
+        return JointPolicy(self.agents_module), np.zeros((2, *rows.shape[1:]), np.float32)
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Actions (W, n, m) of the present policy at observations (W, n, o), padded if need be."""

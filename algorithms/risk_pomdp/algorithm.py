@@ -5,6 +5,7 @@ Runners give the hidden states of an episode back with its end; the algorithm co
 
 import numpy as np
 
+from tenfold.algorithms.common.policy_tables import Reactions
 from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
@@ -80,3 +81,11 @@ class RiskPOMDP(RegretAlgorithm):
 
     def expected_return(self, policy: HistoryPolicy | Controller) -> float:
         return evaluate(self.truth, RISK_NEUTRAL, policy)
+
+    def as_network(self) -> tuple[Reactions, np.ndarray]:
+        """The learner's present policy, and observations of two episodes, (2, H) int64."""
+        policy = self.present_policy()
+        if not isinstance(policy, Controller):
+            policy = Controller.of_histories(policy, self.truth.O)
+        network = Reactions(policy.start, policy.actions, policy.successors)
+        return network, np.zeros((2, policy.H), np.int64)

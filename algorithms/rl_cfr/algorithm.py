@@ -33,6 +33,8 @@ from tenfold.algorithms.rl_cfr.learner import (
     TRAINING,
     AbstractionLearner,
 )
+from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor
+from tenfold.algorithms.rl_cfr.learning.features import FEATURES
 from tenfold.algorithms.rl_cfr.learning.value_network import ValueSamples
 from tenfold.algorithms.rl_cfr.mdp import World, solve
 from tenfold.algorithms.rl_cfr.opponents import Gains, meet_all, meet_in_leduc, standings
@@ -198,6 +200,18 @@ class RLCFR(PlanningAlgorithm):
             matches = self.rollouts(self.learner.matches())
             found |= standings([each for results in matches for each in results])
         return found
+
+    def as_network(self) -> tuple[Actor, np.ndarray]:
+        """The actor, from features to components of an abstraction, and two rows of features.
+
+        Raises:
+            ValueError: Nothing is learnt: the policy is fixed or random.
+        """
+        if self.config.policy != "learned":
+            raise ValueError(f"Policy '{self.config.policy}' has no network: nothing is learnt.")
+        config, plan = self.config, self.learner.get_plan()
+        actor = make_actor(config.size_map(), config.hidden, plan)
+        return actor, np.zeros((2, FEATURES), np.float32)
 
     def get_plan(self) -> dict[str, Any]:
         return self.learner.get_plan()

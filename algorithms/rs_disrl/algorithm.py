@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.algorithms.common.law_figure import draw_laws
+from tenfold.algorithms.common.policy_tables import PolicyTable
 from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
 from tenfold.algorithms.rs_disrl.learners import Counting, make_learner
@@ -53,7 +54,7 @@ class RSDisRLAlgorithm(RegretAlgorithm):
     def evaluate_plan(self) -> dict[str, float]:
         """The exact judgement, and rho of `judged_episodes` episodes with an interval."""
         exact = super().evaluate_plan()
-        policy, seed = self._planned(), self.config.seed or 0
+        policy, seed = self.present_policy(), self.config.seed or 0
         draws = [
             np.random.default_rng([seed, i, JUDGING]) for i in range(self.config.judged_episodes)
         ]
@@ -78,6 +79,13 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         }
         draw_laws(folder / "returns.png", laws, self.rho)
         return [folder / "returns.png"]
+
+    def as_network(self) -> tuple[PolicyTable, np.ndarray]:
+        """The learner's present policy, and two places in it, (2, 3) int64.
+
+        A place is a step, a state, and what was collected before, in steps of the return grid.
+        """
+        return PolicyTable(self.present_policy()), np.zeros((2, 3), np.int64)
 
     def get_plan(self) -> dict[str, Any]:
         return {**super().get_plan(), "next_plan": self.next_plan, "policy": self.policy}

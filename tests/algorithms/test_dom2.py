@@ -66,6 +66,23 @@ def algorithm(folder: str, variant: str = "dom2", **overrides: Any) -> Any:
     return DOM2(config)
 
 
+@pytest.mark.parametrize("variant", ["dom2", "td3_bc"])
+def test_the_joint_policy_as_a_graph_acts_as_the_algorithm(folder: str, variant: str) -> None:
+    built = algorithm(folder, variant)
+    built.train()
+    network, example = built.as_network()
+    rows = {0: torch.export.Dim.DYNAMIC}
+    graph = torch.export.export(
+        network.eval(), (torch.from_numpy(example),), dynamic_shapes=(rows,)
+    )
+    obs = np.random.default_rng(0).standard_normal((5, *example.shape[1:])).astype(np.float32)
+    torch.manual_seed(1)
+    acted = built.act(obs)
+    torch.manual_seed(1)  # a diffusion starts from noise
+    given = graph.module()(torch.from_numpy(obs)).numpy()
+    np.testing.assert_allclose(given, acted, rtol=1e-5, atol=1e-6)
+
+
 def weights(built: Any) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in built.agents_module.state_dict().items()}
 

@@ -1,14 +1,20 @@
 """`tenfold sample`: from a pipeline, a student and a checkpoint; what it refuses. About 15 s."""
 
+import io
 import json
 from pathlib import Path
 
+import mlflow
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from conftest import invoke
+from diffusers import LCMScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from tenfold.algorithms.lcm import METHOD
-from tenfold.algorithms.lcm.loop import LCMLoop
+from tenfold.algorithms.lcm.loop import LCM, LCMLoop
 from tenfold.platform.configuration import build_config
 
 from .lcm_pipelines import tiny_sd, tiny_sdxl
@@ -82,6 +88,27 @@ def test_a_pipeline_is_sampled_as_it_is(checkpoint: Path, tmp_path: Path) -> Non
     )
     assert done.exit_code == 0, done.output
     assert len(images(tmp_path / "out")) == 1
+
+
+def test_a_served_student_draws_what_plain_diffusers_draws(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    student = checkpoint / "student"
+    mlflow.pyfunc.save_model(tmp_path / "model", **LCM.as_pyfunc(checkpoint))
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    prompts = [PROMPT, "a green cross"]
+    served = model.predict(pd.DataFrame({"prompt": prompts}), {"num_inference_steps": 2, "seed": 3})
+    record = json.loads((student / "lcm.json").read_text())
+    plain = StableDiffusionPipeline.from_pretrained(record["teacher"])
+    plain.scheduler = LCMScheduler.from_config(
+        plain.scheduler.config, original_inference_steps=10, timestep_scaling=10.0
+    )
+    plain.load_lora_weights(student)
+    draws = torch.Generator().manual_seed(3)
+    drawn = plain(prompts, num_inference_steps=2, guidance_scale=1.0, generator=draws).images
+    for png, image in zip(served, drawn, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), np.asarray(image))
+    assert served[0] != served[1]
 
 
 def test_what_cannot_be_done_is_refused_in_one_sentence(
