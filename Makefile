@@ -5,7 +5,7 @@ STAMP := .venv/installed
 export MYPYPATH := .venv/typing
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test quick lint links types bench docs audit hashes clean
+.PHONY: demo test quick lint links types bench evidence docs audit hashes clean
 
 demo: $(STAMP)
 	$(BIN)/tenfold run experiments/queues/demo.yaml
@@ -35,6 +35,10 @@ types: links
 bench: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+# A reduced headline of every paper, into docs/evidence.md; goes on where it was interrupted.
+evidence: $(STAMP)
+	$(BIN)/python -m experiments.evidence.page
 
 docs: links
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
