@@ -6,24 +6,42 @@ The base is dynamic programming for a utility g of the return, U_{H+1}(s, y) = g
 
 exact for the expectation and the entropic measure. CVaR = max_b { b + E min(X - b, 0) / alpha }
 needs one g for each b; all of them are one sweep over the signed budget y - b (Baeuerle and Ott,
-2011). Every other measure is climbed: plan for the derivative g at the current law, take the law
-of that plan, and so on, from several starts; for spectral measures each step is an ascent
-(Baeuerle and Glauner, 2021) and `upper_bound` says how far the result can be from the optimum.
+2011). A mixture of the mean and CVaRs, w_0 E X + sum_j w_j CVaR_j X, is the same with a budget for
+each CVaR,
+
+    max_b { E g_b(X) },    g_b(x) = w_0 x + sum_j w_j (b_j + min(x - b_j, 0) / alpha_j),
+
+so planning for every b on the return grid is exact; with two CVaRs or more, where that would be too
+many plans, a coarser grid of them says where to climb from. Every other measure is climbed: plan
+for the derivative g at the current law, take the law of that plan, and so on, from several starts;
+for spectral measures each step is an ascent (Baeuerle and Glauner, 2021) and `upper_bound` says how
+far the result can be from the optimum.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from tenfold.algorithms.rs_disrl.sets import Estimator, best_member
-from tenfold.envs.risk.measures import CVaR, Distortion, Entropic, Expectation, RiskMeasure
+from tenfold.envs.risk.measures import (
+    CVaR,
+    Distortion,
+    Entropic,
+    Expectation,
+    RiskMeasure,
+    Spectral,
+)
 from tenfold.envs.risk.returns import GridMDP
 from tenfold.envs.risk.static_measures import influence
 
 # Steps of an ascent from one start, the starts from CVaR's budgets, and pieces of a distortion.
 MOST_STEPS, STARTS, PIECES = 20, 5, 200
 GAIN = 1e-12
+# Utilities that a mixture of CVaRs is planned for, and how many of them at once.
+MOST_UTILITIES, AT_ONCE = 256, 64
 
 
 @dataclass(frozen=True)
@@ -75,7 +93,14 @@ class StaticPlanner:
         if isinstance(rho, CVaR):
             budget = int((self.mdp.returns + self.shortfalls() / rho.alpha).argmax())
             return self.plan_for(self._short_of(budget), rho)
-        return max((self._climb(rho, g) for g in self._starts()), key=lambda plan: plan.value)
+        starts = list(self._starts())
+        if isinstance(rho, Spectral):
+            utilities, exact = self._mixtures(rho)
+            reached = self._reached(utilities)
+            if exact:
+                return self.plan_for(utilities[reached.argmax()], rho)
+            starts += list(utilities[np.argsort(-reached)[:STARTS]])
+        return max((self._climb(rho, g) for g in starts), key=lambda plan: plan.value)
 
     def upper_bound(self, rho: Distortion) -> float:
         """A bound on what any policy can reach, for a concave distortion.
@@ -93,11 +118,7 @@ class StaticPlanner:
         """max over policies of E min(X - b, 0) for each b of the return grid, (Y,)."""
         Y = self.mdp.Y
         if self.per_return:
-            short = np.minimum(self.mdp.returns - self.mdp.returns[:, None], 0.0)  # (b, y)
-            batch = np.repeat(short[:, None], self.mdp.S, axis=1)
-            for h in reversed(range(self.mdp.H)):
-                batch = self._step(h, batch)[0].max(axis=-2)
-            return batch[:, self.mdp.initial, 0]
+            return self._reached(np.minimum(self.mdp.returns - self.mdp.returns[:, None], 0.0))
         signed = self.mdp.step * np.arange(1 - Y, Y)
         values = self._sweep(np.minimum(signed, 0.0))[0]
         return values[self.mdp.initial, Y - 1 :: -1]
@@ -146,6 +167,35 @@ class StaticPlanner:
         yield self.mdp.returns
         for budget in np.linspace(1, self.mdp.Y - 1, min(STARTS, self.mdp.Y - 1)).astype(int):
             yield self._short_of(int(budget))
+
+    def _mixtures(self, rho: Spectral) -> tuple[np.ndarray, bool]:
+        """The utilities g_b (n, Y) of a mixture of CVaRs, and whether these are all budgets b."""
+        returns = self.mdp.returns
+        levels = zip(rho.alphas, rho.weights, strict=True)
+        mean = sum(weight for alpha, weight in levels if alpha == 1.0)
+        levels = zip(rho.alphas, rho.weights, strict=True)
+        tails = [(alpha, weight) for alpha, weight in levels if alpha < 1.0 and weight > 0.0]
+        exact = self.mdp.Y ** len(tails) <= MOST_UTILITIES
+        most = self.mdp.Y if exact else math.floor(MOST_UTILITIES ** (1 / len(tails)))
+        grid = np.linspace(0, self.mdp.Y - 1, min(most, self.mdp.Y)).round().astype(int)
+        # A level's share of g for each of its budgets, (budgets, Y).
+        shares = [
+            weight
+            * (returns[grid][:, None] + np.minimum(returns - returns[grid][:, None], 0) / alpha)
+            for alpha, weight in tails
+        ]
+        return np.array([mean * returns + sum(each) for each in product(*shares)]), exact
+
+    def _reached(self, utilities: np.ndarray) -> np.ndarray:
+        """The largest mean of each of n utilities (n, Y) that a policy reaches, (n,)."""
+        found = []
+        for first in range(0, len(utilities), AT_ONCE):
+            some = utilities[first : first + AT_ONCE]
+            values = np.repeat(some[:, None], self.mdp.S, axis=1)
+            for h in reversed(range(self.mdp.H)):
+                values = self._step(h, values)[0].max(axis=-2)
+            found.append(values[:, self.mdp.initial, 0])
+        return np.concatenate(found)
 
     def _climb(self, rho: RiskMeasure, utility: np.ndarray) -> Plan:
         plan = self.plan_for(utility, rho)

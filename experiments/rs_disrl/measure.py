@@ -40,7 +40,7 @@ from tenfold.envs.risk.brute_force import best_risk
 from tenfold.envs.risk.measures import CVaR, Distortion, Entropic, Expectation, RiskMeasure
 from tenfold.envs.risk.returns import GridMDP, project
 from tenfold.envs.risk.static_benchmarks import grid_mdp, make_static_task
-from tenfold.envs.risk.static_measures import make_measure
+from tenfold.envs.risk.static_measures import make_measure, mean_cvar
 
 RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl"
 DELTA, KNOTS = 0.05, 5
@@ -233,6 +233,38 @@ def ascent(worlds: int = 12) -> None:
             )
     optimal = sum(row["short, %"] == 0.0 for row in rows)
     save(RESULTS / "ascent", rows, f"{optimal} of {len(rows)} plans are optimal.")
+
+
+@app.command()
+def gaps(worlds: int = 120) -> None:
+    """How far an ascent alone falls short of the optimum of mixtures of mean and CVaR."""
+    rows = []
+    for seed in range(worlds):
+        planner = StaticPlanner(middling_world(seed))
+        for alpha, weight in ((0.05, 0.7), (0.1, 0.5), (0.2, 0.5)):
+            rho = mean_cvar(alpha, weight)
+            climbed = max(planner._climb(rho, g).value for g in planner._starts())
+            best = planner.solve(rho).value
+            short = max(0.0, 100.0 * (best - climbed) / best)
+            rows.append({"world": seed, "alpha": alpha, "weight": weight, "short, %": short})
+    short = np.array([row["short, %"] for row in rows])
+    about = (
+        f"{np.sum(short > 1e-7)} of {len(short)} ascents fall short, by up to {short.max():.2f} %; "
+        f"mean {short.mean():.3f} %, 95th percentile {np.percentile(short, 95):.2f} %."
+    )
+    save(RESULTS / "gaps", rows, about)
+    print(about)
+
+
+def middling_world(seed: int) -> GridMDP:
+    """Three states, four actions, four steps, two outcomes with rewards 0 to 7."""
+    rng = np.random.default_rng(seed)
+
+    def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
+        law = rng.dirichlet(np.full(2, 0.5))
+        return [(int(rng.integers(3)), int(rng.integers(8)), float(law[o])) for o in range(2)]
+
+    return grid_mdp(4, 3, 4, outcomes, 0, 0.1)
 
 
 def random_world(seed: int) -> GridMDP:
