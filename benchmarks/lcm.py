@@ -86,7 +86,7 @@ def distillation(architecture: str, batch: int, steps: int) -> None:
     with device:
         unet = UNet2DConditionModel(**sizes).to(dtype)
     config = LCMConfig(
-        rank=64, precision="bfloat16", gradient_checkpointing=True, target="student", ema_decay=0.0
+        rank=64, precision="bf16", gradient_checkpointing=True, target="student", ema_decay=0.0
     )
     student = Student(config, unet)
     optimizer = torch.optim.AdamW(student.parameters.values(), lr=1e-4)

@@ -16,6 +16,7 @@ from tenfold.platform.ray_session import has_ray, needs_actors, set_environment,
 from tenfold.platform.registry import Method, get_method
 from tenfold.platform.store import open_store
 from tenfold.platform.tasks import labels, resolve
+from tenfold.platform.training import TrainingConfig
 from tenfold.platform.trial_files import checkpoint_of, find_trial, trial_folders
 from tenfold.platform.trust import check_trusted
 from tenfold.platform.video import check_video, film
@@ -64,6 +65,10 @@ def restore(chosen: Chosen, config: Any) -> Any:
         start_ray(chosen.experiment, None)
     else:
         set_environment()
+    if isinstance(config, TrainingConfig):
+        from tenfold.platform.devices import anywhere  # it imports torch
+
+        config = anywhere(config)
     algorithm = chosen.method.load_trainable()(config)
     algorithm.load_checkpoint(str(chosen.checkpoint))
     return algorithm

@@ -139,6 +139,7 @@ def launch(
         place = partial(trials_in_process, local)
     else:
         start_ray(experiment, address)
+        _check_devices(study)
         check_room(needed, ray.cluster_resources())
     run_dir = earlier or _new_run_dir(storage, experiment)
     run = _Run(study, run_dir, Tracker(study, run_dir, uri, offline), length, place)
@@ -411,6 +412,13 @@ def _is_one_after_another(study: Study, local: Mapping[str, float]) -> bool:
     if "wandb" in experiment.log:  # Tune's callback has an actor for each trial
         return False
     return experiment.trials() == 1 or experiment.resources.concurrent == 1 or local["CPU"] == 1
+
+
+def _check_devices(study: Study) -> None:
+    """Refuse a GPU, or a precision, that Ray's machines have not."""
+    for config in map(study.unswept, study.experiment.variants):
+        if isinstance(config, TrainingConfig):
+            config.check_devices(ray.cluster_resources())
 
 
 def _needed(study: Study) -> dict[str, float]:

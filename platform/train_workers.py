@@ -85,7 +85,7 @@ class _Host:
         self.controller: Any = None
 
     def fit(self, me: Any, work: bytes, scaling: train.ScalingConfig, folder: Path) -> None:
-        from ray.train.torch import TorchTrainer
+        from ray.train.torch import TorchConfig, TorchTrainer
 
         logging.getLogger("ray.train").setLevel(logging.ERROR)
         # Ray Train takes one report a poll, and polls every two seconds unless told otherwise.
@@ -93,6 +93,7 @@ class _Host:
         trainer = TorchTrainer(
             train_worker,
             train_loop_config={"work": work},
+            torch_config=TorchConfig(backend=_backend(scaling)),
             scaling_config=scaling,
             run_config=train.RunConfig(
                 # A name of its own: Ray Train would continue an older run of the same name.
@@ -123,6 +124,11 @@ class _Host:
         if self.controller is not None:
             with contextlib.suppress(ray.exceptions.RayActorError):  # aborting ends the actor
                 ray.get(self.controller.abort.remote())
+
+
+def _backend(scaling: train.ScalingConfig) -> str:
+    """NCCL refuses two workers on one card, which fractions of a GPU may put there."""
+    return "nccl" if (scaling.resources_per_worker or {}).get("GPU", 0) >= 1 else "gloo"
 
 
 class _PassOn(UserCallback):

@@ -3,9 +3,9 @@
 A method that trains by gradients is a `TrainingLoop`: an object that advances by some steps at a
 time and can be saved and loaded. `TrainingTrial` makes it a Tune trainable. With ``workers=0`` the
 loop runs inside the trial; with more, Ray Train runs one loop in each of its workers (gloo on CPU,
-NCCL on GPU) and the trial passes their reports on. Either way a trial is the same to Tune: one
-result for every report, checkpoints that a killed trial resumes from, and the same parameters
-after a resume as without one.
+NCCL on GPUs) and the trial passes their reports on; `devices` says where a loop computes. Either
+way a trial is the same to Tune: one result for every report, checkpoints that a killed trial
+resumes from, and the same parameters after a resume as without one.
 """
 
 import json
@@ -14,13 +14,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
+import ray
 from pydantic import BeforeValidator
 from ray import tune
 from ray.tune.result import DONE
 
-from tenfold.platform.errors import shown
+from tenfold.platform.errors import InputError, shown
 from tenfold.platform.parameters import Parameters, parameter
 from tenfold.platform.train_workers import TrainWorkers, check_parts
 
@@ -72,7 +73,22 @@ class TrainingConfig(Parameters):
         None, "Fewest workers to go on with after losing some; workers when null", ge=1, le=10_000
     )
     cpus_per_worker: float = parameter(1.0, "Logical CPUs of a Ray Train worker", gt=0, le=10_000)
-    gpus_per_worker: float = parameter(0.0, "GPUs of a Ray Train worker", ge=0, le=1_000)
+    gpus_per_worker: float = parameter(
+        0.0, "GPUs of a Ray Train worker, or a fraction of one", ge=0, le=1_000
+    )
+    gpus_per_trial: float | None = parameter(
+        None,
+        "GPUs of a trial with workers 0, or a fraction of one; when null 1 on a GPU and 0 on a CPU",
+        ge=0,
+        le=1,
+    )
+    device: Literal["auto", "cpu", "cuda"] = parameter(
+        "auto", "Where to compute; auto: on the GPU that Ray assigns, else on the CPU"
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = parameter(
+        "fp32", "Of products; weights, optimizer state, reductions and the loss stay in fp32"
+    )
+    accumulate: int = parameter(1, "Micro-batches of a step", ge=1, le=2**20)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field and its value."""
@@ -91,6 +107,7 @@ class TrainingConfig(Parameters):
         if self.workers == 0:
             return None
         fewest = self.min_workers or self.workers
+        at_once = []
         for name, each in (("CPU", self.cpus_per_worker), ("GPU", self.gpus_per_worker)):
             if fewest * each > cluster.get(name, 0.0):
                 raise ValueError(
@@ -98,7 +115,45 @@ class TrainingConfig(Parameters):
                     f"{name}s, Ray has {cluster.get(name, 0.0):g}; give fewer workers or a smaller "
                     f"'{name.lower()}s_per_worker'."
                 )
-        return max(1, int(cluster.get("CPU", 0.0) // (self.workers * self.cpus_per_worker)))
+            if each:
+                at_once.append(int(cluster.get(name, 0.0) // (self.workers * each)))
+        return max(1, min(at_once))
+
+    def gpus_of_trial(self, cluster: Mapping[str, float]) -> float:
+        """GPUs that a trial with ``workers=0`` asks Ray for.
+
+        Args:
+            cluster: What all nodes together have, by Ray's names.
+        """
+        if self.device == "cpu":
+            return 0.0
+        if self.gpus_per_trial is not None:
+            return self.gpus_per_trial
+        return 1.0 if self.device == "cuda" or cluster.get("GPU", 0.0) >= 1 else 0.0
+
+    def check_devices(self, cluster: Mapping[str, float]) -> None:
+        """Refuse a device or a precision that no trial would get.
+
+        Args:
+            cluster: What all nodes together have, by Ray's names.
+
+        Raises:
+            InputError: One sentence with the field, its value and what would be right.
+        """
+        if self.device == "cuda" and not cluster.get("GPU"):
+            raise InputError(
+                "Bad value 'cuda' for 'device': Ray has no GPU; give auto or cpu, or run on a "
+                "cluster that has one."
+            )
+        asked = self.gpus_per_worker if self.workers else self.gpus_of_trial(cluster)
+        if self.precision != "fp32":
+            from tenfold.platform.devices import CPU, assigned_device, check_precision
+
+            here = assigned_device()
+            if not asked:
+                check_precision(self.precision, CPU)
+            elif here != CPU:  # of the cards of other machines their workers tell
+                check_precision(self.precision, here)
 
     def check(self) -> None:
         """Refuse what the fields' types do not: values that do not go together, missing data.
@@ -110,6 +165,21 @@ class TrainingConfig(Parameters):
             raise ValueError(
                 f"Bad value {self.min_workers} for 'min_workers': give at most "
                 f"'workers', which is {self.workers}."
+            )
+        gpus = self.gpus_per_worker if self.workers else self.gpus_per_trial
+        field = "gpus_per_worker" if self.workers else "gpus_per_trial"
+        if self.device == "cpu" and gpus:
+            raise ValueError(
+                f"Bad value {gpus:g} for '{field}': 'device' is cpu, so give 0, or 'device' auto."
+            )
+        if self.device == "cuda" and gpus == 0:
+            raise ValueError(
+                f"Bad value 'cuda' for 'device': '{field}' is 0, so give more, or 'device' auto."
+            )
+        if self.device == "cpu" and self.precision == "fp16":
+            raise ValueError(
+                "Bad value 'fp16' for 'precision': it is for GPUs and 'device' is cpu, so give "
+                "fp32 or bf16."
             )
 
 
@@ -197,9 +267,13 @@ class TrainingTrial(tune.Trainable):
 
     @classmethod
     def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        """A core for a loop in the trial; Ray Train asks for its workers' resources itself."""
-        # Tune needs some resource; a byte leaves all cores to the workers.
-        return tune.PlacementGroupFactory([{"memory": 1} if config["workers"] else {"CPU": 1}])
+        """A core and a GPU for a loop in the trial; Ray Train asks for its workers' itself."""
+        if config["workers"]:
+            # Tune needs some resource; a byte leaves all cores to the workers.
+            return tune.PlacementGroupFactory([{"memory": 1}])
+        settings = TrainingConfig(**{name: config[name] for name in TrainingConfig.model_fields})
+        gpus = settings.gpus_of_trial(ray.cluster_resources() if ray.is_initialized() else {})
+        return tune.PlacementGroupFactory([{"CPU": 1, **({"GPU": gpus} if gpus else {})}])
 
     def step(self) -> dict[str, Any]:
         """Train until the next report."""

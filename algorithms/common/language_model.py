@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tenfold.envs.data.text import Corpus, windows
+from tenfold.platform.devices import CPU
 
 _JUDGED_AT_ONCE = 16
 
@@ -43,13 +44,20 @@ def next_token_loss(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """Mean cross entropy (nats) of each token given those before it.
 
     Args:
-        logits: (sequences, context, vocabulary), of the first `context` tokens.
+        logits: (sequences, context, vocabulary), of the first `context` tokens; the loss is in
+            float32 whatever their type.
         tokens: (sequences, context + 1) token ids.
     """
-    return cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+    return cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def judge(model: torch.nn.Module, corpus: Corpus, context: int, most: int) -> dict[str, float]:
+def judge(
+    model: torch.nn.Module,
+    corpus: Corpus,
+    context: int,
+    most: int,
+    device: torch.device = CPU,
+) -> dict[str, float]:
     """Held-out loss (nats a token), bits a byte and next-token accuracy.
 
     Args:
@@ -57,10 +65,12 @@ def judge(model: torch.nn.Module, corpus: Corpus, context: int, most: int) -> di
         corpus: Its validation split is used, from its start, in windows that do not overlap.
         context: Tokens of a window.
         most: Number of windows at most.
+        device: Of the model.
     """
     total, right, seen = 0.0, 0.0, 0
     with torch.no_grad():
-        for tokens in _validation(corpus, context, most):
+        for window in _validation(corpus, context, most):
+            tokens = window.to(device)
             logits = model(input_ids=tokens[:, :-1]).logits
             total += float(next_token_loss(logits, tokens)) * tokens[:, 1:].numel()
             # Of NaN, argmax is a token as any other: a model that diverged has no accuracy.

@@ -38,11 +38,17 @@ class Averager(ABC):
         self.seconds = 0.0
 
     def __call__(self, tensors: Sequence[torch.Tensor]) -> None:
-        start = time.perf_counter()
+        start = self._now(tensors)
         with torch.no_grad():
             averaged = self.mean(tensors)
-        self.seconds += time.perf_counter() - start
+        self.seconds += self._now(tensors) - start
         self.sent += 2 * (self.workers - 1) / self.workers * averaged
+
+    def _now(self, tensors: Sequence[torch.Tensor]) -> float:
+        """The time, when a GPU has done what it was told before."""
+        if self.workers > 1 and tensors and tensors[0].is_cuda:
+            torch.cuda.synchronize(tensors[0].device)
+        return time.perf_counter()
 
     @abstractmethod
     def mean(self, tensors: Sequence[torch.Tensor]) -> int:
@@ -135,6 +141,8 @@ class LocalOptimizer(torch.optim.Optimizer):
         before_step: Called before each inner step, with the gradients that it will see (the place
             to clip them).
         before_average: Called at the end of a round, before parameters are averaged.
+        scaler: What scaled the loss; gradients are unscaled before `before_step`, and a step whose
+            gradients overflowed leaves the parameters. Its scale is this worker's own.
     """
 
     def __init__(
@@ -147,6 +155,7 @@ class LocalOptimizer(torch.optim.Optimizer):
         moments: Sequence[str] = (),
         before_step: Callable[[], None] | None = None,
         before_average: Callable[[], None] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         super().__init__(inner.param_groups, inner.defaults)
         self._share(inner)
@@ -157,6 +166,7 @@ class LocalOptimizer(torch.optim.Optimizer):
         self.moments = tuple(moments)
         self.before_step = before_step
         self.before_average = before_average
+        self.scaler = torch.amp.GradScaler(enabled=False) if scaler is None else scaler
         rates = [float(group["lr"]) for group in inner.param_groups]
         self._ratios = [rate / max(rates) if max(rates) > 0 else 1.0 for rate in rates]
         self.step_count = 0
@@ -184,9 +194,11 @@ class LocalOptimizer(torch.optim.Optimizer):
         self._set_learning_rate()
         if self.gradients:
             self.average([p.grad for p in self.parameters if p.grad is not None])
+        self.scaler.unscale_(self.inner)
         if self.before_step is not None:
             self.before_step()
-        self.inner.step()
+        self.scaler.step(self.inner)
+        self.scaler.update()
         self.step_count += 1
         if self.step_count < self.round_start + H:
             return False
@@ -217,6 +229,7 @@ class LocalOptimizer(torch.optim.Optimizer):
             "averages": self.averages,
             "sent": self.average.sent,
             "seconds": self.average.seconds,
+            "scaler": self.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -228,6 +241,8 @@ class LocalOptimizer(torch.optim.Optimizer):
         self._H = state["H"]
         self._before_first_step = self.round_start == self.step_count < self.rule.total
         self.average.sent, self.average.seconds = state["sent"], state["seconds"]
+        if state.get("scaler") and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
 
     def _averaged(self) -> list[torch.Tensor]:
         state = [

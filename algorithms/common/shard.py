@@ -1,6 +1,7 @@
 """A process's part of a checkpoint: its tensors (safetensors) and its counters (JSON).
 
-Every process writes its own, since local workers differ in parameters and optimizer state.
+Every process writes its own, since local workers differ in parameters and optimizer state. What is
+written and read is on the CPU, so that a checkpoint of a GPU goes on anywhere.
 """
 
 import json
@@ -35,7 +36,7 @@ class Shard:
         for index, entries in inner.items():
             for name, value in entries.items():
                 flat[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
-        copies = {name: tensor.detach().contiguous().clone() for name, tensor in flat.items()}
+        copies = {name: t.detach().cpu().contiguous().clone() for name, t in flat.items()}
         save_file(copies, folder / f"worker-{rank}.safetensors")
         counters = {**self.counters, "optimizer": state, "schedule": _schedule(optimizer)}
         (folder / f"worker-{rank}.json").write_text(json.dumps(counters))

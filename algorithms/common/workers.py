@@ -14,6 +14,8 @@ from torch import nn
 from torch.func import functional_call, vmap
 from transformers import PreTrainedModel
 
+from tenfold.platform.devices import Compute, compiled
+
 Batch = Mapping[str, torch.Tensor]
 Loss = Callable[[Callable[..., object], Batch], torch.Tensor]
 
@@ -29,9 +31,26 @@ class Workers:
         module: A transformers model; with more than one worker only its structure counts.
         parameters: Parameters by name; with more than one worker (stacked, ...) tensors.
         buffers: Buffers likewise (running statistics of batch normalisation).
+
+    Args:
+        module: On the CPU; it is moved to the device.
+        stacked: As above.
+        loss: Of a callable model and a batch; the model's outputs may be in half precision.
+        compute: Where, and in what precision the model runs.
+        compile: Run a single worker's model by torch.compile.
     """
 
-    def __init__(self, module: PreTrainedModel, stacked: int, loss: Loss) -> None:
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        stacked: int,
+        loss: Loss,
+        compute: Compute,
+        compile: bool = False,
+    ) -> None:
+        module.to(compute.device)
+        self.compute = compute
+        self._run: Callable[..., object] = compiled(module) if compile else module
         self.module = module
         self.stacked = stacked
         self.loss = loss
@@ -49,15 +68,15 @@ class Workers:
         """Each worker's loss (stacked,), on its own part of a batch of (stacked, ...) tensors."""
         if self.stacked == 1:
             own = {name: value[0] for name, value in batch.items()}
-            return self.loss(self.module, own).unsqueeze(0)
+            return self.loss(self._autocast(self._run), own).unsqueeze(0)
 
         def one(parameters: Batch, buffers: Batch, own: Batch) -> torch.Tensor:
-            return self.loss(
-                lambda **inputs: functional_call(
+            def run(**inputs: object) -> object:
+                return functional_call(
                     self.module, (parameters, buffers), kwargs=inputs, tie_weights=True
-                ),
-                own,
-            )
+                )
+
+            return self.loss(self._autocast(run), own)
 
         losses: torch.Tensor = vmap(one, randomness="different")(
             self.parameters, self.buffers, batch
@@ -122,6 +141,13 @@ class Workers:
         apart = torch.stack([(p - m.reshape(1, -1)).pow(2).sum(dim=1) for p, m in pairs])
         size = torch.stack([m.pow(2).sum() for _, m in pairs]).sum()
         return (apart.sum(dim=0) / size).sqrt()
+
+    def _autocast(self, model: Callable[..., object]) -> Callable[..., object]:
+        def run(**inputs: object) -> object:
+            with self.compute.autocast():
+                return model(**inputs)
+
+        return run
 
     def _by_worker(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.reshape(self.stacked, -1) if self.stacked > 1 else tensor.reshape(1, -1)

@@ -78,10 +78,6 @@ class LCMConfig(TrainingConfig):
     weight_decay: float = parameter(0.0, "Of AdamW", ge=0, le=1)
     clip: float = parameter(1.0, "Largest norm of the gradient; 0 does not clip", ge=0)
     batch: int = parameter(64, "Images of a worker in a micro-batch", ge=1, le=10**5)
-    accumulate: int = parameter(1, "Micro-batches of a step", ge=1, le=10**5)
-    precision: Literal["float32", "bfloat16", "float16"] = parameter(
-        "float32", "Of frozen networks and products; what learns and the loss stay float32"
-    )
     gradient_checkpointing: bool = parameter(False, "Trade time for memory")
     empty_prompt_share: float = parameter(0.0, "Captions replaced by the empty one", ge=0, lt=1)
     images: int = parameter(12_000, "Images to use, at most; scenes are drawn as many", ge=1)
@@ -101,7 +97,6 @@ class LCMConfig(TrainingConfig):
     )
     judge_images: int = parameter(256, "Images a number of steps, of scenes and of FID", ge=4)
     ode_images: int = parameter(16, "Samples that are held against the teacher's ODE", ge=1)
-    device: Literal["auto", "cpu", "cuda"] = parameter("auto", "auto: cuda where there is one")
     clip_model: str = parameter("", "Folder of a CLIPModel for CLIP scores; none when empty")
     inception: str = parameter("", "TorchScript file of Inception for FID; none when empty")
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from tenfold.algorithms.lcm.config import LCMConfig
 from tenfold.algorithms.lcm.folder import RECORD, Record
 from tenfold.algorithms.lcm.student import ADAPTER, Student
+from tenfold.platform.devices import DTYPES
 
 KOHYA_FILE = "lora_kohya.safetensors"
 
@@ -89,7 +90,7 @@ def kohya_weights(weights: dict[str, Tensor], alpha: float) -> dict[str, Tensor]
 
 
 def _dtype(config: LCMConfig) -> torch.dtype:
-    dtype: torch.dtype = getattr(torch, config.precision)
+    dtype: torch.dtype = DTYPES[config.precision]
     return dtype
 
 

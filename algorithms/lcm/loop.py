@@ -28,6 +28,7 @@ from tenfold.algorithms.lcm.student import Student
 from tenfold.algorithms.lcm.teacher import Condition, Teacher
 from tenfold.envs.data.cache import fingerprint, prepared
 from tenfold.envs.data.images import worker_indices
+from tenfold.platform.devices import Compute
 from tenfold.platform.store import runs_folder
 from tenfold.platform.training import TrainingLoop, TrainingTrial
 
@@ -46,7 +47,8 @@ class LCMLoop(TrainingLoop):
     def __init__(self, config: LCMConfig, rank: int = 0, size: int = 1) -> None:
         super().__init__(config, rank, size)
         c = config
-        self.device = _device(c, rank)
+        self.compute = Compute.of(c)
+        self.device = self.compute.device
         self.data = load_captions(
             c.task,
             cache=runs_folder() / "data",
@@ -54,8 +56,7 @@ class LCMLoop(TrainingLoop):
             caption_column=c.caption_column,
             limit=c.images,
         )
-        dtype = getattr(torch, c.precision)
-        self.teacher = Teacher(c.teacher_folder, self.device, dtype)
+        self.teacher = Teacher(c.teacher_folder, self.device, self.compute.dtype)
         self.resolution = c.resolution or self.teacher.folder.resolution
         self.framing = Framing(self.resolution, c.center_crop, c.flip)
         self._ode_ends = self._along_the_ode()
@@ -64,7 +65,7 @@ class LCMLoop(TrainingLoop):
         self.f = ConsistencyFunction(self.teacher.schedule, c.boundary)
         self.distance = make_distance(c.loss, c.huber_c)
         self.optimizer = self._adamw()
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=c.precision == "float16")
+        self.scaler = self.compute.scaler()
         self.average = AllReduce()
         self.judging = scene_judging(c.teacher_folder, c.style, c.judge_images)
         self._latents = self._encode_all() if c.cache_latents else None
@@ -225,7 +226,7 @@ class LCMLoop(TrainingLoop):
         t = c.grid.timesteps[i].to(self.device)
         t_next = c.grid.successors[i].to(self.device)
         z = schedule.noised(z0, eps, t)
-        with self._autocast():
+        with self.compute.autocast():
             if c.successor == "teacher":
                 both = condition.joined(self.teacher.unconditional(condition))
                 said = self.student.teacher(z.repeat(2, 1, 1, 1), t.repeat(2), both)
@@ -308,7 +309,7 @@ class LCMLoop(TrainingLoop):
         """Where the teacher's own guided DDIM steps end, from the noise that `evaluate` uses."""
         pipeline = self.teacher.pipeline
         pipeline.scheduler = solver("ddim", self.teacher.scheduler)
-        with self._autocast():
+        with self.compute.autocast():
             return sample(
                 pipeline,
                 self._ode_prompts,
@@ -324,7 +325,7 @@ class LCMLoop(TrainingLoop):
         """The pipeline with the averaged student, and the guidance_scale to call it with."""
         c, pipeline = self.config, self.teacher.pipeline
         held = pipeline.unet
-        with self.student.standing() as unet, self._autocast():
+        with self.student.standing() as unet, self.compute.autocast():
             pipeline.unet = unet
             pipeline.scheduler = lcm_scheduler(self.teacher.scheduler, c.grid, c.timestep_scaling)
             try:
@@ -332,18 +333,14 @@ class LCMLoop(TrainingLoop):
             finally:
                 pipeline.unet = held
 
-    def _autocast(self) -> Any:
-        dtype = getattr(torch, self.config.precision)
-        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
-
     def _adamw(self) -> torch.optim.Optimizer:
         c = self.config
-        parameters = list(self.student.parameters.values())
+        parameters: list[Tensor] = list(self.student.parameters.values())
         if c.optimizer == "adamw8bit":
             from bitsandbytes.optim import AdamW8bit
 
             return AdamW8bit(parameters, lr=c.lr, weight_decay=c.weight_decay)
-        return torch.optim.AdamW(parameters, lr=c.lr, weight_decay=c.weight_decay)
+        return self.compute.adamw(parameters, lr=c.lr, weight_decay=c.weight_decay)
 
 
 class LCM(TrainingTrial):
@@ -368,17 +365,3 @@ def _generator(*parts: int) -> torch.Generator:
     """A source of random numbers that is a function of whole numbers."""
     state = np.random.SeedSequence(parts).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> 1))
-
-
-def _device(config: LCMConfig, rank: int) -> torch.device:
-    """The GPU of this worker, or the CPU.
-
-    Raises:
-        ValueError: A GPU is asked for and there is none.
-    """
-    there = torch.cuda.is_available()
-    if config.device == "cuda" and not there:
-        raise ValueError("Bad value 'cuda' for 'device': torch sees no GPU; give auto or cpu.")
-    if config.device == "cpu" or not there:
-        return torch.device("cpu")
-    return torch.device("cuda", rank % torch.cuda.device_count())

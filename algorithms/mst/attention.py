@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from tenfold.platform.devices import CPU
+
 _NAME = "tenfold_pattern"
 
 Pattern = Callable[[torch.Tensor, torch.Tensor, int, int], torch.Tensor]
@@ -26,7 +28,9 @@ PATTERNS: dict[str, Pattern] = {
 """Whether query q sees key k <= q, given the band's width and the stride."""
 
 
-def pattern_mask(name: str, length: int, *, width: int, stride: int) -> torch.Tensor:
+def pattern_mask(
+    name: str, length: int, *, width: int, stride: int, device: torch.device = CPU
+) -> torch.Tensor:
     """A causal pattern.
 
     Args:
@@ -34,12 +38,13 @@ def pattern_mask(name: str, length: int, *, width: int, stride: int) -> torch.Te
         length: Tokens T.
         width: Of the band of ``local`` and ``sparse``, the query itself included.
         stride: Of ``strided`` and ``sparse``; length of a block of ``fixed``.
+        device: Where the mask shall be.
 
     Returns:
         (T, T) bool, rows are queries.
     """
     q, k = torch.arange(length).unsqueeze(1), torch.arange(length).unsqueeze(0)
-    return PATTERNS[name](q, k, width, stride) & (q >= k)
+    return (PATTERNS[name](q, k, width, stride) & (q >= k)).to(device)
 
 
 def kept_fraction(mask: torch.Tensor) -> float:

@@ -7,16 +7,17 @@ from pydantic import Field
 from tenfold.algorithms.common.learning_rate import LearningRate
 from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
 from tenfold.algorithms.common.text_tasks import check_text
+from tenfold.algorithms.common.workers_config import WorkersConfig
 from tenfold.algorithms.mst.schedule import SparsitySchedule, UpToChanges, active_weights
 from tenfold.algorithms.qsr.schedule import QuadraticSync
 from tenfold.platform.parameters import parameter
-from tenfold.platform.training import Listed, Pair, TrainingConfig
+from tenfold.platform.training import Listed, Pair
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class MSTConfig(TrainingConfig):
+class MSTConfig(WorkersConfig):
     """Sparse pretraining of a GPT-2 (arXiv:2408.11746), T steps."""
 
     fixed: ClassVar[frozenset[str]] = frozenset(
@@ -32,8 +33,6 @@ class MSTConfig(TrainingConfig):
     context: int = parameter(128, "Length of a sequence", unit="tokens", ge=1, le=2**16)
     tokenizer: str = parameter("bytes", "bytes, bpe:<vocabulary> or the path of a tokenizers file")
     batch: int = parameter(8, "Sequences of a worker in a micro-batch", ge=1, le=2**20)
-    accumulate: int = parameter(1, "Micro-batches of a step", ge=1, le=2**20)
-    precision: Literal["float32", "bfloat16"] = parameter("float32", "Of the matrix products")
     lr: float = parameter(4e-3, "Peak learning rate of the cosine", gt=0, le=1e6)
     lr_floor: float = parameter(1e-4, "Learning rate at the end, at most lr", ge=0, le=1e6)
     warmup: float = parameter(0.03, "Fraction of T with rising learning rate", ge=0, lt=1)
@@ -89,9 +88,6 @@ class MSTConfig(TrainingConfig):
     )
     alpha: float = parameter(4e-3, "Growth coefficient of quadratic", gt=0, le=1e6)
     base: int = parameter(4, "Least H of quadratic", ge=1, le=10**9)
-    workers_per_process: int = parameter(
-        1, "Local workers that a process holds as a stack", ge=1, le=1_024
-    )
     validation_windows: int = parameter(
         256, "Sequences of held-out text that are judged", ge=1, le=10**9
     )
@@ -143,10 +139,15 @@ class MSTConfig(TrainingConfig):
                 "Bad value 'auto' for 'kernels': stacked workers run dense, "
                 "so give dense or 'workers_per_process' 1."
             )
-        if self.precision == "bfloat16" and self.kernels == "auto":
+        if self.device == "cuda" and self.kernels == "auto":
             raise ValueError(
-                "Bad value 'auto' for 'kernels': they compute in float32, so give dense or "
-                "'precision' float32."
+                "Bad value 'auto' for 'kernels': they compute on the CPU, so give dense or "
+                "'device' cpu."
+            )
+        if self.precision != "fp32" and self.kernels == "auto":
+            raise ValueError(
+                "Bad value 'auto' for 'kernels': they compute in fp32, so give dense or "
+                "'precision' fp32."
             )
         check_text(self.task, self.tokenizer, self.context)
 

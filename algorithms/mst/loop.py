@@ -1,6 +1,5 @@
 """The training loop of MST: masked steps, topology steps, attention by phase, FLOPs counted."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,12 @@ from tenfold.algorithms.mst.flops import FlopLedger, StepFlops, step_flops
 from tenfold.algorithms.mst.masks import Masks, masked_layers
 from tenfold.algorithms.mst.topology import DROP, GRADIENT_SHARE
 from tenfold.envs.data.text import batch, check_length, load_corpus
+from tenfold.platform.devices import Batches, Compute
 from tenfold.platform.store import runs_folder
 from tenfold.platform.training import TrainingLoop, TrainingTrial
 
 Tensors = dict[str, torch.Tensor]
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
 
 
 class MSTLoop(TrainingLoop):
@@ -36,8 +37,14 @@ class MSTLoop(TrainingLoop):
         torch.manual_seed(config.seed)
         sizes = {"n_layer": config.n_layer, "n_head": config.n_head, "n_embd": config.n_embd}
         model = make_gpt2(self.corpus.vocabulary, config.context, sizes)
+        if config.gradient_checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        self.compute = Compute.of(config)
+        self.workers = Workers(
+            model.train(), config.workers_per_process, self._loss, self.compute, config.compile
+        )
+        self.batches = Batches(self._batch, self.compute)
         layers = masked_layers(model)
-        self.workers = Workers(model.train(), config.workers_per_process, self._loss)
         self.weights: Tensors = {n: self.workers.parameters[f"{n}.weight"] for n in layers}
         self.schedule = config.schedule
         self.masks = Masks(
@@ -45,12 +52,12 @@ class MSTLoop(TrainingLoop):
         )
         self.masks.apply(self.weights)
         self.sparse_path = None
-        if config.kernels == "auto":
+        if config.kernels == "auto" and not self.compute.on_card:
             rows = config.batch * config.context
             self.sparse_path = SparsePath(layers, calibrated(layers, rows))
             self.sparse_path.follow(self.masks.masks)
         self.optimizer = LocalOptimizer(
-            torch.optim.AdamW(
+            self.compute.adamw(
                 list(self.workers.parameters.values()),
                 lr=config.lr,
                 betas=config.betas,
@@ -61,12 +68,15 @@ class MSTLoop(TrainingLoop):
             average=self._averager(),
             gradients=config.sync == "data_parallel",
             before_step=self._mask_and_clip,
+            scaler=self.compute.scaler(),
         )
         self.scores = self._averager()
         self.uncounted = AllReduce()
         self.ledger = FlopLedger()
         self.evolved_at = 0  # the last topology step
+        self.attention = "dense"
         self.pattern: torch.Tensor | None = None
+        self.attention_kept = 1.0  # of the pairs of a query and a key
         self._set_attention()
 
     @property
@@ -109,7 +119,7 @@ class MSTLoop(TrainingLoop):
             "active_connections": float(self.masks.active),
             "ever_active": self.masks.ever_active,
             "churn": self.masks.churn,
-            "attention_kept": self._attention_kept(),
+            "attention_kept": self.attention_kept,
             "flops": self.ledger.spent.total,
             "flops_blocks": self.ledger.spent.blocks,
             "flop_reduction": self.ledger.reduction,
@@ -127,7 +137,8 @@ class MSTLoop(TrainingLoop):
         if self.sparse_path is not None:
             self.sparse_path.on = False
         with self.workers.standing(mean) as module:
-            return judge(module, self.corpus, self.config.context, self.config.validation_windows)
+            c = self.config
+            return judge(module, self.corpus, c.context, c.validation_windows, self.compute.device)
 
     def save(self, folder: Path) -> None:
         """This process's tensors; process 0 adds the averaged model, plain and loadable."""
@@ -169,9 +180,8 @@ class MSTLoop(TrainingLoop):
             shards = [Shard.read(folder, rank) for rank in range(saved)]
             self.workers.meet([found.tensors["parameter"] for found in shards])
             self.optimizer.restart_round()
-        self.masks.masks = dict(shard.tensors["mask"])
-        self.masks.ever = dict(shard.tensors["ever"])
-        self.masks.churn = shard.counters["churn"]
+        found = shard.tensors
+        self.masks.restore(found["mask"], found["ever"], shard.counters["churn"])
         self.evolved_at = shard.counters.get("evolved_at", self.step)
         self.ledger.load_state_dict(shard.counters["ledger"])
         self.scores.sent = shard.counters["scores"]
@@ -185,10 +195,8 @@ class MSTLoop(TrainingLoop):
 
     def _loss(self, model: Any, own: Batch) -> torch.Tensor:
         """Mean next-token loss of a worker's micro-batch."""
-        bf16 = self.config.precision == "bfloat16"
-        with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-            logits = model(input_ids=own["tokens"][:, :-1]).logits
-        return next_token_loss(logits.float(), own["tokens"])
+        logits = model(input_ids=own["tokens"][:, :-1]).logits
+        return next_token_loss(logits, own["tokens"])
 
     def _gradients(self, dense: bool) -> torch.Tensor:
         """Gradients of all micro-batches of a step; returns the mean loss.
@@ -196,7 +204,7 @@ class MSTLoop(TrainingLoop):
         When `dense`, the last micro-batch runs without the sparse kernels, and its gradient alone
         is kept for the topology step.
         """
-        total = torch.zeros(())
+        total = torch.zeros((), device=self.compute.device)
         for micro in range(self.config.accumulate):
             last = micro == self.config.accumulate - 1
             if self.sparse_path is not None:
@@ -206,16 +214,19 @@ class MSTLoop(TrainingLoop):
                     name: w.grad.clone() if w.grad is not None else torch.zeros_like(w)
                     for name, w in self.weights.items()
                 }
-            loss = self.workers.losses(self._batch(micro)) / self.config.accumulate
-            loss.sum().backward()
+            batch = self.batches(self.step * self.config.accumulate + micro)
+            loss = self.workers.losses(batch) / self.config.accumulate
+            self.optimizer.scaler.scale(loss.sum()).backward()
             total += loss.detach().mean()
         return total
 
-    def _batch(self, micro: int) -> Batch:
+    def _batch(self, number: int) -> Batch:
+        """The workers' own micro-batches, stacked."""
         c = self.config
+        step, micro = divmod(number, c.accumulate)
         first = self.rank * c.workers_per_process
         own = [
-            batch(self.corpus.train, c.context, c.batch, [c.seed, self.step, micro, first + k])
+            batch(self.corpus.train, c.context, c.batch, [c.seed, step, micro, first + k])
             for k in range(c.workers_per_process)
         ]
         return {"tokens": torch.stack([torch.from_numpy(tokens) for tokens in own])}
@@ -241,8 +252,9 @@ class MSTLoop(TrainingLoop):
 
     def _dense_gradients(self) -> Tensors:
         """Gradients of the last micro-batch, averaged over all workers, (n_in, n_out) each."""
+        scale = self.optimizer.scaler.get_scale()
         gradients = {
-            name: (w.grad - self._before_last[name]) * self.config.accumulate
+            name: (w.grad - self._before_last[name]) * (self.config.accumulate / scale)
             for name, w in self.weights.items()
             if w.grad is not None
         }
@@ -255,11 +267,15 @@ class MSTLoop(TrainingLoop):
         c = self.config
         one = {name: w if w.dim() == 2 else w[0] for name, w in self.weights.items()}
         inner = self.optimizer.inner.state
+        # Where the scaler has skipped all steps so far there are no moments yet.
+        moments = {
+            n: [inner[w][m] for m in _MOMENTS if m in inner[w]] for n, w in self.weights.items()
+        }
         self.masks.step(
             self.step,
             self.weights,
             gradients,
-            {n: [inner[w]["exp_avg"], inner[w]["exp_avg_sq"]] for n, w in self.weights.items()},
+            moments,
             {n: DROP[c.drop](w, gradients[n], c.mest_lambda) for n, w in one.items()},
             self.schedule(self.step),
             0.0 if c.growth == "none" else self.schedule.zeta(self.step, c.zeta),
@@ -276,15 +292,19 @@ class MSTLoop(TrainingLoop):
         c = self.config
         start, end = (round(share * c.steps) for share in c.attention_steps)
         wanted = c.attention if start <= self.step < end else "dense"
-        self.pattern = None
+        if wanted == self.attention:
+            return
+        self.attention, self.pattern, self.attention_kept = wanted, None, 1.0
         if wanted != "dense":
             self.pattern = pattern_mask(
-                wanted, c.context, width=c.attention_width, stride=c.attention_stride
+                wanted,
+                c.context,
+                width=c.attention_width,
+                stride=c.attention_stride,
+                device=self.compute.device,
             )
+            self.attention_kept = kept_fraction(self.pattern)
         set_pattern(self.workers.module, self.pattern)
-
-    def _attention_kept(self) -> float:
-        return 1.0 if self.pattern is None else kept_fraction(self.pattern)
 
     def _density_by_kind(self) -> dict[str, float]:
         """Density of each kind of layer: layers of one shape have one density."""
@@ -300,7 +320,7 @@ class MSTLoop(TrainingLoop):
         def flops(density: dict[str, float], kept: float, dense: bool, micro: int) -> StepFlops:
             return step_flops(config, self.K * c.batch * micro, c.context, density, kept, dense)
 
-        density, kept = self.masks.density(), self._attention_kept()
+        density, kept = self.masks.density(), self.attention_kept
         spent = flops(density, kept, topology, 1)
         if c.accumulate > 1:
             spent = spent + flops(density, kept, False, c.accumulate - 1)
@@ -315,7 +335,7 @@ def assert_same_masks(masks: Masks) -> None:
         RuntimeError: They differ.
     """
     flat = torch.cat([mask.flatten() for mask in masks.masks.values()]).to(torch.int64)
-    places = torch.arange(1, flat.numel() + 1)
+    places = torch.arange(1, flat.numel() + 1, device=flat.device)
     checksum = (flat * (places * 2_654_435_761 % 2**31)).sum()
     most, least = checksum.clone(), checksum.clone()
     dist.all_reduce(most, dist.ReduceOp.MAX)

@@ -29,7 +29,8 @@ class Masks:
     The weights may be a stack of local workers' (workers, n_in, n_out): all of them share the mask.
 
     Attributes:
-        masks: Active weights by layer, (n_in, n_out) bool.
+        masks: Active weights by layer, (n_in, n_out) bool, where the weights are.
+        counts: How many each layer has, known without waiting for a GPU.
         ever: Weights that were active at some time.
         churn: Fraction of the active weights that the last topology step replaced.
     """
@@ -52,7 +53,17 @@ class Masks:
             name: first_mask(_of_one(w.detach()), targets[name], first, generator)
             for name, w in weights.items()
         }
+        self.counts = targets
         self.ever = {name: mask.clone() for name, mask in self.masks.items()}
+
+    def restore(
+        self, masks: Mapping[str, torch.Tensor], ever: Mapping[str, torch.Tensor], churn: float
+    ) -> None:
+        """Go on from what was saved."""
+        self.masks = {n: mask.to(self.masks[n].device) for n, mask in masks.items()}
+        self.counts = {name: int(mask.sum()) for name, mask in masks.items()}
+        self.ever = {n: mask.to(self.masks[n].device) for n, mask in ever.items()}
+        self.churn = churn
 
     def targets(self, sparsity: float) -> dict[str, int]:
         """Active weights of each layer at a sparsity of all together."""
@@ -61,12 +72,12 @@ class Masks:
 
     def density(self) -> dict[str, float]:
         """Fraction of active weights of each layer."""
-        return {name: float(mask.double().mean()) for name, mask in self.masks.items()}
+        return {name: self.counts[name] / mask.numel() for name, mask in self.masks.items()}
 
     @property
     def active(self) -> int:
         """Active weights of all layers."""
-        return sum(int(mask.sum()) for mask in self.masks.values())
+        return sum(self.counts.values())
 
     @property
     def size(self) -> int:
@@ -83,7 +94,7 @@ class Masks:
         """Set to 0 what is off, in weights or gradients by layer."""
         for name, mask in self.masks.items():
             tensor = tensors[name]
-            if tensor is not None and not bool(mask.all()):
+            if tensor is not None and self.counts[name] < mask.numel():
                 tensor.mul_(mask)
 
     @torch.no_grad()
@@ -130,6 +141,7 @@ class Masks:
                 tensor.mul_(kept)
             self.masks[name] = new
             self.ever[name] |= new
+        self.counts = targets
         self.churn = replaced / before
 
 

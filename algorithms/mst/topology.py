@@ -45,7 +45,7 @@ def evolve(
         target: Number of active weights afterwards.
         zeta: Fraction of active weights to replace.
         gradient_share: Fraction of the new weights chosen by `grow_score`, the rest uniformly.
-        generator: Of the uniform choice.
+        generator: Of the uniform choice, on the CPU wherever the layer is.
 
     Returns:
         The new mask, and the weights that stayed active throughout (bool).
@@ -61,7 +61,7 @@ def evolve(
     candidates = torch.where(kept, -torch.inf, grow_score.flatten())
     new[_largest(candidates, by_gradient)] = True
     # Every candidate that is left is as likely as any other.
-    lots = torch.rand(new.shape, generator=generator, dtype=torch.float64)
+    lots = torch.rand(new.shape, generator=generator, dtype=torch.float64).to(new.device)
     new[_largest(torch.where(new, -torch.inf, lots), grow - by_gradient)] = True
     return new.view_as(mask), kept.view_as(mask)
 
@@ -70,9 +70,10 @@ def first_mask(
     weight: torch.Tensor, active: int, kind: str, generator: torch.Generator
 ) -> torch.Tensor:
     """A mask with `active` weights: the largest (``magnitude``) or any (``random``)."""
-    scores = torch.rand(weight.shape, generator=generator) if kind == "random" else weight.abs()
-    mask = torch.zeros(weight.numel(), dtype=torch.bool)
-    mask[_largest(scores.flatten(), active)] = True
+    random = kind == "random"
+    scores = torch.rand(weight.shape, generator=generator) if random else weight.abs()
+    mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
+    mask[_largest(scores.to(mask.device).flatten(), active)] = True
     return mask.view_as(weight)
 
 

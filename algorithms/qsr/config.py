@@ -9,10 +9,11 @@ from pydantic import Field
 from tenfold.algorithms.common.learning_rate import LearningRate
 from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
 from tenfold.algorithms.common.text_tasks import TEXT_TASKS, check_text
+from tenfold.algorithms.common.workers_config import WorkersConfig
 from tenfold.algorithms.qsr.schedule import PostLocalSync, QuadraticSync, SwapSync
 from tenfold.platform.parameters import parameter
 from tenfold.platform.store import runs_folder
-from tenfold.platform.training import Listed, Pair, TrainingConfig
+from tenfold.platform.training import Listed, Pair
 
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "vit": {
@@ -35,7 +36,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class QSRConfig(TrainingConfig):
+class QSRConfig(WorkersConfig):
     """Local gradient steps with averages (arXiv:2310.14423); K workers, T steps, H a round.
 
     K is `workers_per_process` times the number of Ray Train workers (or the trial's own process).
@@ -66,7 +67,7 @@ class QSRConfig(TrainingConfig):
     workers_per_process: int = parameter(
         4, "Local workers that a process holds as a stack", ge=1, le=1_024
     )
-    batch: int = parameter(16, "Images or sequences of a worker in a step", ge=1, le=2**20)
+    batch: int = parameter(16, "Images or sequences of a worker in a micro-batch", ge=1, le=2**20)
     rule: Literal["quadratic", "constant", "post_local", "swap", "data_parallel"] = parameter(
         "quadratic",
         "H: quadratic is max(base, floor((alpha / eta)^power)); data_parallel averages gradients "
@@ -160,6 +161,10 @@ class QSRConfig(TrainingConfig):
             ValueError: One sentence with the field, its value and what would be right.
         """
         super().check()
+        if self.gradient_checkpointing and self.architecture == "resnet":
+            raise ValueError(
+                "Bad value true for 'gradient_checkpointing': resnet has none, so give false."
+            )
         if self.lr_floor > self.lr:
             raise ValueError(
                 f"Bad value {self.lr_floor} for 'lr_floor': give at most 'lr', which is {self.lr}."

@@ -10,6 +10,7 @@ from tenfold.algorithms.common.workers import Batch, Workers, reestimate_batchno
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.sharpness import hessian_trace
 from tenfold.algorithms.qsr.tasks import make_task
+from tenfold.platform.devices import Batches, Compute
 from tenfold.platform.training import TrainingLoop, TrainingTrial
 
 
@@ -22,10 +23,14 @@ class QSRLoop(TrainingLoop):
         super().__init__(config, rank, size)
         self.task = make_task(config)
         torch.manual_seed(config.seed)
-        self.workers = Workers(self.task.model(), config.workers_per_process, self.task.loss)
-        self.workers.module.train()
-        across = AllReduce()
+        model = self.task.model().train()
+        if config.gradient_checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
         stacked = config.workers_per_process
+        self.compute = Compute.of(config)
+        self.workers = Workers(model, stacked, self.task.loss, self.compute, config.compile)
+        self.batches = Batches(self._batch, self.compute)
+        across = AllReduce()
         self.optimizer = LocalOptimizer(
             self._inner(),
             config.sync,
@@ -35,6 +40,7 @@ class QSRLoop(TrainingLoop):
             moments=config.average_moments,
             before_step=self._clip,
             before_average=self._judge_workers_if_due,
+            scaler=self.compute.scaler(),
         )
         self.planned = self._planned()
         self._uncounted = AllReduce()
@@ -53,7 +59,7 @@ class QSRLoop(TrainingLoop):
     @property
     def items_per_step(self) -> int:
         """Images or tokens that all workers consume in a step."""
-        return self.K * self.task.items_per_batch
+        return self.K * self.config.accumulate * self.task.items_per_batch
 
     def train(self, due: int) -> dict[str, float]:
         """Local steps and averages up to step `due`.
@@ -63,10 +69,7 @@ class QSRLoop(TrainingLoop):
         """
         losses = []
         while self.step < due:
-            batch = self._batch(self.step)
-            loss = self.workers.losses(batch)
-            loss.sum().backward()
-            losses.append(loss.detach().mean())
+            losses.append(self._gradients())
             self.step += 1
             self.optimizer.step()
             self.optimizer.zero_grad()
@@ -100,7 +103,7 @@ class QSRLoop(TrainingLoop):
         mean = self.mean_parameters()
         with self.workers.standing(mean) as module:
             self._reestimate(module)
-            judged = self.task.judge(module)
+            judged = self.task.judge(module, self.compute.device)
             if self.config.sharpness_samples:
                 judged["sharpness"] = hessian_trace(
                     module,
@@ -159,22 +162,32 @@ class QSRLoop(TrainingLoop):
             return torch.optim.SGD(
                 parameters, lr=c.lr, momentum=c.betas[0], weight_decay=c.weight_decay
             )
-        return torch.optim.AdamW(parameters, lr=c.lr, betas=c.betas, weight_decay=c.weight_decay)
+        return self.compute.adamw(parameters, lr=c.lr, betas=c.betas, weight_decay=c.weight_decay)
 
     def _clip(self) -> None:
         if self.config.clip > 0:
             self.workers.clip(self.config.clip)
 
-    def _batch(self, step: int) -> Batch:
-        """The workers' own batches, stacked."""
-        first = self.rank * self.config.workers_per_process
-        own = [
-            self.task.batch(step, first + k, self.K) for k in range(self.config.workers_per_process)
-        ]
+    def _gradients(self) -> torch.Tensor:
+        """Gradients of all micro-batches of a step; returns the mean loss."""
+        c = self.config
+        total = torch.zeros((), device=self.compute.device)
+        for micro in range(c.accumulate):
+            batch = self.batches(self.step * c.accumulate + micro)
+            loss = self.workers.losses(batch) / c.accumulate
+            self.optimizer.scaler.scale(loss.sum()).backward()
+            total += loss.detach().mean()
+        return total
+
+    def _batch(self, number: int) -> Batch:
+        """The workers' own micro-batches, stacked."""
+        stacked = self.config.workers_per_process
+        first = self.rank * stacked
+        own = [self.task.batch(number, first + k, self.K) for k in range(stacked)]
         return {name: torch.stack([batch[name] for batch in own]) for name in own[0]}
 
-    def _sample(self, step: int) -> Batch:
-        return self.task.batch(step, 0, self.K)
+    def _sample(self, number: int) -> Batch:
+        return self.compute.bring(self.task.batch(number, 0, self.K))
 
     def _reestimate(self, module: torch.nn.Module) -> None:
         first = max(0, self.step - self.config.batchnorm_batches)
@@ -192,7 +205,8 @@ class QSRLoop(TrainingLoop):
         """Distance of the workers from their mean, and the accuracy of single ones."""
         distance = self.workers.consensus_distance(self.mean_parameters()).mean()
         with self.workers.standing(self.workers.of(0)) as module:
-            accuracy = torch.tensor(self.task.judge(module)["accuracy"])
+            judged = self.task.judge(module, self.compute.device)
+        accuracy = torch.tensor(judged["accuracy"], device=self.compute.device)
         self._uncounted([distance, accuracy])
         self._of_workers = {
             "consensus_distance": float(distance),

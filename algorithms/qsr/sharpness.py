@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def hessian_trace(
@@ -19,11 +20,12 @@ def hessian_trace(
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     generator = torch.Generator().manual_seed(seed)
-    gradients = torch.autograd.grad(loss(), parameters, create_graph=True)
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        gradients = torch.autograd.grad(loss(), parameters, create_graph=True)
     total = 0.0
     for _ in range(samples):
         probes = [
-            torch.randint(0, 2, p.shape, generator=generator).to(p.dtype) * 2 - 1
+            torch.randint(0, 2, p.shape, generator=generator).to(p.device, p.dtype) * 2 - 1
             for p in parameters
         ]
         products = torch.autograd.grad(gradients, parameters, probes, retain_graph=True)

@@ -15,6 +15,7 @@ from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.models import make_image_model
 from tenfold.envs.data.images import ImageData, load_images, worker_indices
 from tenfold.envs.data.text import batch, check_length, load_corpus
+from tenfold.platform.devices import CPU
 from tenfold.platform.store import runs_folder
 
 
@@ -23,7 +24,7 @@ class Task(ABC):
 
     Attributes:
         items: What a batch holds, ``images`` or ``tokens``.
-        items_per_batch: How many of them a worker takes in a step.
+        items_per_batch: How many of them a worker takes at once.
     """
 
     items: ClassVar[str]
@@ -34,8 +35,8 @@ class Task(ABC):
         """An untrained model, drawn from torch's global generator."""
 
     @abstractmethod
-    def batch(self, step: int, worker: int, workers: int) -> Batch:
-        """A worker's batch of a step, a pure function of the seed and the arguments."""
+    def batch(self, number: int, worker: int, workers: int) -> Batch:
+        """A worker's micro-batch, a pure function of the seed and the arguments."""
 
     @abstractmethod
     def loss(self, model: Callable[..., Any], batch: Batch) -> torch.Tensor:
@@ -46,8 +47,8 @@ class Task(ABC):
         """The model's inputs in a batch."""
 
     @abstractmethod
-    def judge(self, model: nn.Module) -> dict[str, float]:
-        """Held-out ``accuracy`` and ``loss``."""
+    def judge(self, model: nn.Module, device: torch.device = CPU) -> dict[str, float]:
+        """Held-out ``accuracy`` and ``loss`` of a model on a device."""
 
 
 class ImageTask(Task):
@@ -70,9 +71,9 @@ class ImageTask(Task):
         _, channels, size, _ = self.data.train_x.shape
         return make_image_model(self.config, channels, size, len(self.data.classes))
 
-    def batch(self, step: int, worker: int, workers: int) -> Batch:
+    def batch(self, number: int, worker: int, workers: int) -> Batch:
         chosen = worker_indices(
-            len(self.data.train_y), workers, worker, self.config.batch, step, self.config.seed
+            len(self.data.train_y), workers, worker, self.config.batch, number, self.config.seed
         )
         return {
             "pixel_values": torch.from_numpy(np.ascontiguousarray(self.data.train_x[chosen])),
@@ -80,17 +81,18 @@ class ImageTask(Task):
         }
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> torch.Tensor:
-        logits = model(pixel_values=batch["pixel_values"]).logits
+        logits = model(pixel_values=batch["pixel_values"]).logits.float()
         return cross_entropy(logits, batch["labels"], label_smoothing=self.config.label_smoothing)
 
     def inputs(self, batch: Batch) -> Batch:
         return {"pixel_values": batch["pixel_values"]}
 
     @torch.no_grad()
-    def judge(self, model: nn.Module) -> dict[str, float]:
-        labels = torch.from_numpy(self.data.test_y)
-        parts = np.array_split(self.data.test_x, -(-len(labels) // 512))
-        logits = torch.cat([model(pixel_values=torch.from_numpy(part)).logits for part in parts])
+    def judge(self, model: nn.Module, device: torch.device = CPU) -> dict[str, float]:
+        labels = torch.from_numpy(self.data.test_y).to(device)
+        arrays = np.array_split(self.data.test_x, -(-len(labels) // 512))
+        parts = (torch.from_numpy(array).to(device) for array in arrays)
+        logits = torch.cat([model(pixel_values=part).logits for part in parts])
         accuracy = (logits.argmax(dim=1) == labels).double().mean()
         if not bool(logits.isfinite().all()):
             accuracy.fill_(torch.nan)  # of NaN, argmax is a class as any other
@@ -111,8 +113,8 @@ class TextTask(Task):
     def model(self) -> nn.Module:
         return make_gpt2(self.corpus.vocabulary, self.config.context, self.config.model_sizes)
 
-    def batch(self, step: int, worker: int, workers: int) -> Batch:
-        key = [self.config.seed, step, worker]
+    def batch(self, number: int, worker: int, workers: int) -> Batch:
+        key = [self.config.seed, number, worker]
         tokens = batch(self.corpus.train, self.config.context, self.config.batch, key)
         return {"tokens": torch.from_numpy(tokens)}
 
@@ -123,8 +125,9 @@ class TextTask(Task):
     def inputs(self, batch: Batch) -> Batch:
         return {"input_ids": batch["tokens"][:, :-1]}
 
-    def judge(self, model: nn.Module) -> dict[str, float]:
-        return judge(model, self.corpus, self.config.context, self.config.validation_windows)
+    def judge(self, model: nn.Module, device: torch.device = CPU) -> dict[str, float]:
+        c = self.config
+        return judge(model, self.corpus, c.context, c.validation_windows, device)
 
 
 def make_task(config: QSRConfig) -> Task:

@@ -85,7 +85,7 @@ def plain_metrics(metrics: dict[str, float]) -> dict[str, float]:
         ("sd", {"variant": "full"}),
         ("sdxl", {"variant": "full", "gradient_checkpointing": True}),
         ("sd", {"variant": "lcf"}),
-        ("sd", {"precision": "bfloat16"}),
+        ("sd", {"precision": "bf16"}),
         ("sd", {"target": "student", "ema_decay": 0.0}),
     ],
     ids=["lora", "v", "xl", "full", "xl_full", "lcf", "bf16", "self"],
