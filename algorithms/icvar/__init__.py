@@ -42,6 +42,8 @@ METHOD = Method(
             "class_size": 8,
             "bonus_scale": 0.05,
         },
+        "human_feedback": {"learner": "human_feedback"},
+        "human_feedback_greedy": {"learner": "human_feedback", "feedback_bonus": 0.0},
         "icvar_rm": {"learner": "icvar_rm"},
         "risk_neutral": {"planning_alpha": 1.0},
         "epsilon_greedy": {"learner": "epsilon_greedy"},

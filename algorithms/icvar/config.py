@@ -1,9 +1,11 @@
 """Config of iterated CVaR RL."""
 
+import math
 from pathlib import Path
 from typing import Literal
 
 from tenfold.algorithms.common.regret import RegretConfig
+from tenfold.algorithms.icvar.feedback import features_of
 from tenfold.algorithms.icvar.general import known_weights
 from tenfold.algorithms.icvar.operators import theory_epsilon, uniform_grid
 from tenfold.envs.risk.benchmarks import BUILDERS, make_task
@@ -23,7 +25,13 @@ class ICVaRConfig(RegretConfig):
         """ICVaR-L, ICVaR-G and baselines; the rest stands in `RegretConfig`."""
 
         learner: Literal[
-            "icvar_l", "icvar_g", "icvar_rm", "epsilon_greedy", "oracle", "uniform"
+            "icvar_l",
+            "icvar_g",
+            "icvar_rm",
+            "human_feedback",
+            "epsilon_greedy",
+            "oracle",
+            "uniform",
         ] = parameter("icvar_l", "The method or a baseline")
         bonus_scale: float = parameter(
             0.003, "Factor of the theory's bonus or radius; 0 is greedy", ge=0, le=1e6
@@ -54,6 +62,15 @@ class ICVaRConfig(RegretConfig):
             10, "Steps of Adam after each episode, for the ensemble", ge=1, le=10**6
         )
         lr: float = parameter(1e-2, "Their learning rate", gt=0, le=100)
+        rationality: float = parameter(
+            4.0,
+            "How surely the human of human_feedback prefers the better episode: c of Bradley-Terry",
+            gt=0,
+            le=1e6,
+        )
+        feedback_bonus: float = parameter(
+            0.06, "Factor of the bonus of rewards of human_feedback; 0 is greedy", ge=0, le=1e6
+        )
         exploration: float = parameter(
             0.05, "Probability of a random action, of epsilon_greedy", gt=0, lt=1
         )
@@ -87,13 +104,16 @@ class ICVaRConfig(RegretConfig):
             ValueError: A grid too coarse or too fine, a finite class too small, or arrays that
                 would not fit into memory.
         """
-        if self.learner not in ("icvar_l", "icvar_g"):
+        if self.learner not in ("icvar_l", "icvar_g", "human_feedback"):
             return
         H, S, A, epsilon = task.mdp.H, task.mdp.S, task.mdp.A, self.grid_step(task)
         grid: dict[str, float] = {} if epsilon is None else {"epsilon": epsilon}
         points = S if epsilon is None else len(uniform_grid(H, epsilon))
         check_size(points * S * max(A * task.d, H), H=H, S=S, A=A, d=task.d, **grid)
-        if self.learner == "icvar_l" or self.model_class == "linear":
+        if self.learner == "human_feedback":
+            d = math.prod(features_of(task.mdp))
+            check_size((self.episodes + d) * d, episodes=self.episodes, features=d)
+        if self.learner != "icvar_g" or self.model_class == "linear":
             return
         M = self.class_size
         if self.model_class == "neural":

@@ -8,6 +8,7 @@ import numpy as np
 from tenfold.algorithms.icvar.baselines import EpsilonGreedy, Oracle, TabularUCB, Uniform
 from tenfold.algorithms.icvar.config import ICVaRConfig
 from tenfold.algorithms.icvar.ensemble import NeuralEnsemble
+from tenfold.algorithms.icvar.feedback import Human, HumanFeedback
 from tenfold.algorithms.icvar.general import (
     FiniteClass,
     ICVaRG,
@@ -44,6 +45,10 @@ def make_learner(config: ICVaRConfig, task: Mixture) -> Learner:
     epsilon = config.grid_step(task)
     if config.learner == "icvar_l":
         return ICVaRL(task, alpha, K, scale, delta, config.lambda_, epsilon)
+    if config.learner == "human_feedback":
+        planner = ICVaRL(task, alpha, K, scale, delta, config.lambda_, epsilon)
+        human = Human(config.rationality, config.seed or 0, K)
+        return HumanFeedback(planner, human, K, config.feedback_bonus, delta)
     if config.learner == "icvar_g":
         return ICVaRG(task, _model_class(config, task), epsilon)
     if config.learner == "icvar_rm":
