@@ -139,7 +139,7 @@ class HumanFeedback:
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Episodes, comparisons, rewards, what the human remembers, and ICVaR-L's memory."""
-        own = {"visits": self.visits, "X": self.X, "y": self.y, "w": self.w}
+        own: dict[str, np.ndarray] = {"visits": self.visits, "X": self.X, "y": self.y, "w": self.w}
         counts = np.array([self.seen, self.fitted], np.int64)
         learnt = {f"{_PLANNER}{key}": value for key, value in self.planner.get_state().items()}
         return {**own, "counts": counts, "totals": self.human.totals, **learnt}
