@@ -10,7 +10,8 @@ driver and workers while a checkpoint is being written. After each end the run i
 would, with ``tenfold run ... --resume``. All of them use one Ray, as on a cluster, which ends the
 workers of a driver that was killed.
 
-It is held to this: the run ends well; no trial that had ended runs again; MLflow has each trial
+It is held to this: the run ends well; no trial that had ended trains again (a driver that is
+killed before Tune has noted an end notes it once more); MLflow has each trial
 once, and of each metric each step once, the same steps as of the run left alone; and where a
 method claims it (`Kind.exact`), the same values, bit for bit. A kind that is in the table is not
 run again, and one that was cut off is gone on with from its last kill.
@@ -250,7 +251,7 @@ class _Run:
 
     def results(self) -> int:
         """How many results are recorded."""
-        return sum(text.count('"op": "metrics"') for text in self.journals().values())
+        return sum(map(len, map(_results, self.journals().values())))
 
     def checkpoints(self) -> set[Path]:
         return set((self.runs / "tune").glob("chaos-*/*/checkpoint_*"))
@@ -285,6 +286,11 @@ class _Run:
                 if not metric.endswith(TIMED)
             }
         return found
+
+
+def _results(journal: str) -> list[str]:
+    """The records of a journal that hold results."""
+    return [line for line in journal.splitlines() if '"op": "metrics"' in line]
 
 
 def _kill(
@@ -326,7 +332,11 @@ def _kill(
         code = driver.wait() if code is None else code
         state["seconds"] += time.monotonic() - begin
     now = run.journals()
-    return [f"{key} ran again" for key, text in sorted(state["ended"].items()) if now[key] != text]
+    return [
+        f"{key} trained again"
+        for key, text in sorted(state["ended"].items())
+        if _results(now[key]) != _results(text)
+    ]
 
 
 def _until(
