@@ -77,9 +77,13 @@ def small_games(console: Console) -> None:
         slow = [count / BLOCKS / seconds(run) for _ in range(BLOCKS)]
         ours.iterate(count)
         policy = theirs.average_policy()
+        laws: dict[int, np.ndarray] = {}
         for infoset, (node, hand, legal) in small.infosets.items():
-            row, shares = small.game.tree.row[node], dict(policy.action_probabilities(infoset))
-            judge.sums[row : row + len(legal), hand] = [shares[action] for action in legal]
+            shares = dict(policy.action_probabilities(infoset))
+            law = laws.setdefault(node, np.zeros((len(legal), small.game.tree.hands)))
+            law[:, hand] = [shares[action] for action in legal]
+        for node, law in laws.items():
+            judge.play(node, law)
         gaps = [each.values().exploitability for each in (judge, ours)]
         more = 4 * count
         fast = [more / seconds(lambda s=ours, n=more: s.iterate(n)) for _ in range(4 * BLOCKS)]

@@ -84,14 +84,18 @@ def _cards(state: "pyspiel.State") -> list[int]:
     return [move.action for move in moves if move.player == pyspiel.PlayerId.CHANCE]
 
 
-@pytest.mark.parametrize("iterations", [0, 3])
-def test_the_full_tree_is_openspiels(iterations: int) -> None:
+def test_the_full_tree_is_openspiels() -> None:
     small = SmallGame(pyspiel.load_game(game_string(4))).game
     ours, theirs = Solver(WORLD.subgame(ROOT, every_raise).game, "cfr+"), Solver(small, "cfr+")
-    ours.iterate(iterations)
-    theirs.iterate(iterations)
-    assert ours.values().players == pytest.approx(theirs.values().players, abs=1e-12)
-    assert ours.values().best == pytest.approx(theirs.values().best, abs=1e-12)
+    mine, other = ours.values(), theirs.values()
+    assert mine.players == pytest.approx(other.players, abs=1e-12)
+    assert mine.best == pytest.approx(other.best, abs=1e-12)
+    # Regrets that are 0 but for rounding decide some ties: now two equilibria are near each other.
+    ours.iterate(300)
+    theirs.iterate(300)
+    mine, other = ours.values(), theirs.values()
+    apart = 2 * (mine.exploitability + other.exploitability)
+    assert abs(mine.players[0] - other.players[0]) < apart < 0.02
 
 
 @pytest.mark.parametrize("sizes", [(1.0,), (0.5, 2.0)])

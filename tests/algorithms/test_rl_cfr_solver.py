@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from open_spiel.python.algorithms.exploitability import exploitability
 
-from tenfold.algorithms.rl_cfr.solver import kernels
 from tenfold.algorithms.rl_cfr.solver.batch import BatchSolver
 from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.solver.solve import Solution, solve
 from tenfold.algorithms.rl_cfr.solver.solver import Solver
 from tenfold.algorithms.rl_cfr.solver.subgame import Raises, Subgame, all_in_signs
+from tenfold.algorithms.rl_cfr.solver.terminals import showdown_values
 from tenfold.algorithms.rl_cfr.solver.variants import VARIANTS
 from tenfold.envs.poker.cards import HANDS, hand_index, parse_cards
 from tenfold.envs.poker.isomorphism import next_cards, symmetries
@@ -121,27 +121,15 @@ def test_variants_converge(variant: str) -> None:
 def test_showdown_is_brute_force(seed: int) -> None:
     rng = np.random.default_rng(seed)
     board = sorted(rng.permutation(52)[:5].tolist())
-    reach = rng.random(1326) * (rng.random(1326) < rng.random())
-    base, swing = rng.normal(size=2)
-    order, groups = board_order(board)
-    out = np.zeros(1326)
-    kernels.showdown(
-        out,
-        reach,
-        order,
-        len(order),
-        groups,
-        len(groups) - 1,
-        HANDS.astype(np.int32),
-        base,
-        swing,
-        np.zeros((2, 52)),
-    )
+    reach = rng.random((8, 1326)) * (rng.random((8, 1326)) < rng.random())
+    base, swing = rng.normal(size=(2, 8))
+    found = showdown_values(board_order(board), HANDS.astype(np.int32), reach, base, swing)
     ranks = board_ranks(board)
     live = ranks >= 0
     free = pairs() & live & live[:, None]
-    signs = np.sign(ranks[:, None] - ranks)
-    np.testing.assert_allclose(out, (free * (base + swing * signs)) @ reach, atol=1e-9)
+    signs = free * np.sign(ranks[:, None] - ranks)
+    expected = base[:, None] * (reach @ free) - swing[:, None] * (reach @ signs)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_river_sums_to_the_pot_and_converges() -> None:
@@ -287,6 +275,14 @@ def after(subgame: Subgame, solver: Solver, raises: Raises, action: int) -> Subg
     return Subgame(spot, raises, 2, isomorphism=False, dtype=np.float64, root=root)
 
 
+def follow(part: Subgame, subgame: Subgame, solver: Solver, node: int) -> Solver:
+    """A solver of the part below a node that has the average strategies of the whole."""
+    played, columns = Solver(part.game, "cfr+"), np.isin(subgame.hands, part.hands)
+    for below in part.states:
+        played.play(below, solver.strategy(node + below)[:, columns])
+    return played
+
+
 @pytest.mark.parametrize("board", ["AsKd7h2c3d", "AsKd7h2c"])
 def test_values_after_each_action_add_up_to_the_roots(board: str) -> None:
     raises = parse_menu("1,allin").raises
@@ -296,9 +292,7 @@ def test_values_after_each_action_add_up_to_the_roots(board: str) -> None:
     tree, total = subgame.game.tree, np.zeros(2)
     for action, node in enumerate(tree.children(0).tolist()):
         part = after(subgame, solver, raises, action)
-        rows, columns = part.game.tree.rows, np.isin(subgame.hands, part.hands)
-        played = Solver(part.game, "cfr+")
-        played.sums[:] = solver.sums[tree.row[node] : tree.row[node] + rows, columns]
+        played = follow(part, subgame, solver, node)
         total += part.game.mass / subgame.game.mass * np.array(played.values().players)
     np.testing.assert_allclose(total, solver.values().players, atol=1e-9 * subgame.root.pot)
 
@@ -310,9 +304,7 @@ def test_solving_again_in_the_middle_of_a_street_keeps_the_value() -> None:
     solver.iterate(3_000)
     for action, node in enumerate(subgame.game.tree.children(0).tolist()):
         part = after(subgame, solver, raises, action)
-        row, columns = subgame.game.tree.row[node], np.isin(subgame.hands, part.hands)
-        played, again = Solver(part.game, "cfr+"), Solver(part.game, "cfr+")
-        played.sums[:] = solver.sums[row : row + part.game.tree.rows, columns]
+        played, again = follow(part, subgame, solver, node), Solver(part.game, "cfr+")
         again.iterate(3_000)
         kept, found = played.values(), again.values()
         assert found.exploitability < 0.05

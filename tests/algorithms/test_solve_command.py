@@ -123,10 +123,9 @@ def test_a_tree_is_counted_as_it_is_built(board: str, ranges: str, sizes: str, m
     assert size.complete
     assert (size.nodes, size.rows, size.hands) == (len(tree.kind), tree.rows, tree.hands)
     # On flops the two orders of turn and river share a board.
-    assert len(tree.order) <= size.boards < 2.1 * len(tree.order)
+    assert len(tree.sizes) <= size.boards < 2.1 * len(tree.sizes)
     assert size.matrices == len(tree.matrices)
-    held = sum(each.nbytes for each in tree) + 2 * tree.rows * tree.hands * 4
-    assert size.memory() > held
+    assert size.memory() > tree.nbytes + 2 * 4 * tree.size
     stopped = tree_size(spot, menu.raises, most, most=size.memory() - 1)
     assert not stopped.complete
 

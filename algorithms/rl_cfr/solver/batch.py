@@ -103,13 +103,14 @@ class BatchSolver:
 
     def _update(self, player: int) -> None:
         tree = self.tree
-        keep, fade, weight = VARIANTS[self.variant](self.iteration)
+        keep, fade, weight, kept = VARIANTS[self.variant](self.iteration)
         predictive = self.variant in PREDICTIVE
         sigmas = self._strategies(self._forecast)
         own = self._reaches(player, sigmas, torch.ones_like(self._ranges[:, player]))
         for node, sigma in sigmas.items():
             if tree.player[node] == player:
-                self.sums[:, self._rows(node)] += weight * own[node][:, None] * sigma
+                new = weight * own[node][:, None] * sigma
+                self.sums[:, self._rows(node)] = kept * self.sums[:, self._rows(node)] + new
         reaches = self._reaches(1 - player, sigmas, self._ranges[:, 1 - player])
         values = self._terminal_values(player, reaches)
         for node in reversed(range(len(tree.kind))):
@@ -211,8 +212,10 @@ def _match(mass: torch.Tensor) -> torch.Tensor:
 
 
 def _check_shape(tree: PublicTree, other: PublicTree) -> None:
-    if tree.leaves or len(tree.renamings):
-        raise ValueError("A batch takes no leaves and no merged cards: use Solver.")
+    if tree.leaves or tree.renamings.shape[1] or (tree.counts < tree.hands).any():
+        raise ValueError(
+            "A batch takes no leaves, no merged cards and no hands of one player alone: use Solver."
+        )
     for name in ("kind", "parent", "action", "player", "table"):
         if not np.array_equal(getattr(tree, name), getattr(other, name)):
             raise ValueError(f"Games of a batch differ in '{name}': give trees of one shape.")
@@ -237,18 +240,18 @@ def _incidence(tree: PublicTree) -> NDArray[np.float64]:
 def _live(tree: PublicTree, table: int) -> NDArray[np.float64]:
     """(H,): 1 for the hands that a board leaves."""
     live = np.zeros(tree.hands)
-    live[tree.order[table, : tree.sizes[table, 0]]] = 1.0
+    live[tree.order[0, table, : tree.sizes[table, 0]]] = 1.0
     return live
 
 
 def _signs(tree: PublicTree, kind: int, index: int) -> NDArray[np.floating]:
     """(H, H): +1 where the row's hand wins, -1 where it loses, 0 for ties and shared cards."""
     if kind == MATRIX:
-        return tree.matrices[index]
-    size, groups = tree.sizes[index]
+        return tree.matrices[index].reshape(tree.hands, tree.hands)
+    size, _, groups = tree.sizes[index]
     strength = np.full(tree.hands, -1)
-    bounds = tree.groups[index, : groups + 1]
-    strength[tree.order[index, :size]] = np.repeat(np.arange(groups), np.diff(bounds))
+    bounds = tree.groups[0, index, : groups + 1]
+    strength[tree.order[0, index, :size]] = np.repeat(np.arange(groups), np.diff(bounds))
     holds = _incidence(tree)
     apart = (holds @ holds.T == 0) & (strength >= 0) & (strength >= 0)[:, None]
     return np.sign(strength[:, None] - strength) * apart

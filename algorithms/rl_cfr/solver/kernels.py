@@ -1,74 +1,74 @@
-"""The compiled walks over a public tree: one call is one player's whole traversal.
+"""The compiled walk over a public tree: one call is one player's whole traversal, or a part of it.
 
-Nothing is allocated inside; `Buffers` holds one vector of hands a level. Reaches and values live on
-the path from the root to the current node only, so they stay in the cache.
+Nothing is allocated inside; `Buffers` holds the rows that `Layout` numbers. They belong to one
+segment of each street at a time, so they stay in the cache.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.solver.tree import (
-    CHANCE,
-    DECISION,
-    LEAF,
-    MATRIX,
-    SHOWDOWN,
-    PublicTree,
+from tenfold.algorithms.rl_cfr.solver.lanes import WIDTH
+from tenfold.algorithms.rl_cfr.solver.layout import CHANCE
+from tenfold.algorithms.rl_cfr.solver.terminals import (
+    DECK,
+    Block,
+    compiled,
+    inlined,
+    make_block,
+    settle,
 )
+from tenfold.algorithms.rl_cfr.solver.tree import PublicTree
 
-DECK = 52
+__all__ = ["AVERAGE", "BEST", "DECK", "LEAVES", "TINY", "UPDATE", "Buffers", "make_buffers"]
+
 TINY = 1e-30
 """Reaches below this count as 0: numbers near the least float32 are slow to multiply."""
 
-# Nothing is allocated here, so nothing needs counting. With Numba's counting of references an
-# iteration of leduc_poker takes 3.6 times as long and one of a full river 1.1 times (Numba 0.68.1,
-# medians of nine blocks); arrays without an owner, by a public intrinsic, leave Leduc at 3.5 times.
-# Hence this option, which Numba keeps private: constraints.txt pins the version.
-compiled = njit(cache=True, fastmath=True, nogil=True, _nrt=False)
-inlined = njit(cache=True, fastmath=True, nogil=True, _nrt=False, forceinline=True)
+UPDATE, AVERAGE, BEST, LEAVES = range(4)
+"""What a walk is for: new regrets; values of the average strategy, or of best answers; reaches."""
 
 Array = NDArray[np.floating]
 
 
 class Buffers(NamedTuple):
-    """Scratch space of a walk: D levels, A the most actions of a decision, H hands.
+    """Scratch space of a walk; the rows are those of `Layout`.
 
     Attributes:
-        reach: (D, H) the opponent's reach.
-        own: (D, H) the probability that the player's own actions lead here, by hand.
-        value: (D, H) counterfactual values of the player that the walk is for.
-        sigma: (D, A, H) the strategy of the decision on each level.
-        level: (D,) the row of `reach` that holds on each level.
-        own_level: (D,) the same of `own`.
-        card_sum: (2, 52) float64, reach by card: all hands, and the weaker ones so far.
-        leaf_values: (leaves, H) what the leaf evaluator said, for the walk's player.
+        reach: (2, rows, hands) reach of the other player; of the player that the walk is for, the
+            probability that its own actions lead here.
+        sigma: (rows, hands) the player's strategies, in the rows of the reaches after them.
+        value: (rows, hands) the player's counterfactual values.
+        norm: (2, hands) scratch.
+        tasks: (tasks, hands) values of the segments after the first cards.
+        leaf_values: (leaves, hands) what the leaf evaluator said, for the walk's player; a walk for
+            `LEAVES` puts the other player's reach there.
+        block: `Block`.
     """
 
     reach: Array
-    own: Array
-    value: Array
     sigma: Array
-    level: NDArray[np.int32]
-    own_level: NDArray[np.int32]
-    card_sum: NDArray[np.float64]
+    value: Array
+    norm: Array
+    tasks: Array
     leaf_values: Array
+    block: Block
 
 
 def make_buffers(tree: PublicTree) -> Buffers:
     """Buffers for walks over a tree, in the tree's precision."""
-    levels, hands, dtype = int(tree.depth.max()) + 1, tree.hands, tree.swing.dtype
+    dtype = tree.swing.dtype
+    hands = -(-tree.held.shape[1] // WIDTH) * WIDTH  # whole vectors
+    rows, slots, _ = tree.layout.shape.tolist()
     return Buffers(
-        reach=np.zeros((levels, hands), dtype),
-        own=np.ones((levels, hands), dtype),
-        value=np.zeros((levels, hands), dtype),
-        sigma=np.zeros((levels, max(int(tree.actions.max()), 1), hands), dtype),
-        level=np.zeros(levels, np.int32),
-        own_level=np.zeros(levels, np.int32),
-        card_sum=np.zeros((2, DECK)),
+        reach=np.zeros((2, rows, hands), dtype),
+        sigma=np.zeros((rows, hands), dtype),
+        value=np.zeros((slots, hands), dtype),
+        norm=np.zeros((2, hands), dtype),
+        tasks=np.zeros((len(tree.layout.tasks) - 1, hands), dtype),
         leaf_values=np.zeros((tree.leaves, hands), dtype),
+        block=make_block(hands),
     )
 
 
@@ -78,357 +78,282 @@ def _copy(source, into):
         into[hand] = source[hand]
 
 
-@compiled
-def showdown(out, reach, order, size, groups, group_count, cards, base, swing, card_sum):
-    """Add base times the mass of dealable hands, and swing times (weaker - stronger) of them.
-
-    One pass sums the reach by card; one pass over groups of equal strength takes, for each hand,
-    the reach of weaker hands before its group and of weaker or equal ones after it. Hands that
-    share a card are subtracted by the sums of both cards; the hand itself, in both sums, is added
-    back once it has been counted.
-    """
-    total = _card_sums(card_sum[0], reach, order, size, cards)
-    weaker = card_sum[1]
-    weaker[:] = 0.0
-    below = 0.0
-    for group in range(group_count):
-        start, stop = groups[group], groups[group + 1]
-        for place in range(start, stop):
-            hand = order[place]
-            c1, c2 = cards[hand, 0], cards[hand, 1]
-            every = total - card_sum[0, c1] - card_sum[0, c2] + reach[hand]
-            won = below - weaker[c1] - weaker[c2]
-            out[hand] = (base - swing) * every + swing * won
-        for place in range(start, stop):
-            hand = order[place]
-            weight = reach[hand]
-            below += weight
-            weaker[cards[hand, 0]] += weight
-            weaker[cards[hand, 1]] += weight
-        for place in range(start, stop):
-            hand = order[place]
-            c1, c2 = cards[hand, 0], cards[hand, 1]
-            out[hand] += swing * (below - weaker[c1] - weaker[c2] + reach[hand])
-
-
-@compiled
-def dealable(out, reach, order, size, cards, base, card_sum):
-    """Base times the opponent's reach over hands that share no card with each hand: folds."""
-    total = _card_sums(card_sum[0], reach, order, size, cards)
-    for place in range(size):
-        hand = order[place]
-        c1, c2 = cards[hand, 0], cards[hand, 1]
-        out[hand] = base * (total - card_sum[0, c1] - card_sum[0, c2] + reach[hand])
-
-
 @inlined
-def _card_sums(card_sum, reach, order, size, cards):
-    card_sum[:] = 0.0
-    total = 0.0
-    for place in range(size):
-        hand = order[place]
-        weight = reach[hand]
-        total += weight
-        card_sum[cards[hand, 0]] += weight
-        card_sum[cards[hand, 1]] += weight
-    return total
-
-
-@inlined
-def _terminal(tree, node, player, reach, out, card_sum):
-    table = tree.table[node]
-    out[:] = 0
-    base, swing = tree.base[node, player], tree.swing[node]
-    if tree.kind[node] == SHOWDOWN:
-        size, groups = tree.sizes[table]
-        args = (tree.order[table], size, tree.groups[table], groups, tree.cards)
-        showdown(out, reach, *args, base, swing, card_sum)
-        return
-    if table >= 0:
-        dealable(out, reach, tree.order[table], tree.sizes[table, 0], tree.cards, base, card_sum)
-    if tree.kind[node] == MATRIX:
-        signs = tree.matrices[tree.matrix[node, player]]
-        for hand in range(len(out)):
-            total = swing * 0
-            for other in range(len(reach)):
-                total += signs[hand, other] * reach[other]
-            out[hand] += swing * total
-
-
-@inlined
-def match(sigma, mass, count, norm):
+def _match(mass, first, count, into, row, norm):
     """The strategy in proportion to the positive part of the mass; uniform where there is none.
 
     Args:
-        sigma: (A, H) out.
-        mass: (A, H) regrets, or sums of strategies.
+        mass: Regrets, or sums of strategies, flat.
+        first: Where this decision's (count, hands) numbers begin.
         count: Number of actions.
-        norm: (H,) scratch.
+        into: (rows, hands) out, from `row` on.
+        row: First row of the strategy.
+        norm: (hands,) scratch.
     """
-    zero = sigma.dtype.type(0)
-    one = sigma.dtype.type(1)
-    uniform = sigma.dtype.type(1.0 / count)
-    norm[:] = zero
+    hands = len(norm)
+    zero = norm.dtype.type(0)
+    one = norm.dtype.type(1)
+    uniform = norm.dtype.type(1.0 / count)
     for a in range(count):
-        for hand in range(len(norm)):
-            positive = max(mass[a, hand], zero)
-            sigma[a, hand] = positive
-            norm[hand] += positive
-    for hand in range(len(norm)):
+        start = first + a * hands
+        numbers, sigma = mass[start : start + hands], into[row + a]
+        for hand in range(hands):
+            positive = max(numbers[hand], zero)
+            sigma[hand] = positive
+            norm[hand] = positive if a == 0 else norm[hand] + positive
+    for hand in range(hands):
         norm[hand] = one / norm[hand] if norm[hand] > zero else zero
     for a in range(count):
-        for hand in range(len(norm)):
+        sigma = into[row + a]
+        for hand in range(hands):
             scale = norm[hand]
-            sigma[a, hand] = sigma[a, hand] * scale if scale > zero else uniform
+            sigma[hand] = sigma[hand] * scale if scale > zero else uniform
 
 
 @inlined
-def _strategy(tree, node, mass, sigma, norm):
-    """`match` at a decision; hands that are alike there get the strategy of the first of them.
-
-    In exact arithmetic they have it anyway. But a regret that is 0 for one of them and 1e-17 for
-    another, by rounding alone, decides between two pure strategies, and a subgame that stands for
-    its images needs reaches that are the same under every renaming.
-    """
-    row, count = tree.row[node], tree.actions[node]
-    match(sigma, mass[row : row + count], count, norm)
-    if tree.alike[node]:
-        for a in range(count):
-            for hand in range(len(norm)):
-                sigma[a, hand] = sigma[a, tree.orbit[hand]]
-
-
-@inlined
-def _make_alike(tree, value, total, members):
+def _make_alike(orbit, value, total, members):
     """Every hand gets the mean of the hands that are alike.
 
     A card's subgame may break ties between them in its own way; the mean is what it is worth to
     draw which renaming is played.
 
     Args:
-        tree: `PublicTree`.
-        value: (H,) of a chance node; changed.
-        total: (H,) scratch.
-        members: (H,) scratch.
+        orbit: (hands,) see `PublicTree`.
+        value: (hands,) of a chance node; changed.
+        total: (hands,) scratch.
+        members: (hands,) scratch.
     """
     total[:] = 0
     members[:] = 0
     for hand in range(len(value)):
-        total[tree.orbit[hand]] += value[hand]
-        members[tree.orbit[hand]] += 1
+        total[orbit[hand]] += value[hand]
+        members[orbit[hand]] += 1
     for hand in range(len(value)):
-        value[hand] = total[tree.orbit[hand]] / members[tree.orbit[hand]]
+        value[hand] = total[orbit[hand]] / members[orbit[hand]]
 
 
 @inlined
-def _enter(tree, node, player, reach, level, buffers):
-    """Set the reach of those who are not `player` at a node: a row of `reach`, named by `level`."""
-    depth, above = tree.depth[node], tree.parent[node]
-    if above < 0:
-        level[0] = 0
-    elif tree.kind[above] == DECISION and tree.player[above] != player:
-        source, into = reach[level[depth - 1]], reach[depth]
-        sigma = buffers.sigma[depth - 1, tree.action[node]]
-        tiny, zero = reach.dtype.type(TINY), reach.dtype.type(0)
-        for hand in range(len(into)):
-            product = source[hand] * sigma[hand]
-            into[hand] = product if product > tiny else zero
-        level[depth] = depth
-    else:
-        level[depth] = level[depth - 1]
+def _down(tree, segment, player, mass, sums, weights, mode, buffers):
+    """Strategies, reaches and terminals of a segment; in an update also the averages."""
+    layout, other = tree.layout, 1 - player
+    weight, keep = weights[2], weights[3]
+    tiny, zero = buffers.norm.dtype.type(TINY), buffers.norm.dtype.type(0)
+    for place in range(layout.decider_bounds[segment], layout.decider_bounds[segment + 1]):
+        node = layout.deciders[place]
+        who, count, grown = tree.player[node], tree.actions[node], layout.grown[node]
+        own = who == player
+        if own and mode in (BEST, LEAVES):
+            continue
+        hands, first = tree.counts[who], tree.first[node]
+        rows = buffers.reach[who]
+        into = buffers.sigma if own else rows
+        _match(mass, first, count, into, grown, buffers.norm[0, :hands])
+        if tree.alike[node]:
+            # In exact arithmetic hands that are alike have one strategy anyway. But a regret that
+            # is 0 for one of them and 1e-17 for another, by rounding alone, decides between two
+            # pure strategies, and a subgame that stands for its images needs reaches that are the
+            # same under every renaming.
+            for a in range(count):
+                sigma = into[grown + a]
+                for hand in range(hands):
+                    sigma[hand] = sigma[tree.orbit[who, hand]]
+        if own and mode == AVERAGE:
+            continue
+        above = rows[layout.reached[node, who]]
+        for a in range(count):
+            sigma, after = into[grown + a], rows[grown + a]
+            if own:
+                average = sums[first + a * hands : first + (a + 1) * hands]
+                for hand in range(hands):
+                    product = above[hand] * sigma[hand]
+                    average[hand] = keep * average[hand] + weight * product
+                    after[hand] = product if product > tiny else zero
+            else:
+                for hand in range(hands):
+                    product = above[hand] * sigma[hand]
+                    after[hand] = product if product > tiny else zero
+    for place in range(layout.other_bounds[segment], layout.other_bounds[segment + 1]):
+        node = layout.others[place]
+        value = buffers.value[layout.slot[node]]
+        if tree.kind[node] == CHANCE:
+            value[:] = zero
+        elif mode == LEAVES:
+            reach = buffers.reach[other, layout.reached[node, other]]
+            _copy(reach, buffers.leaf_values[tree.row[node]])
+        else:
+            _copy(buffers.leaf_values[tree.row[node]], value)
+    if mode == LEAVES:
+        return
+    for number in range(layout.block_bounds[segment], layout.block_bounds[segment + 1]):
+        settle(tree, number, player, buffers.reach[other], buffers.value, buffers.block)
 
 
 @inlined
-def _close(tree, node, player, reach, buffers):
-    """Value of a node without actions; a chance node starts from 0."""
-    out = buffers.value[tree.depth[node]]
-    if tree.kind[node] == CHANCE:
-        out[:] = 0
-    elif tree.kind[node] == LEAF:
-        _copy(buffers.leaf_values[tree.row[node]], out)
-    else:
-        _terminal(tree, node, player, reach, out, buffers.card_sum)
+def _regret(tree, node, value, regrets, forecast, weights, predictive, buffers):
+    """New regrets of a decision, from its value and those of its actions."""
+    layout, hands = tree.layout, len(value)
+    keep_positive, keep_negative = weights[0], weights[1]
+    zero = keep_positive * 0
+    for a in range(tree.actions[node]):
+        start = tree.first[node] + a * hands
+        total = regrets[start : start + hands]
+        child = buffers.value[layout.below[node] + a]
+        if predictive:
+            last = forecast[start : start + hands]
+            for hand in range(hands):
+                gain = child[hand] - value[hand]
+                total[hand] = max(total[hand] * keep_positive + gain, zero)
+                last[hand] = total[hand] + gain
+        else:
+            for hand in range(hands):
+                old = total[hand]
+                kept = old * (keep_positive if old > zero else keep_negative)
+                total[hand] = kept + child[hand] - value[hand]
 
 
 @inlined
-def _pass_chance(tree, node, buffers):
+def _up(
+    tree, segment, player, regrets, forecast, weights, mode, predictive, decision, values, buffers
+):
+    """Values of a segment; in an update also its regrets."""
+    layout, hands = tree.layout, tree.counts[player]
+    for place in range(layout.other_bounds[segment], layout.other_bounds[segment + 1]):
+        node = layout.others[place]
+        if tree.kind[node] == CHANCE and tree.alike[node]:
+            value, scratch = buffers.value[layout.slot[node], :hands], buffers.norm
+            _make_alike(tree.orbit[player], value, scratch[0, :hands], scratch[1, :hands])
+    start, stop = layout.decider_bounds[segment], layout.decider_bounds[segment + 1]
+    for back in range(stop - start):
+        node = layout.deciders[stop - 1 - back]
+        own, below = tree.player[node] == player, layout.below[node]
+        value = buffers.value[layout.slot[node], :hands]
+        if node == decision:
+            for a in range(tree.actions[node]):
+                for hand in range(hands):
+                    values[a, hand] = buffers.value[below + a, hand]
+        for a in range(tree.actions[node]):
+            child = buffers.value[below + a]
+            if own and mode != BEST:
+                sigma = buffers.sigma[layout.grown[node] + a]
+                if a == 0:
+                    for hand in range(hands):
+                        value[hand] = sigma[hand] * child[hand]
+                else:
+                    for hand in range(hands):
+                        value[hand] += sigma[hand] * child[hand]
+            elif a == 0:
+                for hand in range(hands):
+                    value[hand] = child[hand]
+            elif own:
+                for hand in range(hands):
+                    value[hand] = max(value[hand], child[hand])
+            else:
+                for hand in range(hands):
+                    value[hand] += child[hand]
+        if own and mode == UPDATE:
+            _regret(tree, node, value, regrets, forecast, weights, predictive, buffers)
+
+
+@inlined
+def _pass_chance(tree, root, player, value, buffers):
     """Add a child's values, and those of the children that it stands for, to a chance node."""
-    depth = tree.depth[node]
-    value, total = buffers.value[depth], buffers.value[depth - 1]
-    start, stop = tree.members[node]
+    total = buffers.value[tree.layout.slot[tree.parent[root]]]
+    hands = tree.counts[player]
+    start, stop = tree.members[root]
     if start == stop:
-        for hand in range(len(value)):
+        for hand in range(hands):
             total[hand] += value[hand]
     for member in range(start, stop):
-        renaming = tree.renamings[member]
-        for hand in range(len(value)):
+        renaming = tree.renamings[player, member]
+        for hand in range(hands):
             total[renaming[hand]] += value[hand]
 
 
 @compiled
-def update(tree, player, ranges, regrets, forecast, sums, weights, predictive, buffers):
-    """One player's traversal: its strategy into its average, then its new regrets.
+def walk(
+    tree,
+    player,
+    regrets,
+    forecast,
+    sums,
+    weights,
+    mode,
+    predictive,
+    decision,
+    values,
+    start,
+    stop,
+    buffers,
+):
+    """A part of one player's traversal: the events from `start` to `stop` of its layout.
 
     Args:
         tree: `PublicTree`.
-        player: Whose regrets.
-        ranges: (2, H) weights of the hands at the root.
-        regrets: (rows, H).
-        forecast: (rows, H) regrets plus those of the last iteration alone, which strategies follow
-            if `predictive` (PCFR+); else not used.
-        sums: (rows, H) weighted sums of strategies times reach.
-        weights: (3,) what positive and negative regrets are multiplied by, and the weight of this
-            iteration in the average.
+        player: Whose regrets or values.
+        regrets: Flat, see `PublicTree.first`.
+        forecast: Regrets plus those of the last iteration alone, which strategies follow if
+            `predictive` (PCFR+); else not used.
+        sums: Weighted sums of strategies times reach.
+        weights: (4,) `Weights`.
+        mode: What the walk is for. Only an update follows and changes regrets; `AVERAGE` and `BEST`
+            go by the sums, `LEAVES` by those of `sums`, too.
         predictive: Whether strategies follow the forecast.
-        buffers: `Buffers`.
+        decision: A decision whose actions' values are wanted too; -1 for none.
+        values: (A, hands) out, those of its A actions.
+        start: First event.
+        stop: Behind the last one.
+        buffers: `Buffers`; row 0 of the reaches is to be set, ``value[0]`` holds the result.
     """
-    _copy(ranges[1 - player], buffers.reach[0])
-    keep_positive, keep_negative, weight = weights
-    zero = keep_positive * 0
-    for event in tree.events:
-        node = event if event >= 0 else ~event
-        depth, above = tree.depth[node], tree.parent[node]
-        value, row, count = buffers.value[depth], tree.row[node], tree.actions[node]
-        own = tree.player[node] == player
-        decision = tree.kind[node] == DECISION
+    mass = sums if mode != UPDATE else forecast if predictive else regrets
+    layout = tree.layout
+    task = 0
+    for place in range(start, stop):
+        event = layout.events[place]
         if event >= 0:
-            _enter(tree, node, player, buffers.reach, buffers.level, buffers)
-            _enter(tree, node, 1 - player, buffers.own, buffers.own_level, buffers)
-            reach = buffers.reach[buffers.level[depth]]
-            if not decision:
-                _close(tree, node, player, reach, buffers)
-                continue
-            sigma = buffers.sigma[depth]
-            if predictive:
-                _strategy(tree, node, forecast, sigma, value)
-            else:
-                _strategy(tree, node, regrets, sigma, value)
-            value[:] = zero
-            if not own:
-                continue
-            reach = buffers.own[buffers.own_level[depth]]
-            for a in range(count):
-                total, average = regrets[row + a], sums[row + a]
-                for hand in range(len(total)):
-                    r = total[hand]
-                    total[hand] = r * (keep_positive if r > zero else keep_negative)
-                    average[hand] += weight * reach[hand] * sigma[a, hand]
+            _down(tree, event, player, mass, sums, weights, mode, buffers)
             continue
-        if decision and own:
-            for a in range(count):
-                total = regrets[row + a]
-                if predictive:
-                    last = forecast[row + a]
-                    for hand in range(len(total)):
-                        gain = last[hand] - value[hand]
-                        total[hand] = max(total[hand] + gain, zero)
-                        last[hand] = total[hand] + gain
-                else:
-                    for hand in range(len(total)):
-                        total[hand] -= value[hand]
-        if above < 0:
+        segment = ~event
+        if mode == LEAVES:
             continue
-        if tree.kind[node] == CHANCE and tree.alike[node]:
-            _make_alike(tree, value, buffers.own[depth], buffers.sigma[depth, 0])
-        if tree.kind[above] == CHANCE:
-            _pass_chance(tree, node, buffers)
-            continue
-        into, a = buffers.value[depth - 1], tree.action[node]
-        if tree.player[above] != player:
-            for hand in range(len(value)):
-                into[hand] += value[hand]
-            continue
-        sigma = buffers.sigma[depth - 1, a]
-        line = tree.row[above] + a
-        if predictive:
-            _copy(value, forecast[line])
-            for hand in range(len(value)):
-                into[hand] += sigma[hand] * value[hand]
-        else:
-            total = regrets[line]
-            for hand in range(len(value)):
-                into[hand] += sigma[hand] * value[hand]
-                total[hand] += value[hand]
+        if layout.level[segment] == 0:
+            for each in range(len(layout.tasks) - 1):
+                root = layout.roots[~layout.events[layout.tasks[each + 1] - 1]]
+                _pass_chance(tree, root, player, buffers.tasks[each], buffers)
+        args = tree, segment, player, regrets, forecast, weights, mode, predictive
+        _up(*args, decision, values, buffers)
+        root = layout.roots[segment]
+        value = buffers.value[layout.slot[root]]
+        if layout.level[segment] == 1:
+            while layout.tasks[task + 1] <= place:
+                task += 1
+            _copy(value, buffers.tasks[task])
+        elif layout.level[segment] > 1:
+            _pass_chance(tree, root, player, value, buffers)
 
 
 @compiled
 def iterate(tree, ranges, regrets, forecast, sums, weights, predictive, buffers):
-    """Many iterations, player 0 before player 1 in each: `weights` is (iterations, 3)."""
+    """Many iterations, player 0 before player 1 in each.
+
+    Args:
+        tree: `PublicTree`.
+        ranges: (2, hands) weights of the hands at the root.
+        regrets: As in `walk`.
+        forecast: As in `walk`.
+        sums: As in `walk`.
+        weights: (iterations, 4).
+        predictive: As in `walk`.
+        buffers: As in `walk`.
+    """
     for t in range(len(weights)):
         for player in range(2):
-            args = (tree, player, ranges, regrets, forecast, sums, weights[t])
-            update(*args, predictive, buffers)
+            enter(ranges, player, buffers)
+            args = tree, player, regrets, forecast, sums, weights[t], UPDATE, predictive
+            walk(*args, -1, buffers.norm, 0, len(tree.layout.events), buffers)
 
 
 @compiled
-def evaluate(tree, player, ranges, sums, best, decision, values, buffers):
-    """Values of a player's hands at the root against the opponent's average strategy.
-
-    Args:
-        tree: `PublicTree`.
-        player: Whose values.
-        ranges: (2, H).
-        sums: (rows, H) masses of the average strategies.
-        best: Whether the player answers best, or plays the average strategy.
-        decision: A decision whose actions' values are wanted too; -1 for none.
-        values: (A, H) out, those of its A actions.
-        buffers: `Buffers`; ``buffers.value[0]`` holds the result.
-    """
-    _copy(ranges[1 - player], buffers.reach[0])
-    for event in tree.events:
-        node = event if event >= 0 else ~event
-        depth, above = tree.depth[node], tree.parent[node]
-        value = buffers.value[depth]
-        if event >= 0:
-            _enter(tree, node, player, buffers.reach, buffers.level, buffers)
-            reach = buffers.reach[buffers.level[depth]]
-            if tree.kind[node] != DECISION:
-                _close(tree, node, player, reach, buffers)
-                continue
-            _strategy(tree, node, sums, buffers.sigma[depth], value)
-            value[:] = 0
-            continue
-        if above < 0:
-            continue
-        if tree.kind[node] == CHANCE and tree.alike[node]:
-            _make_alike(tree, value, buffers.own[depth], buffers.sigma[depth, 0])
-        if tree.kind[above] == CHANCE:
-            _pass_chance(tree, node, buffers)
-            continue
-        into, a = buffers.value[depth - 1], tree.action[node]
-        if above == decision:
-            _copy(value, values[a])
-        sigma = buffers.sigma[depth - 1, a]
-        theirs = tree.player[above] != player
-        for hand in range(len(value)):
-            if theirs:
-                into[hand] += value[hand]
-            elif not best:
-                into[hand] += sigma[hand] * value[hand]
-            elif a == 0 or value[hand] > into[hand]:
-                into[hand] = value[hand]
-
-
-@compiled
-def leaf_reaches(tree, player, ranges, mass, out, buffers):
-    """The reach of a player's hands at every leaf, (leaves, H), under strategies from masses.
-
-    Args:
-        tree: `PublicTree`.
-        player: Whose reach.
-        ranges: (2, H).
-        mass: (rows, H) regrets (the current strategies) or sums (the average ones).
-        out: (leaves, H).
-        buffers: `Buffers`.
-    """
-    _copy(ranges[player], buffers.reach[0])
-    for event in tree.events:
-        if event < 0:
-            continue
-        depth = tree.depth[event]
-        _enter(tree, event, 1 - player, buffers.reach, buffers.level, buffers)
-        reach = buffers.reach[buffers.level[depth]]
-        if tree.kind[event] == LEAF:
-            _copy(reach, out[tree.row[event]])
-        elif tree.kind[event] == DECISION:
-            _strategy(tree, event, mass, buffers.sigma[depth], buffers.value[depth])
+def enter(ranges, player, buffers):
+    """Set the reaches at the root for a player's walk."""
+    _copy(ranges[1 - player], buffers.reach[1 - player, 0, : ranges.shape[1]])
+    buffers.reach[player, 0, :] = 1

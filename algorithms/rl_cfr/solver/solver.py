@@ -15,7 +15,8 @@ class Values(NamedTuple):
     """What the average strategies are worth, in payoff units (chips) a deal.
 
     Attributes:
-        hands: (2, H) counterfactual values: sums over the other player's hands, not normalised.
+        hands: (2, H) counterfactual values: sums over the other player's hands, not normalised;
+            0 for hands that are not in a player's list.
         answers: (2, H) the same of best answers.
         players: Expected payoff of each player; their sum is the game's `total`.
         best: Expected payoff of each player that answers best.
@@ -36,6 +37,10 @@ class Solver:
         game: What to solve.
         variant: One of `VARIANTS`.
 
+    Attributes:
+        regrets: Flat, see `PublicTree.first`.
+        sums: The average strategies, not normalised, flat as well.
+
     Raises:
         ValueError: The variant is unknown, or the tree has leaves and nobody values them.
     """
@@ -47,11 +52,13 @@ class Solver:
         self.game, self.variant, self.iteration = game, variant, 0
         tree = game.tree
         dtype = tree.swing.dtype
-        self.regrets = np.zeros((tree.rows, tree.hands), dtype)
+        self.regrets = np.zeros(tree.size, dtype)
         self.sums = np.zeros_like(self.regrets)
         self._forecast = np.zeros_like(self.regrets if variant in PREDICTIVE else self.regrets[:0])
         self._buffers = kernels.make_buffers(tree)
-        self._ranges = np.ascontiguousarray(game.ranges, dtype)
+        self._ranges = np.zeros((2, tree.held.shape[1]), dtype)
+        for player in (0, 1):
+            self._ranges[player, : tree.counts[player]] = game.ranges[player, tree.mine(player)]
 
     def iterate(self, iterations: int) -> None:
         """Run iterations: in each, first player 0 and then player 1 updates its regrets."""
@@ -59,16 +66,16 @@ class Solver:
         first, last = self.iteration + 1, self.iteration + iterations
         weights = np.array(
             [VARIANTS[self.variant](t) for t in range(first, last + 1)], self.regrets.dtype
-        ).reshape(-1, 3)
-        arrays = self._ranges, self.regrets, self._forecast, self.sums
+        ).reshape(-1, 4)
+        arrays = self.regrets, self._forecast, self.sums
         if self.game.leaf is None:
-            kernels.iterate(self.game.tree, *arrays, weights, predictive, self._buffers)
+            args = *arrays, weights, predictive, self._buffers
+            kernels.iterate(self.game.tree, self._ranges, *args)
         else:
             for each in weights:
                 for player in (0, 1):
                     self._value_leaves(player, self._forecast if predictive else self.regrets)
-                    args = *arrays, each, predictive, self._buffers
-                    kernels.update(self.game.tree, player, *args)
+                    self._walk(player, kernels.UPDATE, self.sums, each)
         self.iteration = last
 
     def strategy(self, node: int) -> NDArray[np.floating]:
@@ -77,17 +84,23 @@ class Solver:
         Raises:
             ValueError: The node is no decision.
         """
-        self._check_decision(node)
-        tree = self.game.tree
-        row, count = tree.row[node], tree.actions[node]
-        sigma = np.empty((count, tree.hands), self.sums.dtype)
-        kernels.match(sigma, self.sums[row : row + count], count, np.empty_like(sigma[0]))
-        return sigma[:, tree.orbit] if tree.alike[node] else sigma
+        block = np.maximum(self._block(node), 0.0)
+        norm = block.sum(axis=0)
+        uniform = np.full_like(block, 1.0 / len(block))
+        law = np.divide(block, norm, out=uniform, where=norm > 0)
+        tree, player = self.game.tree, self.game.tree.player[node]
+        sigma = np.full((len(law), tree.hands), 1.0 / len(law), law.dtype)
+        sigma[:, tree.mine(player)] = law[:, tree.orbit[player]] if tree.alike[node] else law
+        return sigma
 
     def play(self, node: int, law: NDArray[np.floating]) -> None:
-        """Make (A, H) probabilities the average strategy at a decision."""
-        row = self.game.tree.row[node]
-        self.sums[row : row + self.game.tree.actions[node]] = law
+        """Make (A, H) probabilities the average strategy at a decision.
+
+        Raises:
+            ValueError: The node is no decision.
+        """
+        tree = self.game.tree
+        self._block(node)[:] = law[:, tree.mine(tree.player[node])]
 
     def values(self) -> Values:
         """Values of the average strategies and of the best answers to them, exact on the tree.
@@ -120,33 +133,64 @@ class Solver:
         Raises:
             ValueError: The node is no decision.
         """
-        self._check_decision(node)
         tree = self.game.tree
-        values = np.empty((tree.actions[node], tree.hands), self.sums.dtype)
-        self._evaluate(int(tree.player[node]), best, node, values)
-        return values.astype(np.float64)
+        player = int(tree.player[node])
+        found = np.zeros((len(self._block(node)), tree.hands))
+        values = np.empty((len(found), tree.held.shape[1]), self.sums.dtype)
+        self._evaluate(player, best, node, values)
+        found[:, tree.mine(player)] = values[:, : tree.counts[player]]
+        return found
 
     def _evaluate(
         self, player: int, best: bool, node: int = -1, values: NDArray[np.floating] | None = None
     ) -> NDArray[np.float64]:
-        """Values of a player's hands at the root; those of a node's actions go into `values`."""
+        """Values (H,) of a player's hands at the root; those of a node's actions go to `values`."""
+        tree = self.game.tree
         self._value_leaves(player, self.sums)
-        out = self.sums[:0] if values is None else values
-        args = self.game.tree, player, self._ranges, self.sums, best, node, out
-        kernels.evaluate(*args, self._buffers)
-        return self._buffers.value[0].astype(np.float64)
+        self._walk(player, kernels.BEST if best else kernels.AVERAGE, self.sums, None, node, values)
+        found = np.zeros(tree.hands)
+        found[tree.mine(player)] = self._buffers.value[0, : tree.counts[player]]
+        return found
 
-    def _check_decision(self, node: int) -> None:
-        if self.game.tree.kind[node] != DECISION:
+    def _walk(
+        self,
+        player: int,
+        mode: int,
+        sums: NDArray[np.floating],
+        weights: NDArray[np.floating] | None = None,
+        node: int = -1,
+        values: NDArray[np.floating] | None = None,
+    ) -> None:
+        """A player's whole traversal, see `kernels.walk`."""
+        tree, buffers = self.game.tree, self._buffers
+        kernels.enter(self._ranges, player, buffers)
+        none = np.zeros(4, self.sums.dtype)
+        arrays = self.regrets, self._forecast, sums, none if weights is None else weights
+        out = buffers.norm if values is None else values
+        asked = mode, self.variant in PREDICTIVE, node, out
+        kernels.walk(tree, player, *arrays, *asked, 0, len(tree.layout.events), buffers)
+
+    def _block(self, node: int) -> NDArray[np.floating]:
+        """The sums of a decision, (A, hands of its player).
+
+        Raises:
+            ValueError: The node is no decision.
+        """
+        tree = self.game.tree
+        if tree.kind[node] != DECISION:
             raise ValueError(f"Node {node} is no decision: nobody acts there.")
+        first, count = tree.first[node], tree.actions[node]
+        hands = tree.counts[tree.player[node]]
+        return self.sums[first : first + count * hands].reshape(count, hands)
 
     def _value_leaves(self, player: int, mass: NDArray[np.floating]) -> None:
+        """Ask the leaf evaluator for a player's values under the strategies of `mass`."""
         if self.game.leaf is None:
             return
-        tree = self.game.tree
-        reaches = np.empty((tree.leaves, 2, tree.hands), self.sums.dtype)
+        tree, buffers = self.game.tree, self._buffers
+        reaches = np.zeros((tree.leaves, 2, tree.hands), self.sums.dtype)
         for who in (0, 1):
-            out = np.empty_like(reaches[:, who])
-            kernels.leaf_reaches(tree, who, self._ranges, mass, out, self._buffers)
-            reaches[:, who] = out
-        self._buffers.leaf_values[:] = self.game.leaf(reaches)[:, player]
+            self._walk(1 - who, kernels.LEAVES, mass)
+            reaches[:, who, tree.mine(who)] = buffers.leaf_values[:, : tree.counts[who]]
+        values = self.game.leaf(reaches)[:, player, tree.mine(player)]
+        buffers.leaf_values[:, : tree.counts[player]] = values

@@ -3,20 +3,23 @@
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import comb
+from itertools import pairwise
+from math import comb, prod
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.solver.game import Game, LeafEvaluator
+from tenfold.algorithms.rl_cfr.solver.lines import ByNode, Lines
 from tenfold.algorithms.rl_cfr.solver.tree import (
     CHANCE,
-    DECISION,
     FOLD,
     LEAF,
     MATRIX,
     SHOWDOWN,
+    Nodes,
+    PublicTree,
     TreeBuilder,
 )
 from tenfold.envs.poker.cards import CARDS, HAND_COUNT, HANDS, format_cards, live_hands
@@ -54,6 +57,8 @@ class Subgame:
         root: The decision that the tree starts from, on the street of the board; None takes the
             start of the spot's rules. In the middle of a street the bets and raises already made
             count towards `max_raises`.
+        own_hands: Whether each player has but the hands of its own range. Else both have those of
+            either, and strategies and values are found for hands that a player cannot hold, too.
 
     Attributes:
         game: What the solver takes. Values are chips won since the start of the spot's rules.
@@ -77,6 +82,7 @@ class Subgame:
         isomorphism: bool = True,
         dtype: type[np.floating] = np.float32,
         root: BettingState | None = None,
+        own_hands: bool = False,
     ) -> None:
         if leaf is None and len(spot.board) < BOARD_CARDS[1]:
             raise ValueError(
@@ -93,21 +99,26 @@ class Subgame:
             self.hands = self.hands[np.argsort(ranks[self.hands], kind="stable")]
         self._place = np.full(HAND_COUNT, -1, np.int32)
         self._place[self.hands] = np.arange(len(self.hands))
-        self.states: dict[int, BettingState] = {}
-        self.moves: dict[int, list[int]] = {}
-        self.leaf_states: list[BettingState] = []
-        self._raises, self._max_raises = raises, max_raises
-        self._limited, self._isomorphism = leaf is not None, isomorphism
-        self._builder = TreeBuilder(HANDS[self.hands].astype(np.int32))
-        self._tables: dict[tuple[int, ...], int] = {}
-        self._matrices: dict[tuple[int, ...], int] = {}
-        self._orbit = np.arange(len(self.hands))
-        self._add(self.root, spot.board, 1.0, -1, 0)
         ranges = spot.ranges[:, self.hands]
+        lists = (np.flatnonzero(ranges[0]), np.flatnonzero(ranges[1])) if own_hands else None
+        self._builder = TreeBuilder(HANDS[self.hands].astype(np.int32), lists)
+        self._orbit: NDArray[np.integer] | None = None
+        self._tables: dict[tuple[int, ...], int] = {}
+        self._matrices: dict[tuple[int, ...], tuple[int, int]] = {}
+        lines = Lines(
+            lambda state: legal_moves(state, raises, max_raises),
+            last=len(BOARD_CARDS) - 1,
+            limited=leaf is not None,
+        )
+        lines.add(self.root, BOARD_CARDS.index(len(spot.board)))
+        tree, line = self._build(lines, isomorphism)
+        self.states = ByNode(lines.states, line, tree.kind)
+        self.moves = ByNode(lines.actions, line, tree.kind)
+        self.leaf_states: list[BettingState] = [
+            state for state, kind in zip(lines.states, lines.kind, strict=True) if kind == LEAF
+        ]
         mass = float(deals(spot.ranges)[0].sum())
         evaluator = leaf(self) if leaf and self.leaf_states else None
-        orbit = self._orbit if len(self._builder.renamings) else None
-        tree = self._builder.build(dtype, orbit)
         self.game = Game(tree, ranges, mass, float(spot.rules.pot), evaluator)
 
     def spread(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -129,66 +140,76 @@ class Subgame:
         free = np.maximum((~blocked) @ ranges[::-1].T, 1e-30).T  # (2, H)
         return self.spread(0.5 + 0.5 * (signs @ ranges[::-1].T).T / free)
 
-    def _add(
-        self,
-        state: BettingState,
-        board: tuple[int, ...],
-        chance: float,
-        parent: int,
-        action: int,
-        renamings: Sequence[NDArray[np.int32]] = (),
-    ) -> None:
-        """Add the node of a state and all below it.
+    def _build(self, lines: Lines, isomorphism: bool) -> tuple[PublicTree, NDArray[np.int32]]:
+        """The tree of betting lines, and the line of each of its nodes."""
+        first, deck = lines.street[0], self.spot.deck
+        boards, chances = [[self.spot.board]], [1.0]  # by street from the root's on
+        members = np.zeros((1, 2), np.int32)
+        if CHANCE in lines.kind:
+            cards, members = self._first_cards(isomorphism)
+            boards.append([(*self.spot.board, card) for card in cards])
+            for _ in range(first + 2, lines.last + 1):
+                left = (set(range(deck)) - {*board} for board in boards[-1])
+                boards.append(
+                    [
+                        (*b, card)
+                        for b, c in zip(boards[-1], left, strict=True)
+                        for card in sorted(c)
+                    ]
+                )
+            for street in range(first, lines.last):
+                chances.append(chances[-1] / (deck - BOARD_CARDS[street] - 4))
+        counts = [len(after) // len(before) for before, after in pairwise(boards)]
+        line, parent, action, path = lines.expand(counts)
+        kinds, streets = np.array(lines.kind), np.array(lines.street) - first
+        base, swing = _payoffs(lines)
+        chance = np.array(chances)[streets[line]]
+        table = np.full(len(line), -1)
+        matrix = np.full((len(line), 2), -1)
+        for street, dealt in enumerate(boards):
+            place = path // prod(counts[street:])
+            here = streets[line] == street
+            ends = here & np.isin(kinds[line], (FOLD, SHOWDOWN, MATRIX))
+            if ends.any():
+                table[ends] = np.array([self._table(board) for board in dealt])[place[ends]]
+            ends = here & (kinds[line] == MATRIX)
+            if ends.any():
+                matrix[ends] = np.array([self._all_in(board) for board in dealt])[place[ends]]
+        dealt_first = (kinds[line[parent]] == CHANCE) & (streets[line[parent]] == 0) & (parent >= 0)
+        nodes = Nodes(
+            kind=kinds[line],
+            parent=parent,
+            action=action,
+            depth=np.array(lines.depth)[line],
+            player=np.array(lines.player)[line],
+            actions=np.array([len(each) for each in lines.actions])[line],
+            table=table,
+            matrix=matrix,
+            members=np.where(dealt_first[:, None], members[np.where(dealt_first, action, 0)], 0),
+            base=base[line] * chance[:, None],
+            swing=swing[line] * chance,
+        )
+        return self._builder.assemble(nodes, self.dtype, self._orbit), line
 
-        Args:
-            state: The betting.
-            board: Cards that are out.
-            chance: Of the cards since the root, given both hands.
-            parent: Its parent's node.
-            action: Its place below the parent.
-            renamings: Of the card that led here, see `PublicTree.members`.
+    def _first_cards(self, isomorphism: bool) -> tuple[list[int], NDArray[np.int32]]:
+        """The next cards after the root's board, each class of like cards once, and `members`.
+
+        Only the root's classes are merged: a renaming must keep the cards since the root one by
+        one.
         """
-        builder = self._builder
-        if state.over:
-            base = [chance * payoff for payoff in state.payoffs()]
-            swing = 0.0 if state.folded is not None else chance * state.pot / 2
-            kind = FOLD if state.folded is not None else SHOWDOWN
-            matrix = (-1, -1)
-            if kind == SHOWDOWN and len(board) < BOARD_CARDS[3]:
-                kind, matrix = MATRIX, (self._all_in(board),) * 2
-            table = self._table(board)
-            builder.add(kind, parent, action, -1, 0, table, base, swing, matrix, renamings)
-            return
-        if len(board) < BOARD_CARDS[state.street]:
-            if self._limited:
-                self.leaf_states.append(state)
-                builder.add(LEAF, parent, action, renamings=renamings)
-            else:
-                node = builder.add(CHANCE, parent, action, renamings=renamings)
-                self._deal(state, board, chance, node)
-            return
-        moves = legal_moves(state, self._raises, self._max_raises)
-        node = builder.add(DECISION, parent, action, state.player, len(moves), renamings=renamings)
-        self.states[node], self.moves[node] = state, moves
-        for place, move in enumerate(moves):
-            self._add(state.apply(move), board, chance, node, place)
-
-    def _deal(self, state: BettingState, board: tuple[int, ...], chance: float, node: int) -> None:
-        """Add the next cards below a chance node, each class of like cards once."""
-        share = chance / (self.spot.deck - len(board) - 4)
-        symmetric = symmetries(board, *self.spot.ranges) if self._isomorphism else [0]
-        if board != self.spot.board:
-            # A renaming must keep the cards since the root one by one: only the root's classes do.
-            symmetric = [0]
+        board, deck = self.spot.board, self.spot.deck
+        symmetric = symmetries(board, *self.spot.ranges) if isomorphism else [0]
         classes = next_cards(board, symmetric).items()
-        inside = [(card, members) for card, members in classes if card < self.spot.deck]
-        for place, (card, members) in enumerate(inside):
-            images = [self._place[HAND_MAPS[p, self.hands]] for _, p in members]
-            renamings = images if len(members) > 1 else []
-            if renamings:
+        inside = {card: members for card, members in classes if card < deck}
+        renamings, bounds = self._builder.renamings, []
+        for members in inside.values():
+            start = len(renamings)
+            if len(members) > 1:
+                renamings += [self._place[HAND_MAPS[p, self.hands]] for _, p in members]
                 group = [self._place[HAND_MAPS[p, self.hands]] for p in symmetric]
                 self._orbit = np.min(group, axis=0)
-            self._add(state, (*board, card), share, node, place, renamings)
+            bounds.append((start, len(renamings)))
+        return list(inside), np.array(bounds, np.int32)
 
     def _table(self, board: tuple[int, ...]) -> int:
         """The place of a board among the tables; the order of its cards does not count."""
@@ -205,21 +226,36 @@ class Subgame:
             self._tables[board] = self._builder.add_table(order, groups)
         return self._tables[board]
 
-    def _all_in(self, board: tuple[int, ...]) -> int:
-        """The place of the all-in matrix of a board: its run-outs are counted once."""
+    def _all_in(self, board: tuple[int, ...]) -> tuple[int, int]:
+        """The places of the all-in matrices of a board: its run-outs are counted once."""
         board = tuple(sorted(board))
         if board not in self._matrices:
             if len(board) == len(self.spot.board):
                 signs = self.signs()
             else:
                 signs = count_signs(board, tuple(self.hands.tolist()), self.spot.deck)
-            self._matrices[board] = self._builder.add_matrix(signs)
+            add, lists = self._builder.add_matrix, self._builder.lists
+            if lists is None:
+                self._matrices[board] = (add(signs),) * 2
+            else:
+                one, two = (add(signs[np.ix_(*each)]) for each in (lists, lists[::-1]))
+                self._matrices[board] = one, two
         return self._matrices[board]
 
     def signs(self) -> NDArray[np.float32]:
         """(H, H) of `all_in_signs` on the spot's board."""
         board = tuple(sorted(self.spot.board))
         return all_in_signs(board, tuple(self.hands.tolist()), self.spot.deck)
+
+
+def _payoffs(lines: Lines) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Payoffs (L, 2) by line when nobody is stronger, and (L,) what winning adds to them."""
+    base, swing = np.zeros((len(lines.states), 2)), np.zeros(len(lines.states))
+    for line, state in enumerate(lines.states):
+        if state.over:
+            base[line] = state.payoffs()
+            swing[line] = 0.0 if state.folded is not None else state.pot / 2
+    return base, swing
 
 
 def legal_moves(state: BettingState, raises: Raises, max_raises: int | None) -> list[int]:

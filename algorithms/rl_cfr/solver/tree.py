@@ -19,40 +19,59 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-DECISION, CHANCE, FOLD, SHOWDOWN, MATRIX, LEAF = range(6)
+from tenfold.algorithms.rl_cfr.solver.layout import (
+    CHANCE,
+    DECISION,
+    FOLD,
+    LEAF,
+    MATRIX,
+    SHOWDOWN,
+    Layout,
+    lay_out,
+)
+
+__all__ = ["CHANCE", "DECISION", "FOLD", "LEAF", "MATRIX", "SHOWDOWN", "PublicTree", "TreeBuilder"]
 
 
 class PublicTree(NamedTuple):
-    """The arrays; N nodes, H hands, T boards, Q matrices, P renamings of hands.
+    """The arrays; N nodes, T boards, Q matrices, P renamings of hands.
+
+    H hands are those of either player; each player's own list has `counts` of them, and the arrays
+    by player are as wide as the longer list.
 
     Attributes:
-        events: (2N,) int32: node n on entering it, ``~n`` on leaving it, in the order of a walk.
         kind: (N,) one of `DECISION` ... `LEAF`.
         parent: (N,) -1 at the root.
         action: (N,) which child of its parent a node is.
         depth: (N,) 0 at the root.
         player: (N,) who decides, -1 elsewhere.
         actions: (N,) number of actions of a decision.
-        row: (N,) first of a decision's `actions` rows in the arrays (rows, H) of a solver;
-            for a `LEAF` its place among the leaves.
+        row: (N,) number of actions of the decisions before; for a `LEAF` its place among the
+            leaves.
+        first: (N,) int64: where the (actions, hands of its player) numbers of a decision begin in
+            the flat arrays of a solver.
         table: (N,) the board of a terminal, -1 if hands never block each other.
         base: (N, 2) payoff when nobody is stronger, times the chance of the public cards.
         swing: (N,) what winning adds to it, times the same.
         matrix: (N, 2) which matrix a `MATRIX` terminal takes for each player.
         members: (N, 2) under a chance node: rows start, stop of `renamings` whose images of this
             child its parent adds up.
-        renamings: (P, H) int32: hand h of the child is hand ``renamings[., h]`` of the image.
-        order: (T, H) int32: hands that a board leaves, from the weakest on; -1 behind them.
-        groups: (T, H + 1) int32: bounds of equal strength in `order`.
-        sizes: (T, 2) int32: number of hands and of groups.
         cards: (H, 2) int32: the cards of a hand.
-        matrices: (Q, H, H) float: S for the player that has the row.
-        orbit: (H,) int32: the first of the hands that the renamings of merged cards make of a hand,
-            those before the cards come; such hands play alike.
+        counts: (2,) hands of each player's list.
+        held: (2, .) each player's hands, as places among the H.
+        holds: (2, ., 2) their cards.
+        twin: (2, .) where the other's list has the same hand; the other's count if nowhere.
+        renamings: (2, P, .) int32: hand h of the child is hand ``renamings[., h]`` of the image.
+        order: (2, T, .) int32: hands that a board leaves, from the weakest on; -1 behind them.
+        groups: (2, T, .) int32: bounds in `order` of the strengths that either player can have.
+        sizes: (T, 3) int32: number of either player's hands, and of strengths.
+        matrices: (Q, H0 * H1) float: S for the player that has the row.
+        orbit: (2, .) int32: the first of the hands that the renamings of merged cards make of a
+            hand, those before the cards come; such hands play alike.
         alike: (N,) bool: nodes before the first merged cards, where that holds.
+        layout: `Layout`.
     """
 
-    events: NDArray[np.int32]
     kind: NDArray[np.int32]
     parent: NDArray[np.int32]
     action: NDArray[np.int32]
@@ -60,19 +79,25 @@ class PublicTree(NamedTuple):
     player: NDArray[np.int32]
     actions: NDArray[np.int32]
     row: NDArray[np.int32]
+    first: NDArray[np.int64]
     table: NDArray[np.int32]
     base: NDArray[np.floating]
     swing: NDArray[np.floating]
     matrix: NDArray[np.int32]
     members: NDArray[np.int32]
+    cards: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    held: NDArray[np.int32]
+    holds: NDArray[np.int32]
+    twin: NDArray[np.int32]
     renamings: NDArray[np.int32]
     order: NDArray[np.int32]
     groups: NDArray[np.int32]
     sizes: NDArray[np.int32]
-    cards: NDArray[np.int32]
     matrices: NDArray[np.floating]
     orbit: NDArray[np.int32]
     alike: NDArray[np.bool_]
+    layout: Layout
 
     @property
     def hands(self) -> int:
@@ -81,17 +106,48 @@ class PublicTree(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Actions of all decisions together: regrets are (rows, H)."""
+        """Actions of all decisions together."""
         return int(self.actions.sum())
+
+    @property
+    def size(self) -> int:
+        """Numbers of a solver's flat arrays: an action of a decision and a hand of its player."""
+        counts = self.counts[np.maximum(self.player, 0)]
+        return int((self.actions * counts).sum())
 
     @property
     def leaves(self) -> int:
         """Number of nodes that a leaf evaluator values."""
         return int((self.kind == LEAF).sum())
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(each.nbytes for each in (*self[:-1], *self.layout))
+
     def children(self, node: int) -> NDArray[np.int64]:
         """The children of a node in the order of their actions."""
         return np.flatnonzero(self.parent == node)
+
+    def mine(self, player: int) -> NDArray[np.int32]:
+        """A player's hands, as places among the H."""
+        return self.held[player, : self.counts[player]]
+
+
+class Nodes(NamedTuple):
+    """Columns of nodes in preorder, see `PublicTree`; leaves are numbered where rows are."""
+
+    kind: NDArray[np.int32]
+    parent: NDArray[np.int32]
+    action: NDArray[np.int32]
+    depth: NDArray[np.int32]
+    player: NDArray[np.int32]
+    actions: NDArray[np.int32]
+    table: NDArray[np.int32]
+    matrix: NDArray[np.int32]
+    members: NDArray[np.int32]
+    base: NDArray[np.float64]
+    swing: NDArray[np.float64]
 
 
 @dataclass
@@ -100,16 +156,16 @@ class TreeBuilder:
 
     Attributes:
         cards: (H, 2) cards of the hands; zeros where hands have none.
+        lists: Each player's hands, as ascending places among the H; None gives both all of them.
     """
 
     cards: NDArray[np.int32]
+    lists: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
     nodes: list[tuple[int, ...]] = field(default_factory=list)
     payoffs: list[tuple[float, float, float]] = field(default_factory=list)
     tables: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = field(default_factory=list)
     matrices: list[NDArray[np.floating]] = field(default_factory=list)
     renamings: list[NDArray[np.int32]] = field(default_factory=list)
-    _rows: int = 0
-    _leaves: int = 0
 
     def add(
         self,
@@ -122,17 +178,11 @@ class TreeBuilder:
         base: Sequence[float] = (0.0, 0.0),
         swing: float = 0.0,
         matrix: tuple[int, int] = (-1, -1),
-        renamings: Sequence[NDArray[np.int32]] = (),
     ) -> int:
         """Add a node under an earlier one; the fields are those of `PublicTree`."""
         depth = self.nodes[parent][3] + 1 if parent >= 0 else 0
-        row = self._leaves if kind == LEAF else self._rows
-        self._rows += actions
-        self._leaves += kind == LEAF
-        start = len(self.renamings)
-        self.renamings += renamings
-        numbers = kind, parent, action, depth, player, actions, row, table
-        self.nodes.append((*numbers, *matrix, start, len(self.renamings)))
+        numbers = kind, parent, action, depth, player, actions, table
+        self.nodes.append((*numbers, *matrix))
         self.payoffs.append((base[0], base[1], swing))
         return len(self.nodes) - 1
 
@@ -142,70 +192,114 @@ class TreeBuilder:
         return len(self.tables) - 1
 
     def add_matrix(self, matrix: NDArray[np.floating]) -> int:
-        """Add an (H, H) matrix for `MATRIX` terminals."""
+        """Add a matrix for `MATRIX` terminals, (hands of a player, hands of the other)."""
         self.matrices.append(matrix)
         return len(self.matrices) - 1
 
-    def build(
-        self, dtype: type[np.floating], orbit: NDArray[np.integer] | None = None
+    def build(self, dtype: type[np.floating]) -> PublicTree:
+        """The tree of the nodes that were added, in the precision that a solver shall work in."""
+        columns = np.array(self.nodes, np.int32)
+        payoffs = np.array(self.payoffs)
+        members = np.zeros((len(columns), 2), np.int32)
+        values = *columns[:, :7].T, columns[:, 7:], members, payoffs[:, :2], payoffs[:, 2]
+        return self.assemble(Nodes._make(values), dtype)
+
+    def assemble(
+        self,
+        nodes: Nodes,
+        dtype: type[np.floating],
+        orbit: NDArray[np.integer] | None = None,
     ) -> PublicTree:
-        """The tree, its floats in the precision that the solver shall work in.
+        """The tree of given nodes.
 
         Args:
-            dtype: That precision.
-            orbit: See `PublicTree`; to be given if any renamings are.
+            nodes: Their columns; those that were added do not count.
+            dtype: Precision of the solver.
+            orbit: (H,) see `PublicTree`, in places among the H; to be given if any renamings are.
         """
         hands = len(self.cards)
-        nodes = np.array(self.nodes, dtype=np.int32)
-        payoffs = np.array(self.payoffs, dtype=dtype)
-        order = np.full((len(self.tables), hands), -1, dtype=np.int32)
-        groups = np.zeros((len(self.tables), hands + 1), dtype=np.int32)
-        sizes = np.zeros((len(self.tables), 2), dtype=np.int32)
-        for table, (live, bounds) in enumerate(self.tables):
-            order[table, : len(live)] = live
-            groups[table, : len(bounds)] = bounds
-            sizes[table] = len(live), len(bounds) - 1
-        columns = [np.ascontiguousarray(column) for column in nodes.T]
+        lists = self.lists or (np.arange(hands), np.arange(hands))
+        counts = np.array([len(each) for each in lists])
+        width = int(counts.max())
+        places = np.full((2, hands), -1)
+        held, twin = np.zeros((2, 2, width), np.int32)
+        holds = np.zeros((2, width, 2), np.int32)
+        renamings = np.zeros((2, len(self.renamings), width), np.int32)
+        orbits = np.zeros((2, width), np.int32)
+        for player, mine in enumerate(lists):
+            places[player, mine] = np.arange(len(mine))
+            held[player, : len(mine)] = mine
+            holds[player, : len(mine)] = self.cards[mine]
+        for player, mine in enumerate(lists):
+            other = places[1 - player, mine]
+            twin[player, : len(mine)] = np.where(other < 0, counts[1 - player], other)
+            for place, renaming in enumerate(self.renamings):
+                renamings[player, place, : len(mine)] = places[player, renaming[mine]]
+            classes = np.arange(hands) if orbit is None else orbit
+            orbits[player, : len(mine)] = places[player, classes[mine]]
+        columns = [np.ascontiguousarray(each, np.int32) for each in nodes[:9]]
+        kind, parent, action, depth, player_column, actions, table, matrix, members = columns
+        sizes_of = actions * counts[np.maximum(player_column, 0)]
+        leaf = kind == LEAF
+        row = np.where(leaf, np.cumsum(leaf) - 1, np.cumsum(actions) - actions)
         return PublicTree(
-            events=_events(columns[1]),
-            kind=columns[0],
-            parent=columns[1],
-            action=columns[2],
-            depth=columns[3],
-            player=columns[4],
-            actions=columns[5],
-            row=columns[6],
-            table=columns[7],
-            base=np.ascontiguousarray(payoffs[:, :2]),
-            swing=np.ascontiguousarray(payoffs[:, 2]),
-            matrix=np.ascontiguousarray(nodes[:, 8:10]),
-            members=np.ascontiguousarray(nodes[:, 10:12]),
-            renamings=np.array(self.renamings, dtype=np.int32).reshape(-1, hands),
-            order=order,
-            groups=groups,
-            sizes=sizes,
+            *(kind, parent, action, depth, player_column, actions),
+            row=row.astype(np.int32),
+            first=np.cumsum(sizes_of) - sizes_of,
+            table=table,
+            base=np.ascontiguousarray(nodes.base, dtype),
+            swing=np.ascontiguousarray(nodes.swing, dtype),
+            matrix=matrix,
+            members=members,
             cards=np.ascontiguousarray(self.cards, dtype=np.int32),
-            matrices=np.array(self.matrices, dtype=dtype).reshape(-1, hands, hands),
-            orbit=np.arange(hands, dtype=np.int32) if orbit is None else orbit.astype(np.int32),
+            counts=counts,
+            held=held,
+            holds=holds,
+            twin=twin,
+            renamings=renamings,
+            **_orders(self.tables, places, width),
+            matrices=np.array([each.ravel() for each in self.matrices], dtype).reshape(
+                -1, counts.prod()
+            ),
+            orbit=orbits,
             alike=_before_chance(columns[0], columns[1]) & (orbit is not None),
+            layout=lay_out(kind, parent, action, player_column, actions, table, matrix),
         )
+
+
+def _orders(
+    tables: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]],
+    places: NDArray[np.int64],
+    width: int,
+) -> dict[str, NDArray[np.int32]]:
+    """`order`, `groups` and `sizes` of `PublicTree` from boards of the H hands."""
+    order = np.full((2, len(tables), width), -1, np.int32)
+    most = max((len(bounds) for _, bounds in tables), default=1)
+    groups = np.zeros((2, len(tables), most), np.int32)
+    sizes = np.zeros((len(tables), 3), np.int32)
+    for table, (live, bounds) in enumerate(tables):
+        sizes[table, 2] = len(bounds) - 1
+        for player in (0, 1):
+            mine = places[player, live]
+            kept = mine >= 0
+            count = int(kept.sum())
+            sizes[table, player] = count
+            order[player, table, :count] = mine[kept]
+            groups[player, table, : len(bounds)] = np.append(0, np.cumsum(kept))[bounds]
+    return {"order": order, "groups": groups, "sizes": sizes}
 
 
 def _before_chance(kind: NDArray[np.int32], parent: NDArray[np.int32]) -> NDArray[np.bool_]:
     """(N,): nodes with no chance node above them; such a node itself is one."""
+    cards = np.flatnonzero(kind == CHANCE).tolist()
     before = np.ones(len(kind), dtype=np.bool_)
-    for node, above in enumerate(parent.tolist()):
-        before[node] = above < 0 or (before[above] and kind[above] != CHANCE)
+    for node in cards:
+        if before[node]:
+            before[node + 1 : _end(parent, node)] = False
     return before
 
 
-def _events(parent: NDArray[np.int32]) -> NDArray[np.int32]:
-    events: list[int] = []
-    path: list[int] = []
-    for node, above in enumerate(parent.tolist()):
-        while path and path[-1] != above:
-            events.append(~path.pop())
-        events.append(node)
-        path.append(node)
-    events += [~node for node in reversed(path)]
-    return np.array(events, dtype=np.int32)
+def _end(parent: NDArray[np.int32], node: int) -> int:
+    """The node after all that are below a node."""
+    after = np.flatnonzero(parent[node + 1 :] < node)
+    return node + 1 + int(after[0]) if len(after) else len(parent)

@@ -11,11 +11,13 @@ class Weights(NamedTuple):
         positive: Factor of the positive regrets that earlier iterations left.
         negative: Factor of the negative ones; 0 floors regrets at 0.
         average: Weight of the iteration's strategy in the average strategy.
+        kept: Factor of the average's sums that earlier iterations left; 0 begins it anew.
     """
 
     positive: float
     negative: float
     average: float
+    kept: float = 1.0
 
 
 def _fade(s: float, exponent: float) -> float:
@@ -23,15 +25,25 @@ def _fade(s: float, exponent: float) -> float:
     return s**exponent / (s**exponent + 1.0)
 
 
+def _anew(t: int) -> Weights:
+    """DCFR(1.5, 0, 3) whose average begins anew at the iterations 4^k + 1."""
+    begin = 4 ** ((t - 1).bit_length() - 1 >> 1) if t > 1 else 0
+    kept = float(t - 1 != begin)
+    return Weights(_fade(t - 1, 1.5), 0.5, float(t - begin) ** 3, kept)
+
+
 VARIANTS: dict[str, Callable[[int], Weights]] = {
     "cfr": lambda t: Weights(1.0, 1.0, 1.0),
     "cfr+": lambda t: Weights(1.0, 0.0, float(t)),
     "linear": lambda t: Weights((t - 1) / t, (t - 1) / t, float(t)),
     "dcfr": lambda t: Weights(_fade(t - 1, 1.5), 0.5, float(t) ** 2),
+    "dcfr-anew": _anew,
     "pcfr+": lambda t: Weights(1.0, 0.0, float(t) ** 2),
 }
 """CFR (Zinkevich et al. 2007), CFR+ (Tammelin 2014), linear CFR and DCFR(1.5, 0, 2) (Brown and
-Sandholm 2019), PCFR+ (Farina et al. 2021: also predicts that the last regrets come again)."""
+Sandholm 2019), DCFR with gamma 3 that forgets its average at powers of 4 (as the program
+postflop-solver does), PCFR+ (Farina et al. 2021: also predicts that the last regrets come
+again)."""
 
 PREDICTIVE = ("pcfr+",)
 

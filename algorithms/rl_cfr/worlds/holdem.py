@@ -15,6 +15,7 @@ from tenfold.algorithms.rl_cfr.learning.value_network import ValueNetwork
 from tenfold.algorithms.rl_cfr.mdp import Decision, Rooted
 from tenfold.algorithms.rl_cfr.solver import kernels
 from tenfold.algorithms.rl_cfr.solver.subgame import Leaf, Subgame, all_in_signs
+from tenfold.algorithms.rl_cfr.solver.terminals import showdown_values
 from tenfold.algorithms.rl_cfr.worlds.leaves import network_leaves
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, live_hands
 from tenfold.envs.poker.laws import StreetLaw
@@ -130,11 +131,8 @@ def river_equities(
     board: tuple[int, ...], ranges: NDArray[np.float64], deck: int
 ) -> NDArray[np.float64]:
     """(2, 1326): chance of each hand to win on a full board, ties half; 1/2 against nothing."""
-    order, groups = board_order(board, deck)
-    won, free = np.zeros((2, 2, HAND_COUNT))
-    card_sum = np.zeros((2, kernels.DECK))
-    for player in (0, 1):
-        tables = ranges[1 - player], order, len(order), groups, len(groups) - 1, _CARDS
-        kernels.showdown(won[player], *tables, 0.5, 0.5, card_sum)
-        kernels.showdown(free[player], *tables, 1.0, 0.0, card_sum)
+    others = ranges[[1, 0, 1, 0]]
+    terms = (0.5, 0.5, 1.0, 1.0), (0.5, 0.5, 0.0, 0.0)
+    found = showdown_values(board_order(board, deck), _CARDS, others, *terms)
+    won, free = found[:2], found[2:]
     return np.where(free > kernels.TINY, won / np.maximum(free, kernels.TINY), 0.5).clip(0.0, 1.0)
