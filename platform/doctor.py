@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tenfold.platform.errors import InputError
+from tenfold.platform.errors import InputError, shown
 from tenfold.platform.registry import Method, methods
 from tenfold.platform.store import (
     MINIMUM_FREE_BYTES,
@@ -94,6 +94,7 @@ def diagnose(uri: str) -> list[Check]:
         check_memory(memory),
         check_shared_memory(Path("/dev/shm"), memory),
         check_gpu(),
+        *(check_training(methods().values()) if torch_sees_gpu() else ()),
         check_tasks(methods().values()),
         check_rendering(),
         check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
@@ -157,15 +158,50 @@ def check_shared_memory(folder: Path, memory: int) -> Check:
 
 def check_gpu() -> Check:
     """An NVIDIA GPU, and whether torch can use it."""
-    if not (any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi")):
+    if not _has_gpu():
         return Check("GPU", "none, runs use the CPU")
-    import torch  # takes seconds, and only now there is a question for it
+    import torch
 
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Check("GPU", ", ".join(names))
     found = f"there is one, but torch {torch.__version__} cannot use it"
     return Check("GPU", found, "warn", "install a CUDA build of torch that fits the driver")
+
+
+def torch_sees_gpu() -> bool:
+    """Whether runs would use a GPU; torch takes seconds, and is asked only where there is one."""
+    if not _has_gpu():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def check_training(installed: Iterable[Method]) -> Iterator[Check]:
+    """A step on the GPU of each method that would train there; torch must see one.
+
+    Args:
+        installed: All methods; of those only the ones with a `TrainingLoop` take a GPU by
+            themselves, RLlib's by `num_gpus_per_learner`.
+    """
+    from tenfold.platform.configuration import build_config
+    from tenfold.platform.training import TrainingConfig
+
+    for method in installed:
+        if not issubclass(method.load_config_class(), TrainingConfig):
+            continue
+        few = {**method.smoke, "steps": 1, "report_every": 1, "device": "cuda"}
+        name = f"{method.name} on the GPU"
+        try:
+            config = build_config(method, method.tasks[0], next(iter(method.variants)), few, 0)
+            loop = method.load_trainable().loop_class(config)
+            loop.train(1)
+        except Exception as error:  # of a driver, of memory or of a library, of any kind
+            advice = f"set device=cpu ({type(error).__name__}: {shown(str(error))})"
+            yield Check(name, "a step fails", "fail", advice)
+        else:
+            yield Check(name, f"a step ran on {loop.compute.device}")
 
 
 def check_tasks(installed: Iterable[Method]) -> Check:
@@ -289,6 +325,10 @@ def memory_bytes() -> int:
 def ray_folder() -> Path:
     """Where Ray keeps its sessions."""
     return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
+
+
+def _has_gpu() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi") is not None
 
 
 def _verdict(fits: bool, advice: str) -> tuple[Literal["ok", "fail"], str]:

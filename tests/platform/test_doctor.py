@@ -10,6 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tenfold.platform import doctor, store
+from tenfold.platform.devices import Compute
 from tenfold.platform.doctor import Check
 from tenfold.platform.registry import get_method
 
@@ -66,6 +67,22 @@ def test_tasks_that_lack_an_import_are_named(monkeypatch: pytest.MonkeyPatch) ->
     assert "HalfCheetah-v5" in check.found
     assert "imageio" in check.found
     assert "Pendulum-v1" not in check.found
+
+
+def test_a_step_of_each_training_loop_runs_on_a_gpu(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [get_method("ppo"), get_method("qsr")]
+    failed = Check(
+        "qsr on the GPU",
+        "a step fails",
+        "fail",
+        "set device=cpu (InputError: \"Bad value 'cuda' for 'device': this process has no GPU; "
+        'give auto or cpu.")',
+    )
+    assert list(doctor.check_training(found)) == [failed]
+    monkeypatch.setattr(Compute, "of", lambda config: Compute())
+    assert list(doctor.check_training(found)) == [Check("qsr on the GPU", "a step ran on cpu")]
 
 
 def test_no_gl_library_is_a_warning_alone(monkeypatch: pytest.MonkeyPatch) -> None:
