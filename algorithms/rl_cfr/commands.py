@@ -4,6 +4,7 @@ What they need is imported when they run, so that the command line stays quick.
 """
 
 import json
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,9 +38,17 @@ def solve(
             show_default="a tenth of the pot, or less if the sizes are",
         ),
     ] = None,
-    variant: Annotated[str, typer.Option(help="cfr, cfr+, linear, dcfr or pcfr+.")] = "dcfr",
+    variant: Annotated[
+        str, typer.Option(help="cfr, cfr+, linear, dcfr, dcfr-anew or pcfr+.")
+    ] = "dcfr",
     target: Annotated[float, typer.Option(help="Stop at this % of the pot.")] = 0.0,
     max_memory: Annotated[float, typer.Option(help="Solve no tree that needs more GB.")] = 4.0,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="That share out the next card of a flop or turn.", show_default="all cores"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Solve a poker spot: strategy, EV, equity and exploitability at its first decision.
@@ -70,14 +79,15 @@ def solve(
         console.print(note, soft_wrap=True)
     with Progress(console=console) as bar:
         task = bar.add_task("building the tree", total=iterations)
-        subgame = Subgame(spot, menu.raises, max_raises)
+        subgame = Subgame(spot, menu.raises, max_raises, own_hands=True)
         bar.update(task, description="first iteration")
 
         def show(done: int, chips: float, seconds: float) -> None:
             share = 100 * chips * spot.unit / spot.rules.pot
             bar.update(task, completed=done, description=f"exploitability {share:.3f} % of the pot")
 
-        solution = solve_subgame(subgame, variant, iterations, target, show)
+        cores = threads or len(os.sched_getaffinity(0))
+        solution = solve_subgame(subgame, variant, iterations, target, show, cores)
     answer = {**solution.to_json(), "notes": notes}
     if as_json:
         print(json.dumps(answer))
@@ -103,7 +113,9 @@ def play(
             show_default="a tenth of the pot, or less if the sizes are",
         ),
     ] = None,
-    variant: Annotated[str, typer.Option(help="cfr, cfr+, linear, dcfr or pcfr+.")] = "dcfr",
+    variant: Annotated[
+        str, typer.Option(help="cfr, cfr+, linear, dcfr, dcfr-anew or pcfr+.")
+    ] = "dcfr",
     checkpoint: Annotated[
         str,
         typer.Option(
@@ -160,7 +172,8 @@ def _prospect(
         raise ValueError(
             f"Bad value {max_memory:g} for 'max-memory': give GB, at least {BASE_BYTES / 1e9:g}."
         )
-    size = tree_size(spot, menu.raises, max_raises, menu, 1e9 * max_memory, copies)
+    args = spot, menu.raises, max_raises, menu, 1e9 * max_memory, copies
+    size = tree_size(*args, own_hands=True)
     memory = f"{size.memory(copies) / 1e9:.1f} GB"
     if not size.complete:
         raise ValueError(

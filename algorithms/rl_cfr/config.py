@@ -76,7 +76,7 @@ class RLCFRConfig(PlanningConfig):
             ge=1,
             le=100,
         )
-        cfr_variant: Literal["cfr", "cfr+", "linear", "dcfr", "pcfr+"] = parameter(
+        cfr_variant: Literal["cfr", "cfr+", "linear", "dcfr", "dcfr-anew", "pcfr+"] = parameter(
             "dcfr", "Variant of CFR"
         )
         cfr_iterations: int = parameter(

@@ -218,6 +218,29 @@ def test_suit_isomorphism_changes_nothing() -> None:
     np.testing.assert_allclose(ours.strategy, theirs.strategy, atol=1e-6)
 
 
+def test_own_hands_and_threads_change_nothing() -> None:
+    spot = read_spot("AsKs7s2d", 100, "150", ["AA,KQs,88", "KK,QJs,76s"], 10)
+    raises = parse_menu("allin").raises
+    both, own = (
+        Subgame(spot, raises, 1, dtype=np.float64, own_hands=each) for each in (False, True)
+    )
+    assert own.game.tree.size < 0.7 * both.game.tree.size
+    whole, mine = solve(both, "dcfr", 60), solve(own, "dcfr", 60)
+    held = spot.ranges > 0
+    np.testing.assert_allclose(mine.strategy, whole.strategy, atol=1e-6)
+    np.testing.assert_allclose(mine.ev * held, whole.ev * held, atol=1e-6)
+    assert mine.exploitability == pytest.approx(whole.exploitability, abs=1e-6)
+    shared = solve(own, "dcfr", 60, threads=2)
+    np.testing.assert_array_equal(shared.solver.sums, mine.solver.sums)
+    np.testing.assert_array_equal(shared.ev, mine.ev)
+
+
+def test_the_average_begins_anew_at_powers_of_four() -> None:
+    weights = [VARIANTS["dcfr-anew"](t) for t in range(1, 19)]
+    assert [t for t, each in enumerate(weights, 1) if each.kept == 0.0] == [1, 2, 5, 17]
+    assert [each.average for each in weights[1:6]] == [1.0, 8.0, 27.0, 1.0, 8.0]
+
+
 def test_all_in_equities_equal_the_rivers_one_by_one() -> None:
     subgame, _ = turn(False)
     board, cards = subgame.spot.board, next_cards(subgame.spot.board, [0])

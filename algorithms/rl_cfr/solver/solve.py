@@ -109,6 +109,7 @@ def solve(
     iterations: int,
     target: float = 0.0,
     progress: Progress | None = None,
+    threads: int = 1,
 ) -> Solution:
     """Run CFR on a subgame.
 
@@ -118,6 +119,7 @@ def solve(
         iterations: At most this many.
         target: Stop once the exploitability is at most this many per cent of the pot.
         progress: Told after the first iteration, and then every half second or iteration.
+        threads: See `Solver`.
 
     Raises:
         ValueError: There are no iterations, or the target is negative, or the variant is unknown.
@@ -126,7 +128,7 @@ def solve(
         raise ValueError(f"{iterations} iterations solve nothing: give at least 1.")
     if not target >= 0:
         raise ValueError(f"Target {target} is no share of the pot: give 0 or more per cent.")
-    solver = Solver(subgame.game, variant)
+    solver = Solver(subgame.game, variant, threads)
     begin = time.perf_counter()
     look = CHECK_EVERY if target > 0 or progress else iterations
     looks = {*range(look, iterations, look), iterations} | ({1} if progress else set())

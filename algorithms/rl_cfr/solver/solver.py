@@ -1,5 +1,8 @@
 """CFR on one public tree: iterations, average strategies, values and exploitability."""
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +12,9 @@ from tenfold.algorithms.rl_cfr.solver import kernels
 from tenfold.algorithms.rl_cfr.solver.game import Game
 from tenfold.algorithms.rl_cfr.solver.tree import DECISION
 from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, VARIANTS, check_variant
+
+PARTS = 4
+"""Parts of a walk for each thread: those that are done early take another."""
 
 
 class Values(NamedTuple):
@@ -36,6 +42,7 @@ class Solver:
     Args:
         game: What to solve.
         variant: One of `VARIANTS`.
+        threads: Among which the first cards that come are shared out. Numbers do not depend on it.
 
     Attributes:
         regrets: Flat, see `PublicTree.first`.
@@ -45,7 +52,7 @@ class Solver:
         ValueError: The variant is unknown, or the tree has leaves and nobody values them.
     """
 
-    def __init__(self, game: Game, variant: str) -> None:
+    def __init__(self, game: Game, variant: str, threads: int = 1) -> None:
         check_variant(variant)
         if game.tree.leaves and game.leaf is None:
             raise ValueError("The tree is depth-limited: give a leaf evaluator.")
@@ -56,6 +63,13 @@ class Solver:
         self.sums = np.zeros_like(self.regrets)
         self._forecast = np.zeros_like(self.regrets if variant in PREDICTIVE else self.regrets[:0])
         self._buffers = kernels.make_buffers(tree)
+        self._threads = min(threads, len(tree.layout.tasks) - 1)
+        if self._threads > 1:
+            self._pool = ThreadPoolExecutor(self._threads)
+            self._free: SimpleQueue[kernels.Buffers] = SimpleQueue()
+            for _ in range(self._threads):
+                own = kernels.make_buffers(tree)
+                self._free.put(own._replace(tasks=self._buffers.tasks))
         self._ranges = np.zeros((2, tree.held.shape[1]), dtype)
         for player in (0, 1):
             self._ranges[player, : tree.counts[player]] = game.ranges[player, tree.mine(player)]
@@ -68,7 +82,7 @@ class Solver:
             [VARIANTS[self.variant](t) for t in range(first, last + 1)], self.regrets.dtype
         ).reshape(-1, 4)
         arrays = self.regrets, self._forecast, self.sums
-        if self.game.leaf is None:
+        if self.game.leaf is None and self._threads < 2:
             args = *arrays, weights, predictive, self._buffers
             kernels.iterate(self.game.tree, self._ranges, *args)
         else:
@@ -167,8 +181,25 @@ class Solver:
         none = np.zeros(4, self.sums.dtype)
         arrays = self.regrets, self._forecast, sums, none if weights is None else weights
         out = buffers.norm if values is None else values
-        asked = mode, self.variant in PREDICTIVE, node, out
-        kernels.walk(tree, player, *arrays, *asked, 0, len(tree.layout.events), buffers)
+        args = tree, player, *arrays, mode, self.variant in PREDICTIVE, node, out
+        stop = len(tree.layout.events)
+        if self._threads < 2:
+            kernels.walk(*args, 0, stop, buffers)
+            return
+        tasks = tree.layout.tasks
+        parts = np.linspace(0, len(tasks) - 1, min(PARTS * self._threads, len(tasks) - 1) + 1)
+        bounds = tasks[parts.astype(int)].tolist()
+        top = tree.layout.shape[2]
+
+        def walk_part(part: tuple[int, int]) -> None:
+            own = self._free.get()
+            own.reach[:, :top] = buffers.reach[:, :top]
+            kernels.walk(*args, *part, own)
+            self._free.put(own)
+
+        kernels.walk(*args, 0, bounds[0], buffers)
+        list(self._pool.map(walk_part, pairwise(bounds)))
+        kernels.walk(*args, bounds[-1], stop, buffers)
 
     def _block(self, node: int) -> NDArray[np.floating]:
         """The sums of a decision, (A, hands of its player).

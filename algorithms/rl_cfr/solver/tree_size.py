@@ -7,6 +7,8 @@ lead to it. What is counted is exact; memory is an estimate, by what builds of t
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from tenfold.algorithms.rl_cfr.solver.subgame import Raises, legal_moves
 from tenfold.envs.poker.cards import live_hands
 from tenfold.envs.poker.isomorphism import next_cards, symmetries
@@ -14,7 +16,7 @@ from tenfold.envs.poker.rules import BettingState, start
 from tenfold.envs.poker.sizes import Menu
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot
 
-NODE_BYTES = 650
+NODE_BYTES = 300
 """Of a node: its columns, and what it is held as while the tree is built."""
 
 BASE_BYTES = 175_000_000
@@ -29,8 +31,10 @@ class TreeSize:
 
     Attributes:
         hands: H, hands that the board leaves and a range holds.
+        counts: Hands of each player's list.
         nodes: Of the whole tree.
-        rows: Actions of all decisions together: regrets are (rows, H).
+        rows: Actions of all decisions together.
+        numbers: Regrets: an action of a decision and a hand of its player.
         boards: Boards on which a hand can end.
         matrices: Boards before the river on which somebody can be all-in, each with an (H, H)
             matrix.
@@ -40,8 +44,10 @@ class TreeSize:
     """
 
     hands: int
+    counts: tuple[int, int]
     nodes: int = 0
     rows: int = 0
+    numbers: int = 0
     boards: int = 0
     matrices: int = 0
     lines: int = 0
@@ -55,10 +61,10 @@ class TreeSize:
             copies: Arrays of the size of the regrets: these and the averages; PCFR+ has one more.
             itemsize: Bytes of a number.
         """
-        arrays = copies * self.rows * self.hands * itemsize
-        tables = self.boards * (2 * self.hands + 1) * 4
+        arrays = copies * self.numbers * itemsize
+        tables = self.boards * (4 * self.hands + 2) * 4
         # A matrix is counted in float32 before it is stacked with the others.
-        matrices = self.matrices * self.hands**2 * (4 + itemsize)
+        matrices = self.matrices * self.hands**2 * (4 + 2 * itemsize)
         return BASE_BYTES + self.nodes * NODE_BYTES + arrays + tables + matrices
 
 
@@ -69,6 +75,7 @@ def tree_size(
     menu: Menu | None = None,
     most: float = float("inf"),
     copies: int = 2,
+    own_hands: bool = False,
 ) -> TreeSize:
     """Count the tree that `Subgame` builds of a spot from its start, with merged suits.
 
@@ -79,9 +86,11 @@ def tree_size(
         menu: Sizes that were asked for, to count where they are moved or merge.
         most: Bytes of `TreeSize.memory` beyond which counting stops.
         copies: As in `TreeSize.memory`.
+        own_hands: As in `Subgame`.
     """
     live = live_hands(spot.board, spot.deck) & (spot.ranges > 0).any(axis=0)
-    size = TreeSize(int(live.sum()))
+    held = (spot.ranges > 0) & live if own_hands else np.stack([live, live])
+    size = TreeSize(int(live.sum()), (int(held[0].sum()), int(held[1].sum())))
     first = BOARD_CARDS.index(len(spot.board))
     boards, cards = {first: 1}, {first: 1}
     for street in range(first + 1, RIVER + 1):
@@ -105,6 +114,7 @@ def tree_size(
         else:
             moves = legal_moves(state, raises, max_raises)
             size.rows += count * len(moves)
+            size.numbers += count * len(moves) * size.counts[state.player]
             size.lines += 1
             if menu and size.lines > 1 and len(moves) > 1 + (state.to_call > 0):
                 size.changed += menu.changes(state)
