@@ -15,7 +15,7 @@ from ctypes.util import find_library
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import gymnasium
@@ -195,7 +195,8 @@ def check_training(installed: Iterable[Method]) -> Iterator[Check]:
         name = f"{method.name} on the GPU"
         try:
             config = build_config(method, method.tasks[0], next(iter(method.variants)), few, 0)
-            loop = method.load_trainable().loop_class(config)
+            trainable: Any = method.load_trainable()
+            loop = trainable.loop_class(config)
             loop.train(1)
         except Exception as error:  # of a driver, of memory or of a library, of any kind
             advice = f"set device=cpu ({type(error).__name__}: {shown(str(error))})"

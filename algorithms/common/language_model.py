@@ -58,7 +58,7 @@ def judge(
     most: int,
     device: torch.device = CPU,
 ) -> dict[str, float]:
-    """Held-out loss (nats a token), bits a byte and next-token accuracy.
+    """Held-out loss (nats a token), next-token accuracy, and bits a byte if those are known.
 
     Args:
         model: Takes ``input_ids`` and gives ``logits``.
@@ -78,12 +78,11 @@ def judge(
             right += int((logits.argmax(-1) == tokens[:, 1:]).sum()) if finite else math.nan
             seen += tokens[:, 1:].numel()
     loss = total / seen
-    text = int(corpus.widths[1 : seen + 1].sum())  # the first token is given, not predicted
-    return {
-        "loss": loss,
-        "bits_per_byte": loss / math.log(2) * (seen / text) if text else math.inf,
-        "accuracy": right / seen,
-    }
+    found = {"loss": loss, "accuracy": right / seen}
+    if corpus.widths is not None:
+        text = int(corpus.widths[1 : seen + 1].sum())  # the first token is given, not predicted
+        found["bits_per_byte"] = loss / math.log(2) * (seen / text) if text else math.inf
+    return found
 
 
 def _validation(corpus: Corpus, context: int, most: int) -> Iterator[torch.Tensor]:

@@ -1,14 +1,13 @@
 """Config of QSR, its ablations and its baselines."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from tenfold.algorithms.common.learning_rate import LearningRate
 from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
-from tenfold.algorithms.common.text_tasks import TEXT_TASKS, check_text
+from tenfold.algorithms.common.text_tasks import TEXT_TASKS, check_text, is_text
 from tenfold.algorithms.common.workers_config import WorkersConfig
 from tenfold.algorithms.qsr.schedule import PostLocalSync, QuadraticSync, SwapSync
 from tenfold.platform.parameters import parameter
@@ -126,8 +125,7 @@ class QSRConfig(WorkersConfig):
     @property
     def architecture(self) -> str:
         """The model's kind."""
-        text = self.task in TEXT_TASKS or Path(self.task).suffix == ".txt"
-        return self.model or ("gpt2" if text else "vit")
+        return self.model or ("gpt2" if is_text(self.task) else "vit")
 
     @property
     def model_sizes(self) -> dict[str, Any]:

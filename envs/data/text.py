@@ -20,6 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tenfold.envs.data.cache import fingerprint, prepared
 from tenfold.envs.data.files import data_files, say_left_out, train_and_held_out
+from tenfold.envs.data.token_file import is_token_source, load_tokens
 
 SUFFIXES = (".txt", ".md", ".py")
 _VALIDATION_SHARE = 0.05
@@ -44,15 +45,15 @@ class Corpus:
         vocabulary: Number of different tokens.
         train_bytes: Length of the training text in UTF-8 bytes, as far as tokens stand for it.
         widths: (tokens,) uint32, memory-mapped; for each token of the held-out split the bytes of
-            text that it stands for, for bits a byte. Of the tokens of one character the first has
-            its bytes; an unknown token stands for none.
+            text that it stands for, for bits a byte; None where only tokens are known. Of the
+            tokens of one character the first has its bytes; an unknown token stands for none.
     """
 
     train: np.ndarray
     validation: np.ndarray
     vocabulary: int
     train_bytes: int
-    widths: np.ndarray
+    widths: np.ndarray | None
 
 
 def load_corpus(source: str, tokenizer: str, cache: Path) -> Corpus:
@@ -61,19 +62,22 @@ def load_corpus(source: str, tokenizer: str, cache: Path) -> Corpus:
     Args:
         source: ``stdlib`` (the Python standard library's sources, split by file); a text file
             (.txt, .md, .py; its end is held out); a folder of such files (split by file); a
-            Parquet file or a folder of them with a text column (split by row); or a folder that
-            Hugging Face `datasets` saved (split by row). A folder's own splits count, see
-            `files.train_and_held_out`. Otherwise one document in twenty is held out and more where
-            that is under 1 % or 4,096 characters; with documents too few or too large for that, the
-            end of the text.
+            Parquet file or a folder of them with a text column (split by row); a folder that
+            Hugging Face `datasets` saved (split by row); or tokens, see `token_file`. A folder's
+            own splits count, see `files.train_and_held_out`. Otherwise one document in twenty is
+            held out and more where that is under 1 % or 4,096 characters; with documents too few
+            or too large for that, the end of the text.
         tokenizer: ``bytes`` (256 tokens); ``bpe:<vocabulary>`` (byte-level BPE trained on the
-            training split); or the path of a `tokenizers` JSON file.
+            training split); or the path of a `tokenizers` JSON file. Tokens need none.
         cache: Folder for the tokens.
 
     Raises:
         ValueError: The source or the tokenizer is missing, empty or malformed; the message names
             it.
     """
+    if is_token_source(Path(source)):
+        train, validation, vocabulary = load_tokens(Path(source), cache)
+        return Corpus(train, validation, vocabulary, 0, None)
     documents, stamp = _stdlib() if source == "stdlib" else _own(Path(source))
     encode_with = _tokenizer_stamp(tokenizer)
 
