@@ -19,12 +19,13 @@ from ray.tune.result import EXPR_PARAM_FILE, TRAINING_ITERATION
 
 from tenfold.platform.configuration import flatten
 from tenfold.platform.errors import InputError
-from tenfold.platform.seals import Damaged, check_folder_seal, has_seal, seal_folder
+from tenfold.platform.seals import Damaged, check_folder_seal, has_seal, read_sealed, seal_folder
 
 # Beside what the method saves in a checkpoint: step and metric of every result so far, and the
 # numbers and texts of the last one.
 HISTORY_FILE = "scores.json"
 RESULT_FILE = "last_result.json"
+POINT_FILE = "point.json"
 _NUMBERED = re.compile(r"checkpoint_(\d+)")
 
 
@@ -113,11 +114,17 @@ def to_go_on_from(recorded: Any, every: int, keep: int) -> tuple[Any, str | None
 
 
 def point_of(trial: Path) -> dict[str, Any]:
-    """The point that a trial was built from, as Tune wrote it into the trial's folder.
+    """The point that a trial was built from; an older version's stands in Tune's file alone.
 
     Raises:
         InputError: It is missing or damaged.
     """
+    file = trial / POINT_FILE
+    if file.exists():
+        try:
+            return read_sealed(file)
+        except Damaged as damage:
+            raise InputError(f"The trial's point in '{trial}' is damaged: {damage}.") from None
     file = trial / EXPR_PARAM_FILE
     try:
         point = json.loads(file.read_bytes())

@@ -1,8 +1,9 @@
-"""A trial's results, line by line, in its own folder from the first on.
+"""A trial's point, and its results line by line, in its own folder from the first on.
 
 Tune writes ``result.json`` to a staging folder, which it copies to the trial's folder every five
 minutes, and copies back whenever the trial begins again: after a pause or a kill the lines since
-the last copy are gone, or the last of them is cut off. So the file is written where it stays.
+the last copy are gone, or the last of them is cut off. So the file is written where it stays, and
+beside it the point that the trial is built from, sealed, which Tune's ``params.json`` is not.
 """
 
 import json
@@ -15,6 +16,10 @@ from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.result import EXPR_RESULT_FILE
 
+from tenfold.platform.checkpoints import POINT_FILE
+from tenfold.platform.seals import sealed
+from tenfold.platform.whole_file import replace_file
+
 
 class Results(JsonLoggerCallback):
     """Tune's record of parameters and results, of which the results are in ``trial.path``."""
@@ -23,6 +28,8 @@ class Results(JsonLoggerCallback):
         self.log_trial_end(trial)
         self.update_config(trial, trial.config)
         self._trial_files[trial] = _continued(results_of(trial))
+        point = json.loads(json.dumps(trial.config, cls=SafeFallbackEncoder))
+        replace_file(Path(trial.path) / POINT_FILE, sealed(point))
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         if trial not in self._trial_files:

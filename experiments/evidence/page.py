@@ -67,6 +67,7 @@ class Check(BaseModel):
     better: Literal["min", "max"]
     metric: str | None = None
     factor: float = 1.0
+    task: str | None = None  # where the experiment has several
 
 
 class Claim(BaseModel):
@@ -182,7 +183,7 @@ def checked(claim: Claim, check: Check, name: str) -> Measured:
     )
     by_seed: dict[str, dict[int, float]] = {}
     for run in found.runs:
-        if run.score is not None:
+        if run.score is not None and check.task in (None, run.task):
             by_seed.setdefault(run.group, {})[int(run.seed)] = run.score
     ours = by_seed[check.ours]
     theirs = check.theirs.scores() if isinstance(check.theirs, Rows) else by_seed[check.theirs]
@@ -226,7 +227,7 @@ def page(said: Sequence[Claim], found: Mapping[str, Result]) -> str:
     """The page as Markdown."""
     minutes = sum(result.minutes for result in found.values())
     rows = [
-        f"| [{claim.method}](#{claim.method}) | {links(claim.paper)} | {claim.short} | "
+        f"| [{claim.method}](#{claim.method}) | {claim.paper} | {claim.short} | "
         f"{found[claim.method].verdict if claim.method in found else 'not run'} |"
         for claim in said
     ]
@@ -260,14 +261,15 @@ def section(claim: Claim, result: Result) -> str:
         metric = "" if check.metric is None else f"`{check.metric.rpartition('/')[2]}` of "
         factor = "" if check.factor == 1.0 else f"{check.factor:g} x "
         side = "below" if check.better == "min" else "above"
+        where = "" if check.task is None else f", {check.task}"
         lines.append(
-            f"| {metric}`{check.ours}` {side} {factor}`{check.theirs}` | "
+            f"| {metric}`{check.ours}` {side} {factor}`{check.theirs}`{where} | "
             f"{plus_minus(found.ours)} | {plus_minus(found.theirs)} | "
             f"{interval(found.difference)} | {found.seeds} | {WORDS[found.holds]} |"
         )
     text = (
-        f"{claim.claim} Measured: {claim.protocol}. {result.minutes:.0f} minutes; "
-        f"`tenfold run {claim.file.relative_to(ROOT)}`, "
+        f"{links(claim.paper)}. {claim.claim} Measured: {claim.protocol}. "
+        f"{result.minutes:.0f} min; `tenfold run {claim.file.relative_to(ROOT)}`, "
         f"[README](../algorithms/{claim.method}/README.md)."
     )
     head = "| check | ours | theirs | difference | seeds | holds |"

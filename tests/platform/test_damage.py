@@ -311,6 +311,19 @@ def halve_the_last_line(file: Path) -> None:
     halve(max(file.parent.glob("checkpoint_*")) / "last_result.json")
 
 
+def test_another_point_than_the_trained_one_is_never_evaluated(finished: Path, runs: Path) -> None:
+    assert invoke("run", finished / "damage.yaml").exit_code == 0
+    (point,) = runs.rglob("point.json")
+    point.write_text(point.read_text().replace('"seed": 0', '"seed": 1'))
+    for command in ("evaluate", "export"):
+        done = invoke(command, point.parent)
+        assert isinstance(done.exception, InputError)
+        assert str(done.exception) == (
+            f"The trial's point in '{point.parent}' is damaged: point.json has changed since it "
+            "was written."
+        )
+
+
 def test_a_trial_without_a_whole_checkpoint_begins_anew(finished: Path, runs: Path) -> None:
     def all_of_them(last: Path) -> None:
         for file in last.parent.parent.glob("checkpoint_*/scores.json"):

@@ -34,6 +34,9 @@ def test_claims_compare_variants_and_metrics_of_their_experiments(evidence: Modu
         assert len(experiment.seeds) >= 3
         for check in claim.checks:
             assert check.ours in experiment.variants
+            assert (
+                len(experiment.tasks) == 1 if check.task is None else check.task in experiment.tasks
+            )
             assert check.metric in (None, *get_method(claim.method).metrics)
             if isinstance(check.theirs, str):
                 assert check.theirs in experiment.variants
