@@ -49,7 +49,7 @@ OTHERS = {
     "sync": "quadratic",
 }
 """Another value of each key that cannot change; 96 where none stands here."""
-OPTIONAL = {"model": str, "min_workers": int, "image_size": int}
+OPTIONAL = {"model": str, "min_workers": int, "image_size": int, "gpus_per_trial": float}
 CONFIGS = {"mst": MSTConfig, "qsr": QSRConfig}
 KEYS = [
     (name, key)
@@ -65,7 +65,7 @@ def is_wrong(config: type[TrainingConfig], key: str, value: Any) -> bool:
         return False
     kind = OPTIONAL.get(key, type(config.model_fields[key].default))
     if isinstance(value, bool):
-        return True
+        return kind is not bool
     if kind is int:
         return not isinstance(value, int) or value < 0 or value > 2**63
     if kind is float:
