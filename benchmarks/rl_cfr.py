@@ -113,7 +113,7 @@ def turn(console: Console) -> None:
         table.add_column(column)
     spot: Spot = read_spot("QsJh2h8c", 200, "900", [WIDE, OPEN], 10)
     for text in ("0.5,allin", "0.5,1,allin"):
-        subgame = Subgame(spot, parse_menu(text).raises, 2)
+        subgame = Subgame(spot, parse_menu(text).raises, 2, own_hands=True)
         solver = Solver(subgame.game, "dcfr")
         spent, percent = 0.0, 100.0
         while percent > PERCENT:
