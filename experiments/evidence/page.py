@@ -54,7 +54,7 @@ class Rows(BaseModel):
         return dict(zip(table["seed"], table[self.column], strict=True))
 
     def __str__(self) -> str:
-        return " ".join(str(value) for value in self.rows.values())
+        return " ".join(v if isinstance(v, str) else f"{v:g}" for v in self.rows.values())
 
 
 class Check(BaseModel):
