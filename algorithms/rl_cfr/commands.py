@@ -5,17 +5,22 @@ What they need is imported when they run, so that the command line stays quick.
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.color import Color
 from rich.console import Console
 from rich.progress import Progress
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
 from tenfold.platform.errors import InputError
 
 if TYPE_CHECKING:
     from tenfold.algorithms.rl_cfr.play.growth import Abstraction
+    from tenfold.algorithms.rl_cfr.solver.browse import Decision
     from tenfold.envs.poker.sizes import Menu
     from tenfold.envs.poker.spot import Spot
 
@@ -50,12 +55,23 @@ def solve(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="With every decision of the street, in the JSON.")
+    ] = False,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Print a 13 x 13 grid of the first decision.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a page that browses every decision of the street."),
+    ] = None,
 ) -> None:
     """Solve a poker spot: strategy, EV, equity and exploitability at its first decision.
 
     Example: tenfold solve --board AsKd7h2c3d --pot 1000 --stacks 9500 --ranges 22+,A2s+,KTo+
     --ranges random --iterations 200
     """
+    from tenfold.algorithms.rl_cfr.solver.browse import decisions, page
     from tenfold.algorithms.rl_cfr.solver.solve import solve as solve_subgame
     from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
     from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, check_variant
@@ -67,6 +83,12 @@ def solve(
         menu = parse_menu(sizes)
         spot = read_spot(board, pot, stacks, ranges, big_blind, menu.fractions, decimals=True)
         check_variant(variant)
+        if nodes and not as_json:
+            raise ValueError("'--nodes' adds to the JSON: give --json too.")
+        if html is not None and not html.absolute().parent.is_dir():
+            raise ValueError(
+                f"Bad value '{html}' for '--html': there is no folder '{html.parent}'."
+            )
         if iterations < 1 or not target >= 0:
             raise ValueError(
                 f"{iterations} iterations to a target of {target} % solve nothing: give at least 1 "
@@ -89,6 +111,14 @@ def solve(
         cores = threads or len(os.sched_getaffinity(0))
         solution = solve_subgame(subgame, variant, iterations, target, show, cores)
     answer = {**solution.to_json(), "notes": notes}
+    every = decisions(solution) if nodes or grid or html else []
+    if nodes:
+        answer["nodes"] = [decision.to_json() for decision in every]
+    if html is not None:
+        html.write_text(page(solution, every))
+        console.print(f"Wrote {html}: {len(every):,} decisions", soft_wrap=True)
+    if grid and not as_json:
+        _print_grid(every[0], Console())
     if as_json:
         print(json.dumps(answer))
     else:
@@ -212,6 +242,22 @@ def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
     if spot.rules.street < learned.world.law.street:
         raise ValueError(f"'{checkpoint}' has not learned the {street_name(spot)}: give 5 cards.")
     return learned
+
+
+def _print_grid(decision: "Decision", console: Console) -> None:
+    """A cell a class of hands, in the colours of its actions, and what the colours mean."""
+    from tenfold.algorithms.rl_cfr.solver.browse import colour, lines_of_grid
+
+    for cells in lines_of_grid(decision):
+        line = Text()
+        for name, tint in cells:
+            line.append(name, Style(color="black", bgcolor=Color.from_rgb(*tint)))
+        console.print(line)
+    for action, share in zip(decision.actions, decision.frequencies(), strict=True):
+        tint = Color.from_rgb(*colour(action, decision.actions))
+        console.print(
+            Text(f" {action} ", Style(color="black", bgcolor=tint)), f"{100 * share:.1f} %"
+        )
 
 
 def _print(answer: dict[str, Any], decimals: int, console: Console) -> None:

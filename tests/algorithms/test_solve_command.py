@@ -6,13 +6,15 @@ Cost: about 10 s on one core.
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tenfold.algorithms.rl_cfr.solver import subgame
-from tenfold.algorithms.rl_cfr.solver.solve import CHECK_EVERY, solve
+from tenfold.algorithms.rl_cfr.solver.browse import Decision, cell_name, cells, decisions, page
+from tenfold.algorithms.rl_cfr.solver.solve import CHECK_EVERY, Solution, solve
 from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.algorithms.rl_cfr.solver.tree_size import tree_size
 from tenfold.envs.poker.sizes import parse_menu
@@ -201,3 +203,103 @@ def test_mistakes_are_told_by_name(
 ) -> None:
     assert tenfold(monkeypatch, {**SPOT, **change}) == 2
     assert said in capsys.readouterr().err
+
+
+# Every decision of the street
+
+
+@pytest.fixture(scope="module")
+def solved() -> tuple[Solution, list[Decision]]:
+    menu = parse_menu("0.5,1,allin")
+    spot = read_spot(
+        "AsKd7h2c3d", "100", "300", ["22+,A2s+,KTo+", "55+,K2s+"], None, menu.fractions
+    )
+    solution = solve(Subgame(spot, menu.raises, 2, own_hands=True), "dcfr", 200)
+    return solution, decisions(solution)
+
+
+def test_the_first_decision_is_the_solutions(solved: tuple[Solution, list[Decision]]) -> None:
+    solution, (first, *_) = solved
+    assert (first.line, first.reached) == ((), 1.0)
+    np.testing.assert_allclose(first.frequencies(), solution.frequencies())
+    here = first.weights > 0
+    mixed = (first.strategy * first.ev).sum(axis=0)
+    np.testing.assert_allclose(mixed[here], solution.ev[first.player, here], rtol=1e-4)
+
+
+def test_a_decision_is_reached_as_often_as_its_action_is_taken(
+    solved: tuple[Solution, list[Decision]],
+) -> None:
+    _, every = solved
+    below = 0
+    for decision in every:
+        shares = decision.frequencies()
+        assert shares.sum() == pytest.approx(1.0)
+        for share, action, child in zip(shares, decision.actions, decision.children, strict=True):
+            if child is not None:
+                assert every[child].line == (*decision.line, action)
+                assert every[child].reached == pytest.approx(decision.reached * share, rel=1e-4)
+                below += 1
+    assert below == len(every) - 1 > 10
+
+
+def test_a_fold_wins_nothing_and_no_action_is_worth_more_than_all_chips(
+    solved: tuple[Solution, list[Decision]],
+) -> None:
+    for decision in solved[1]:
+        here = decision.weights > 0
+        for action, chips in zip(decision.actions, decision.ev[:, here], strict=True):
+            assert (np.abs(chips) <= 700.0 + 1e-3).all()
+            if action == "fold":
+                np.testing.assert_allclose(chips, 0.0, atol=1e-3)
+
+
+def test_the_grid_holds_all_hands_once_by_rank_and_suitedness(
+    solved: tuple[Solution, list[Decision]],
+) -> None:
+    rows, columns = cells()
+    counts = np.zeros((13, 13), int)
+    np.add.at(counts, (rows, columns), 1)
+    assert [counts[i, j] for i, j in ((0, 0), (0, 1), (1, 0))] == [6, 4, 12]
+    names = {(0, 0): "AA", (0, 1): "AKs", (1, 0): "AKo", (12, 11): "32o"}
+    assert {at: cell_name(*at) for at in names} == names
+    for decision in solved[1]:
+        shares, weights = decision.grid()
+        if weights.sum() > 0:
+            mean = (shares * weights[..., None]).sum(axis=(0, 1)) / weights.sum()
+            np.testing.assert_allclose(mean, decision.frequencies(), atol=1e-9)
+
+
+def test_the_page_holds_every_decision_and_nothing_from_elsewhere(
+    solved: tuple[Solution, list[Decision]],
+) -> None:
+    solution, every = solved
+    text = page(solution, every)
+    start = text.index("const answer = ") + len("const answer = ")
+    answer = json.loads(text[start : text.index(";\n", start)])
+    assert answer["decisions"] == json.loads(json.dumps([each.to_json() for each in every]))
+    assert "http" not in text.replace(json.dumps(answer), "")
+    assert text.count("<script>") == text.count("</script>") == 1
+
+
+def test_nodes_and_page_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "spot.html"
+    assert tenfold(monkeypatch, SPOT, "--json", "--nodes", "--html", str(file)) == 0
+    nodes = json.loads(capsys.readouterr().out)["nodes"]
+    assert [node["line"] for node in nodes][:2] == [[], ["check"]]
+    assert f'"line": {json.dumps(nodes[-1]["line"])}' in file.read_text()
+    assert tenfold(monkeypatch, SPOT, "--nodes") == 2
+    assert "give --json too" in capsys.readouterr().err
+    assert tenfold(monkeypatch, SPOT, "--html", str(tmp_path / "none" / "x.html")) == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_the_grid_of_the_command_names_all_classes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tenfold(monkeypatch, SPOT, "--grid") == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].split()[:3] == ["AA", "AKs", "AQs"]
+    assert "bet 1000 all-in" in said
