@@ -254,10 +254,8 @@ def _print_grid(decision: "Decision", console: Console) -> None:
             line.append(name, Style(color="black", bgcolor=Color.from_rgb(*tint)))
         console.print(line)
     for action, share in zip(decision.actions, decision.frequencies(), strict=True):
-        tint = Color.from_rgb(*colour(action, decision.actions))
-        console.print(
-            Text(f" {action} ", Style(color="black", bgcolor=tint)), f"{100 * share:.1f} %"
-        )
+        own = Style(color="black", bgcolor=Color.from_rgb(*colour(action, decision.actions)))
+        console.print(Text(f" {action} ", own), f"{100 * share:.1f} %")
 
 
 def _print(answer: dict[str, Any], decimals: int, console: Console) -> None:

@@ -74,7 +74,7 @@ class Decision:
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text; hands that do not get here are left out."""
         hands = {
-            format_hand(hand): {
+            format_hand(int(hand)): {
                 "weight": round(float(self.weights[hand]), 6),
                 "strategy": [round(float(share), 4) for share in self.strategy[:, hand]],
                 "ev": [round(float(chips), 3) for chips in self.ev[:, hand]],
@@ -184,12 +184,10 @@ def lines_of_grid(decision: Decision) -> Iterator[list[tuple[str, tuple[float, f
     shares, weights = decision.grid()
     tints = np.array([colour(action, decision.actions) for action in decision.actions])
     for row in range(13):
+        mixed = np.where(weights[row, :, None] > 0.0, shares[row] @ tints, 60.0).tolist()
         yield [
-            (
-                f"{cell_name(row, column):<4}",
-                tuple(shares[row, column] @ tints) if weights[row, column] > 0.0 else (60, 60, 60),
-            )
-            for column in range(13)
+            (f"{cell_name(row, column):<4}", (red, green, blue))
+            for column, (red, green, blue) in enumerate(mixed)
         ]
 
 
