@@ -21,7 +21,7 @@ from tenfold.platform.errors import InputError
 if TYPE_CHECKING:
     from tenfold.algorithms.rl_cfr.play.growth import Abstraction
     from tenfold.algorithms.rl_cfr.solver.browse import Decision
-    from tenfold.envs.poker.sizes import Menu
+    from tenfold.envs.poker.sizes import Menus
     from tenfold.envs.poker.spot import Spot
 
 
@@ -34,7 +34,14 @@ def solve(
     stacks: Annotated[str, typer.Option(help="Chips behind: 9500, or 97.5,80.")],
     ranges: Annotated[list[str], typer.Option(help="Twice; who acts first comes first.")],
     iterations: Annotated[int, typer.Option(help="Iterations of CFR, at most.")] = 500,
-    sizes: Annotated[str, typer.Option(help="Raises as fractions of the pot.")] = "0.5,1,allin",
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Raises: fractions of the pot, multiples of a bet (2.5x), allin. Again with a "
+            "street or player before a colon: river:1,allin, second:0.33, turn/first:0.5.",
+            show_default="0.5,1,allin",
+        ),
+    ] = None,
     max_raises: Annotated[int, typer.Option(min=1, help="Raises a street, at most.")] = 3,
     big_blind: Annotated[
         str | None,
@@ -75,12 +82,12 @@ def solve(
     from tenfold.algorithms.rl_cfr.solver.solve import solve as solve_subgame
     from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
     from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, check_variant
-    from tenfold.envs.poker.sizes import parse_menu
+    from tenfold.envs.poker.sizes import parse_menus
     from tenfold.envs.poker.spot import read_spot
 
     console = Console(stderr=True, highlight=False)
     try:
-        menu = parse_menu(sizes)
+        menu = parse_menus(sizes or ["0.5,1,allin"])
         spot = read_spot(board, pot, stacks, ranges, big_blind, menu.fractions, decimals=True)
         check_variant(variant)
         if nodes and not as_json:
@@ -187,7 +194,7 @@ def play(
 
 
 def _prospect(
-    spot: "Spot", menu: "Menu", max_raises: int, copies: int, max_memory: float
+    spot: "Spot", menu: "Menus", max_raises: int, copies: int, max_memory: float
 ) -> list[str]:
     """What is about to be solved, in sentences: the size of its tree, and bets that were moved.
 

@@ -23,7 +23,7 @@ from tenfold.envs.offline.convert import from_omar
 from tenfold.envs.offline.dataset import OfflineDataset
 from tenfold.envs.poker.cards import parse_cards
 from tenfold.envs.poker.ranges import format_range, parse_range
-from tenfold.envs.poker.sizes import parse_menu
+from tenfold.envs.poker.sizes import parse_menus
 from tenfold.envs.poker.spot import read_spot
 from tenfold.envs.queues.convert import parse_service, parse_slot
 from tenfold.envs.queues.events import Layout, read_events
@@ -194,7 +194,7 @@ def test_any_range(text: str, board: tuple[int, ...]) -> None:
 )
 def test_any_board_and_bets(cards: str, sizes: str, amount: str, which: str) -> None:
     ends_well(lambda: parse_cards(cards))
-    ends_well(lambda: parse_menu(sizes))
+    ends_well(lambda: parse_menus([sizes]))
     spot: dict[str, Any] = {"pot": "1000", "stacks": "9500", "big_blind": None}
     name = {"pot": "pot", "stacks": "stacks", "blind": "big_blind"}.get(which)
     spot |= {name: amount} if name else {}

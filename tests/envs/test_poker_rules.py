@@ -13,6 +13,7 @@ from tenfold.envs.poker.sizes import (
     abstraction_raises,
     component_fraction,
     parse_menu,
+    parse_menus,
     pot_raise,
 )
 from tenfold.envs.poker.words import describe, read_action
@@ -205,3 +206,37 @@ def test_bets_are_counted_street_by_street() -> None:
     assert play(HUNL).raised == 0
     assert play(HUNL, 300, 900).raised == 2
     assert play(HUNL, 300, 900, CALL).raised == 0
+
+
+def test_a_multiple_raises_to_so_many_times_the_bet_and_opens_nothing() -> None:
+    menu = parse_menu("2.5x,4x,1")
+    assert menu.raises(start(RIVER)) == [1_000]
+    # Facing 500 into 1,000: 2.5 and 4 times 500, and the pot after the call on top of it.
+    assert menu.raises(play(RIVER, 500)) == [1_250, 2_000, 2_500]
+
+
+def test_sizes_are_those_of_the_street_and_the_player() -> None:
+    menus = parse_menus(["1", "river:2", "second:3", "river/second:4", "turn:5"])
+    turn = Rules(stacks=(9_500, 9_500), street=2, pot=1_000)
+    assert menus.at(start(RIVER)).fractions == (2.0,)
+    assert menus.at(play(RIVER, 500)).fractions == (4.0,)
+    assert menus.at(start(turn)).fractions == (5.0,)
+    assert menus.at(play(turn, 500)).fractions == (3.0,)
+    assert menus.raises(start(RIVER)) == [2_000]
+    assert menus.fractions == (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        (["1", "rivr:2"], "Unknown place 'rivr' in 'rivr:2'"),
+        (["1", "river/turn:2"], "Unknown place 'turn'"),
+        (["1", "river:2", "river:3"], "'river:3' are for a place that has some"),
+        (["river:2"], "'river:2' leave decisions without any"),
+        (["1x"], "Unknown bet size '1x'"),
+        (["2x,2.0x"], "name a size twice"),
+    ],
+)
+def test_sizes_that_cannot_be_read_are_named(texts: list[str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        parse_menus(texts)

@@ -13,7 +13,7 @@ from tenfold.algorithms.rl_cfr.solver.subgame import Raises, legal_moves
 from tenfold.envs.poker.cards import live_hands
 from tenfold.envs.poker.isomorphism import next_cards, symmetries
 from tenfold.envs.poker.rules import BettingState, start
-from tenfold.envs.poker.sizes import Menu
+from tenfold.envs.poker.sizes import Menu, Menus
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot
 
 NODE_BYTES = 300
@@ -72,7 +72,7 @@ def tree_size(
     spot: Spot,
     raises: Raises,
     max_raises: int | None = None,
-    menu: Menu | None = None,
+    menu: Menu | Menus | None = None,
     most: float = float("inf"),
     copies: int = 2,
     own_hands: bool = False,
