@@ -19,20 +19,27 @@ from rich.text import Text
 from tenfold.platform.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from tenfold.algorithms.rl_cfr.play.growth import Abstraction
     from tenfold.algorithms.rl_cfr.solver.browse import Decision
+    from tenfold.algorithms.rl_cfr.solver.saved import Question
     from tenfold.envs.poker.sizes import Menus
     from tenfold.envs.poker.spot import Spot
 
 
 def solve(
     board: Annotated[
-        str,
+        str | None,
         typer.Option(help="5 cards, such as AsKd7h2c3d, 4, or 3 with narrow ranges and few sizes."),
-    ],
-    pot: Annotated[str, typer.Option(help="Chips in the middle, such as 1000 or 5.5.")],
-    stacks: Annotated[str, typer.Option(help="Chips behind: 9500, or 97.5,80.")],
-    ranges: Annotated[list[str], typer.Option(help="Twice; who acts first comes first.")],
+    ] = None,
+    pot: Annotated[str | None, typer.Option(help="Chips in the middle: 1000 or 5.5.")] = None,
+    stacks: Annotated[str | None, typer.Option(help="Chips behind: 9500, or 97.5,80.")] = None,
+    ranges: Annotated[
+        list[str] | None, typer.Option(help="Twice; who acts first comes first.")
+    ] = None,
     iterations: Annotated[int, typer.Option(help="Iterations of CFR, at most.")] = 500,
     sizes: Annotated[
         list[str] | None,
@@ -42,7 +49,9 @@ def solve(
             show_default="0.5,1,allin",
         ),
     ] = None,
-    max_raises: Annotated[int, typer.Option(min=1, help="Raises a street, at most.")] = 3,
+    max_raises: Annotated[
+        int | None, typer.Option(min=1, help="Raises a street, at most.", show_default="3")
+    ] = None,
     big_blind: Annotated[
         str | None,
         typer.Option(
@@ -51,8 +60,12 @@ def solve(
         ),
     ] = None,
     variant: Annotated[
-        str, typer.Option(help="cfr, cfr+, linear, dcfr, dcfr-anew or pcfr+.")
-    ] = "dcfr",
+        str | None,
+        typer.Option(
+            help="cfr, cfr+, linear, dcfr, dcfr-anew or pcfr+.",
+            show_default="dcfr",
+        ),
+    ] = None,
     target: Annotated[float, typer.Option(help="Stop at this % of the pot.")] = 0.0,
     max_memory: Annotated[float, typer.Option(help="Solve no tree that needs more GB.")] = 4.0,
     threads: Annotated[
@@ -72,13 +85,21 @@ def solve(
         Path | None,
         typer.Option(help="Write a page that browses every decision of the street."),
     ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the solved tree to a file.")] = None,
+    load: Annotated[
+        Path | None,
+        typer.Option(help="A solved tree, instead of a spot: shown, or solved on."),
+    ] = None,
 ) -> None:
     """Solve a poker spot: strategy, EV, equity and exploitability at its first decision.
+
+    It takes --board, --pot, --stacks and --ranges, or --load.
 
     Example: tenfold solve --board AsKd7h2c3d --pot 1000 --stacks 9500 --ranges 22+,A2s+,KTo+
     --ranges random --iterations 200
     """
     from tenfold.algorithms.rl_cfr.solver.browse import decisions, page
+    from tenfold.algorithms.rl_cfr.solver.saved import save_solved
     from tenfold.algorithms.rl_cfr.solver.solve import solve as solve_subgame
     from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
     from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, check_variant
@@ -86,29 +107,43 @@ def solve(
     from tenfold.envs.poker.spot import read_spot
 
     console = Console(stderr=True, highlight=False)
+    spoken = {
+        "board": board,
+        "pot": pot,
+        "stacks": stacks,
+        "ranges": ranges,
+        "sizes": sizes,
+        "max_raises": max_raises,
+        "big_blind": big_blind,
+        "variant": variant,
+    }
     try:
-        menu = parse_menus(sizes or ["0.5,1,allin"])
-        spot = read_spot(board, pot, stacks, ranges, big_blind, menu.fractions, decimals=True)
-        check_variant(variant)
+        asked, start = _question(spoken, load)
+        menu = parse_menus(asked.sizes)
+        words = asked.board, asked.pot, asked.stacks, asked.ranges, asked.big_blind
+        spot = read_spot(*words, menu.fractions, decimals=True)
+        check_variant(asked.variant)
         if nodes and not as_json:
             raise ValueError("'--nodes' adds to the JSON: give --json too.")
-        if html is not None and not html.absolute().parent.is_dir():
-            raise ValueError(
-                f"Bad value '{html}' for '--html': there is no folder '{html.parent}'."
-            )
+        for name, file in (("html", html), ("save", save)):
+            if file is not None and not file.absolute().parent.is_dir():
+                raise ValueError(
+                    f"Bad value '{file}' for '--{name}': there is no folder '{file.parent}'."
+                )
         if iterations < 1 or not target >= 0:
             raise ValueError(
                 f"{iterations} iterations to a target of {target} % solve nothing: give at least 1 "
                 "iteration, and 0 % or more."
             )
-        notes = _prospect(spot, menu, max_raises, 3 if variant in PREDICTIVE else 2, max_memory)
+        copies = 3 if asked.variant in PREDICTIVE else 2
+        notes = _prospect(spot, menu, asked.max_raises, copies, max_memory)
     except ValueError as error:
         raise InputError(str(error)) from None
     for note in notes:
         console.print(note, soft_wrap=True)
     with Progress(console=console) as bar:
         task = bar.add_task("building the tree", total=iterations)
-        subgame = Subgame(spot, menu.raises, max_raises, own_hands=True)
+        subgame = Subgame(spot, menu.raises, asked.max_raises, own_hands=True)
         bar.update(task, description="first iteration")
 
         def show(done: int, chips: float, seconds: float) -> None:
@@ -116,7 +151,14 @@ def solve(
             bar.update(task, completed=done, description=f"exploitability {share:.3f} % of the pot")
 
         cores = threads or len(os.sched_getaffinity(0))
-        solution = solve_subgame(subgame, variant, iterations, target, show, cores)
+        args = subgame, asked.variant, iterations, target, show, cores, start
+        try:
+            solution = solve_subgame(*args)
+        except ValueError as error:  # what was loaded does not fit
+            raise InputError(f"Cannot go on from '{load}': {error}") from None
+    if save is not None:
+        save_solved(save, asked, solution.solver.get_state())
+        console.print(f"Wrote {save}", soft_wrap=True)
     answer = {**solution.to_json(), "notes": notes}
     every = decisions(solution) if nodes or grid or html else []
     if nodes:
@@ -130,6 +172,41 @@ def solve(
         print(json.dumps(answer))
     else:
         _print(answer, spot.decimals, Console())
+
+
+def _question(
+    spoken: dict[str, Any], load: Path | None
+) -> tuple["Question", "Mapping[str, NDArray[Any]] | None"]:
+    """What is to be solved, and where to go on from.
+
+    Args:
+        spoken: The options that a spot and its tree have; None where one was not given.
+        load: A solved tree.
+
+    Raises:
+        ValueError: An option lacks, or stands beside a solved tree that has it.
+    """
+    from tenfold.algorithms.rl_cfr.solver.saved import Question, load_solved
+
+    given = {name: words for name, words in spoken.items() if words is not None}
+    if load is not None:
+        if given:
+            name = next(iter(given)).replace("_", "-")
+            raise ValueError(f"'--{name}' is in '{load}' already: leave it out, or '--load'.")
+        return load_solved(load)
+    for name in ("board", "pot", "stacks", "ranges"):
+        if name not in given:
+            raise ValueError(
+                f"Option '--{name}' is missing: give it, or a solved tree by '--load'."
+            )
+    defaults: dict[str, Any] = {
+        "sizes": ("0.5,1,allin",),
+        "max_raises": 3,
+        "big_blind": None,
+        "variant": "dcfr",
+    }
+    lists = {name: tuple(given[name]) for name in ("ranges", "sizes") if name in given}
+    return Question(**{**defaults, **given, **lists}), None
 
 
 def play(

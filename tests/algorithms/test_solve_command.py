@@ -14,6 +14,7 @@ import pytest
 
 from tenfold.algorithms.rl_cfr.solver import subgame
 from tenfold.algorithms.rl_cfr.solver.browse import Decision, cell_name, cells, decisions, page
+from tenfold.algorithms.rl_cfr.solver.saved import load_solved, save_solved
 from tenfold.algorithms.rl_cfr.solver.solve import CHECK_EVERY, Solution, solve
 from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.algorithms.rl_cfr.solver.tree_size import tree_size
@@ -303,3 +304,73 @@ def test_the_grid_of_the_command_names_all_classes(
     said = capsys.readouterr().out
     assert said.splitlines()[0].split()[:3] == ["AA", "AKs", "AQs"]
     assert "bet 1000 all-in" in said
+
+
+def question(**changes: Any) -> dict[str, list[str]]:
+    return {key: value for key, value in {**SPOT, **changes}.items() if value is not None}
+
+
+def test_a_saved_tree_goes_on_as_if_it_had_not_been_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def answer(options: dict[str, list[str]], *more: str) -> dict[str, Any]:
+        assert tenfold(monkeypatch, options, "--json", *more) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        del found["seconds"]
+        return found
+
+    file = str(tmp_path / "solved.npz")
+    for variant in ("dcfr", "pcfr+"):
+        spot = question(**{"--variant": [variant]})
+        whole = answer(spot)
+        half = answer({**spot, "--iterations": ["120"]}, "--save", file)
+        assert half["iterations"] == 120
+        assert answer({"--load": [file], "--iterations": ["300"]}) == whole
+        # Shown, not solved on, when it has as many iterations already.
+        assert answer({"--load": [file], "--iterations": ["120"]}) == half
+
+
+def test_what_stands_beside_a_solved_tree_or_lacks_without_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "solved.npz"
+    few = question(**{"--iterations": ["5"]})
+    assert tenfold(monkeypatch, few, "--save", str(file)) == 0
+    capsys.readouterr()
+    for options, sentence in (
+        ({"--load": [str(file)], "--pot": ["5"]}, "'--pot' is in '"),
+        ({"--board": ["AsKd7h2c3d"], "--pot": ["5"]}, "Option '--stacks' is missing"),
+        ({"--load": [str(tmp_path / "none")]}, "is no solved tree"),
+    ):
+        assert tenfold(monkeypatch, options) == 2
+        assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_damaged_tree_is_refused(
+    share: float,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "solved.npz"
+    assert tenfold(monkeypatch, question(**{"--iterations": ["5"]}), "--save", str(file)) == 0
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    assert tenfold(monkeypatch, {"--load": [str(file)]}) == 2
+    assert "is no solved tree, or damaged" in " ".join(capsys.readouterr().err.split())
+
+
+def test_numbers_of_another_tree_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "solved.npz"
+    assert tenfold(monkeypatch, question(**{"--iterations": ["5"]}), "--save", str(file)) == 0
+    asked, numbers = load_solved(file)
+    save_solved(file, asked.model_copy(update={"max_raises": 1, "sizes": ("0.3,allin",)}), numbers)
+    assert tenfold(monkeypatch, {"--load": [str(file)]}) == 2
+    assert "of another tree" in capsys.readouterr().err
+    numbers["sums"][0] = np.nan
+    save_solved(file, asked, numbers)
+    assert tenfold(monkeypatch, {"--load": [str(file)]}) == 2
+    assert "are no numbers any more" in capsys.readouterr().err

@@ -7,7 +7,7 @@ solution.strategy  # (A, 1326)
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +110,7 @@ def solve(
     target: float = 0.0,
     progress: Progress | None = None,
     threads: int = 1,
+    start: Mapping[str, NDArray[Any]] | None = None,
 ) -> Solution:
     """Run CFR on a subgame.
 
@@ -120,18 +121,23 @@ def solve(
         target: Stop once the exploitability is at most this many per cent of the pot.
         progress: Told after the first iteration, and then every half second or iteration.
         threads: See `Solver`.
+        start: Of `Solver.get_state`, to go on from; its iterations count.
 
     Raises:
-        ValueError: There are no iterations, or the target is negative, or the variant is unknown.
+        ValueError: There are no iterations, or the target is negative, or the variant is unknown;
+            or `start` is of another tree.
     """
     if iterations < 1:
         raise ValueError(f"{iterations} iterations solve nothing: give at least 1.")
     if not target >= 0:
         raise ValueError(f"Target {target} is no share of the pot: give 0 or more per cent.")
     solver = Solver(subgame.game, variant, threads)
+    if start is not None:
+        solver.set_state(start)
     begin = time.perf_counter()
     look = CHECK_EVERY if target > 0 or progress else iterations
-    looks = {*range(look, iterations, look), iterations} | ({1} if progress else set())
+    looks = {*range(look, iterations, look)} | ({1} if progress else set())
+    looks = {until for until in looks if until > solver.iteration} | {iterations}
     lost = math.nan
     for until in sorted(looks):
         while solver.iteration < until:

@@ -1,9 +1,10 @@
 """CFR on one public tree: iterations, average strategies, values and exploitability."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +92,30 @@ class Solver:
                     self._value_leaves(player, self._forecast if predictive else self.regrets)
                     self._walk(player, kernels.UPDATE, self.sums, each)
         self.iteration = last
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """All numbers of the solver, from which it goes on as if it had not been stopped."""
+        numbers = {"regrets": self.regrets, "sums": self.sums, "forecast": self._forecast}
+        return {**numbers, "iteration": np.array(self.iteration)}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from `get_state` of a solver of the same game and variant.
+
+        Raises:
+            ValueError: It is of another tree or variant, or not of numbers.
+        """
+        own = self.get_state()
+        for name, mine in own.items():
+            theirs = state.get(name)
+            if theirs is None or (theirs.shape, theirs.dtype) != (mine.shape, mine.dtype):
+                raise ValueError(
+                    "The numbers are of another tree: its sizes or hands have changed."
+                )
+            if not np.isfinite(theirs).all():
+                raise ValueError(f"The '{name}' are no numbers any more: the file is damaged.")
+        self.regrets[:], self.sums[:] = state["regrets"], state["sums"]
+        self._forecast[:] = state["forecast"]
+        self.iteration = int(state["iteration"])
 
     def strategy(self, node: int) -> NDArray[np.floating]:
         """The average strategy at a decision, (A, H); uniform for hands that never get there.
