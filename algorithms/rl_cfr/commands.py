@@ -199,14 +199,15 @@ def _question(
             raise ValueError(
                 f"Option '--{name}' is missing: give it, or a solved tree by '--load'."
             )
-    defaults: dict[str, Any] = {
+    words: dict[str, Any] = {
         "sizes": ("0.5,1,allin",),
         "max_raises": 3,
         "big_blind": None,
         "variant": "dcfr",
+        **given,
     }
-    lists = {name: tuple(given[name]) for name in ("ranges", "sizes") if name in given}
-    return Question(**{**defaults, **given, **lists}), None
+    lists = {name: tuple(words[name]) for name in ("ranges", "sizes")}
+    return Question(**{**words, **lists}), None
 
 
 def play(
