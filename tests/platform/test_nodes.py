@@ -1,10 +1,12 @@
 """A cluster of three nodes loses one in mid-run, with all that works there (about 60 s).
 
-Ray's own `Cluster` starts the nodes as processes of this machine. A trial's actor, its runner and
-Ray Train's workers die with their node; another node comes, as an autoscaler brings one.
+Ray's own `Cluster` starts the nodes as processes of this machine, from a process of its own, since
+it takes Ray's global state. A trial's actor, its runner and Ray Train's workers die with their
+node; another node comes, as an autoscaler brings one.
 """
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +16,22 @@ import pytest
 import yaml
 from conftest import Started
 from mlflow import MlflowClient
+
+# Loses a node, and gets another, for each line that it is given.
+CLUSTER = """
+import sys
 from ray.cluster_utils import Cluster
+
+sys.executable = sys.argv[1]  # Ray starts its workers with it
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+for _ in range(2):
+    cluster.add_node(num_cpus=1)
+print("address", cluster.address, flush=True)
+for _ in sys.stdin:
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    cluster.add_node(num_cpus=1)
+cluster.shutdown()
+"""
 
 KINDS = {
     "planning": {
@@ -48,16 +65,34 @@ KINDS = {
 RESULTS = {"planning": 20, "learner": 8, "ray-train": 12}
 
 
+class Cluster:
+    """A head that takes no work, and two nodes of one CPU."""
+
+    def __init__(self, interpreter: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CLUSTER, interpreter],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        said = (line.split() for line in self.process.stdout)
+        self.address = next(words[1] for words in said if words[:1] == ["address"])
+
+    def lose_a_node(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def shut_down(self) -> None:
+        self.process.communicate()
+
+
 @pytest.fixture(scope="module")
 def cluster(prefork: Path) -> Iterator[Cluster]:
-    """A head that takes no work, and two nodes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "executable", str(prefork))  # Ray starts its workers with it
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        for _ in range(2):
-            made.add_node(num_cpus=1)
-        yield made
-        made.shutdown()
+    made = Cluster(prefork)
+    yield made
+    made.shut_down()
 
 
 def journals(runs: Path) -> dict[str, list[dict]]:
@@ -85,8 +120,7 @@ def test_a_run_loses_nothing_with_a_node(
         while not all_are_on_their_way(runs, experiment["seeds"]):
             assert driver.poll() is None, driver.communicate()
             time.sleep(0.02)
-        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        cluster.add_node(num_cpus=1)
+        cluster.lose_a_node()
         said = driver.communicate()
     assert driver.returncode == 0, said
     client = MlflowClient(tracking_uri=f"sqlite:///{runs}/mlflow.db")
