@@ -57,6 +57,7 @@ METHOD = Method(
         "mst_long": _LONG,
         "dense": {**_DENSE, "lr": 1e-3},
         "tiny_dense": {**_LONG, **_DENSE, "n_embd": 92, "lr": 2e-3},
+        "small_dense": {**_DENSE, "n_embd": 64, "lr": 4e-3, "steps": 1_290},
         "static": {**_CONSTANT, "growth": "none"},
         "set": {**_CONSTANT, "growth": "random"},
         "rigl": {**_CONSTANT, "growth": "gradient"},
