@@ -29,7 +29,7 @@ from tenfold.platform.registry import get_method
 from tenfold.platform.runs import Selection
 from tenfold.platform.statistics import Estimate, difference_interval, mean_interval
 from tenfold.platform.store import runs_folder, tracking_uri
-from tenfold.platform.tables import interval, plus_minus
+from tenfold.platform.tables import interval, number, plus_minus
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -89,7 +89,7 @@ class Claim(BaseModel):
 
     def fingerprint(self) -> str:
         """Changes with what is run and how it is checked."""
-        checks = self.model_dump_json(include={"checks"}).encode()
+        checks = self.model_dump_json(include={"checks"}, exclude_defaults=True).encode()
         return hashlib.sha256(checks + self.file.read_bytes()).hexdigest()
 
 
@@ -244,6 +244,12 @@ def page(said: Sequence[Claim], found: Mapping[str, Result]) -> str:
     return "\n".join([*head, *rows, "", *parts])
 
 
+def between(difference: Estimate) -> str:
+    """Its interval, or the value where every seed has the same."""
+    same = difference.low == difference.high == difference.value
+    return number(difference.value) if same else interval(difference)
+
+
 def wrapped(text: str) -> str:
     """A paragraph in lines of at most 118 characters."""
     return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False)
@@ -265,7 +271,7 @@ def section(claim: Claim, result: Result) -> str:
         lines.append(
             f"| {metric}`{check.ours}` {side} {factor}`{check.theirs}`{where} | "
             f"{plus_minus(found.ours)} | {plus_minus(found.theirs)} | "
-            f"{interval(found.difference)} | {found.seeds} | {WORDS[found.holds]} |"
+            f"{between(found.difference)} | {found.seeds} | {WORDS[found.holds]} |"
         )
     text = (
         f"{links(claim.paper)}. {claim.claim} Measured: {claim.protocol}. "
