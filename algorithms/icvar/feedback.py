@@ -91,10 +91,12 @@ class HumanFeedback:
         self.shape = features_of(planner.task.mdp)
         d = math.prod(self.shape)
         self.visits = np.zeros((episodes, d), np.int16)
-        self.X = np.zeros((episodes, d), np.int16)  # row k compares episode k + 1
+        # Of each episode but the first: which it was compared with, and what was said.
+        self.others = np.zeros(episodes, np.int64)
         self.y = np.zeros(episodes, np.int8)
         self.seen = self.fitted = 0
         self.w = np.full(d, 0.5)
+        self._rewards: np.ndarray | None = None
 
     def plan(self, rng: np.random.Generator) -> Solution:
         """ICVaR-L's plan on the optimistic rewards; `rng` is not needed."""
@@ -108,14 +110,19 @@ class HumanFeedback:
         compared = max(self.seen - 1, 0)
         if compared > (1.0 + _GROWN) * self.fitted:
             self.w = fit(*self._said(compared), self.human.rationality, self.w)
-            self.fitted = compared
-        Lambda = information(*self._said(self.fitted), self.human.rationality, self.w)
-        widths = np.sqrt(np.diagonal(np.linalg.inv(Lambda)))
-        bonus = self.scale * self._radius(Lambda) * widths
-        return np.clip(self.w + bonus, 0.0, 1.0).reshape(self.shape)
+            self.fitted, self._rewards = compared, None
+        if self._rewards is None:
+            Lambda = information(*self._said(self.fitted), self.human.rationality, self.w)
+            widths = np.sqrt(np.diagonal(np.linalg.inv(Lambda)))
+            bonus = self.scale * self._radius(Lambda) * widths
+            self._rewards = np.clip(self.w + bonus, 0.0, 1.0).reshape(self.shape)
+        return self._rewards
 
     def _said(self, comparisons: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.X[:comparisons].astype(float), self.y[:comparisons].astype(float)
+        """X and y of the first comparisons, see `fit`."""
+        new = slice(1, comparisons + 1)
+        differences = self.visits[new] - self.visits[self.others[new]]
+        return differences.astype(float), self.y[new].astype(float)
 
     def _radius(self, Lambda: np.ndarray) -> float:
         """beta_r."""
@@ -132,22 +139,23 @@ class HumanFeedback:
         self.visits[self.seen] = visits.ravel()
         said = self.human.compare(self.seen, episode.total)
         if said is not None:
-            other, better = said
-            self.X[self.seen - 1] = self.visits[self.seen] - self.visits[other]
-            self.y[self.seen - 1] = 1 if better else -1
+            self.others[self.seen], better = said
+            self.y[self.seen] = 1 if better else -1
         self.seen += 1
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Episodes, comparisons, rewards, what the human remembers, and ICVaR-L's memory."""
-        own: dict[str, np.ndarray] = {"visits": self.visits, "X": self.X, "y": self.y, "w": self.w}
+        own: dict[str, np.ndarray] = {"visits": self.visits, "y": self.y, "w": self.w}
         counts = np.array([self.seen, self.fitted], np.int64)
         learnt = {f"{_PLANNER}{key}": value for key, value in self.planner.get_state().items()}
-        return {**own, "counts": counts, "totals": self.human.totals, **learnt}
+        compared = {"others": self.others, "totals": self.human.totals}
+        return {**own, **compared, "counts": counts, **learnt}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from `get_state`."""
-        own = (state[name].copy() for name in ("visits", "X", "y", "w", "totals"))
-        self.visits, self.X, self.y, self.w, self.human.totals = own
+        own = (state[name].copy() for name in ("visits", "others", "y", "w", "totals"))
+        self.visits, self.others, self.y, self.w, self.human.totals = own
+        self._rewards = None
         self.seen, self.fitted = (int(count) for count in state["counts"])
         self.planner.set_state(
             {k.removeprefix(_PLANNER): v for k, v in state.items() if k.startswith(_PLANNER)}

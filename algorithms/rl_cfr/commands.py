@@ -24,10 +24,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tenfold.algorithms.rl_cfr.play.growth import Abstraction
-    from tenfold.algorithms.rl_cfr.solver.browse import Decision
     from tenfold.algorithms.rl_cfr.solver.saved import Question
+    from tenfold.algorithms.rl_cfr.solver.solve import Solution
     from tenfold.envs.poker.sizes import Menus
     from tenfold.envs.poker.spot import Spot
+
+
+# What the tree of `solve` has where it is not said.
+_DEFAULTS: dict[str, Any] = {
+    "sizes": ("0.5,1,allin",),
+    "max_raises": 3,
+    "big_blind": None,
+    "variant": "dcfr",
+}
 
 
 def solve(
@@ -46,11 +55,14 @@ def solve(
         typer.Option(
             help="Raises: fractions of the pot, multiples of a bet (2.5x), allin. Again with a "
             "street or player before a colon: river:1,allin, second:0.33, turn/first:0.5.",
-            show_default="0.5,1,allin",
+            show_default=",".join(_DEFAULTS["sizes"]),
         ),
     ] = None,
     max_raises: Annotated[
-        int | None, typer.Option(min=1, help="Raises a street, at most.", show_default="3")
+        int | None,
+        typer.Option(
+            min=1, help="Raises a street, at most.", show_default=str(_DEFAULTS["max_raises"])
+        ),
     ] = None,
     big_blind: Annotated[
         str | None,
@@ -63,7 +75,7 @@ def solve(
         str | None,
         typer.Option(
             help="cfr, cfr+, linear, dcfr, dcfr-anew or pcfr+.",
-            show_default="dcfr",
+            show_default=_DEFAULTS["variant"],
         ),
     ] = None,
     target: Annotated[float, typer.Option(help="Stop at this % of the pot.")] = 0.0,
@@ -160,14 +172,14 @@ def solve(
         save_solved(save, asked, solution.solver.get_state())
         console.print(f"Wrote {save}", soft_wrap=True)
     answer = {**solution.to_json(), "notes": notes}
-    every = decisions(solution) if nodes or grid or html else []
+    every = decisions(solution) if nodes or html else []
     if nodes:
         answer["nodes"] = [decision.to_json() for decision in every]
     if html is not None:
         html.write_text(page(solution, every))
         console.print(f"Wrote {html}: {len(every):,} decisions", soft_wrap=True)
     if grid and not as_json:
-        _print_grid(every[0], Console())
+        _print_grid(solution, Console())
     if as_json:
         print(json.dumps(answer))
     else:
@@ -199,13 +211,7 @@ def _question(
             raise ValueError(
                 f"Option '--{name}' is missing: give it, or a solved tree by '--load'."
             )
-    words: dict[str, Any] = {
-        "sizes": ("0.5,1,allin",),
-        "max_raises": 3,
-        "big_blind": None,
-        "variant": "dcfr",
-        **given,
-    }
+    words = {**_DEFAULTS, **given}
     lists = {name: tuple(words[name]) for name in ("ranges", "sizes")}
     return Question(**{**words, **lists}), None
 
@@ -329,17 +335,17 @@ def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
     return learned
 
 
-def _print_grid(decision: "Decision", console: Console) -> None:
+def _print_grid(solution: "Solution", console: Console) -> None:
     """A cell a class of hands, in the colours of its actions, and what the colours mean."""
     from tenfold.algorithms.rl_cfr.solver.browse import colour, lines_of_grid
 
-    for cells in lines_of_grid(decision):
+    for cells in lines_of_grid(solution):
         line = Text()
         for name, tint in cells:
             line.append(name, Style(color="black", bgcolor=Color.from_rgb(*tint)))
         console.print(line)
-    for action, share in zip(decision.actions, decision.frequencies(), strict=True):
-        own = Style(color="black", bgcolor=Color.from_rgb(*colour(action, decision.actions)))
+    for action, share in zip(solution.actions, solution.frequencies(), strict=True):
+        own = Style(color="black", bgcolor=Color.from_rgb(*colour(action, solution.actions)))
         console.print(Text(f" {action} ", own), f"{100 * share:.1f} %")
 
 

@@ -171,9 +171,8 @@ class StaticPlanner:
     def _mixtures(self, rho: Spectral) -> tuple[np.ndarray, bool]:
         """The utilities g_b (n, Y) of a mixture of CVaRs, and whether these are all budgets b."""
         returns = self.mdp.returns
-        levels = zip(rho.alphas, rho.weights, strict=True)
+        levels = list(zip(rho.alphas, rho.weights, strict=True))
         mean = sum(weight for alpha, weight in levels if alpha == 1.0)
-        levels = zip(rho.alphas, rho.weights, strict=True)
         tails = [(alpha, weight) for alpha, weight in levels if alpha < 1.0 and weight > 0.0]
         exact = self.mdp.Y ** len(tails) <= MOST_UTILITIES
         most = self.mdp.Y if exact else math.floor(MOST_UTILITIES ** (1 / len(tails)))

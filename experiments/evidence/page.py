@@ -119,13 +119,14 @@ class Result(BaseModel):
 
 
 def main() -> None:
-    names = [claim.method for claim in claims()]
+    said = claims()
+    names = [claim.method for claim in said]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("methods", nargs="*", metavar="METHOD", choices=[*names, []])
     asked = parser.parse_args().methods or names
-    for claim in claims():
+    for claim in said:
         mark = runs_folder() / "evidence" / claim.method
         if claim.method not in asked or (mark.exists() and mark.read_text() == claim.fingerprint()):
             continue
@@ -134,8 +135,9 @@ def main() -> None:
         (RESULTS / f"{claim.method}.json").write_text(result.model_dump_json(indent=1) + "\n")
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(claim.fingerprint())
-    PAGE.write_text(page(claims(), results()))
-    print(f"Wrote {PAGE.relative_to(ROOT)}: {len(results())} of {len(names)} papers")
+    found = results()
+    PAGE.write_text(page(said, found))
+    print(f"Wrote {PAGE.relative_to(ROOT)}: {len(found)} of {len(names)} papers")
 
 
 def claims() -> list[Claim]:

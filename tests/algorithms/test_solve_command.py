@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tenfold.algorithms.rl_cfr.solver import subgame
-from tenfold.algorithms.rl_cfr.solver.browse import Decision, cell_name, cells, decisions, page
+from tenfold.algorithms.rl_cfr.solver.browse import Decision, cells, decisions, names, page
 from tenfold.algorithms.rl_cfr.solver.saved import load_solved, save_solved
 from tenfold.algorithms.rl_cfr.solver.solve import CHECK_EVERY, Solution, solve
 from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
@@ -262,8 +262,8 @@ def test_the_grid_holds_all_hands_once_by_rank_and_suitedness(
     counts = np.zeros((13, 13), int)
     np.add.at(counts, (rows, columns), 1)
     assert [counts[i, j] for i, j in ((0, 0), (0, 1), (1, 0))] == [6, 4, 12]
-    names = {(0, 0): "AA", (0, 1): "AKs", (1, 0): "AKo", (12, 11): "32o"}
-    assert {at: cell_name(*at) for at in names} == names
+    expected = {(0, 0): "AA", (0, 1): "AKs", (1, 0): "AKo", (12, 11): "32o"}
+    assert {(row, column): names()[row][column] for row, column in expected} == expected
     for decision in solved[1]:
         shares, weights = decision.grid()
         if weights.sum() > 0:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tenfold.algorithms.rl_cfr.solver.solve import Solution
 from tenfold.algorithms.rl_cfr.solver.tree import DECISION
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, RANKS, SUITS, format_cards, format_hand
+from tenfold.envs.poker.ranges import hand_classes
 from tenfold.envs.poker.spot import dealable, deals
 from tenfold.envs.poker.words import describe
 
@@ -64,12 +65,7 @@ class Decision:
 
         Aces first; suited hands above the diagonal. A strategy is 0 where no hand of it is here.
         """
-        rows, columns = cells()
-        weights, shares = np.zeros((13, 13)), np.zeros((13, 13, len(self.actions)))
-        np.add.at(weights, (rows, columns), self.weights)
-        np.add.at(shares, (rows, columns), (self.strategy * self.weights).T)
-        here = np.where(weights > 0.0, weights, 1.0)
-        return shares / here[..., None], weights
+        return grid(self.strategy, self.weights)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and text; hands that do not get here are left out."""
@@ -102,11 +98,27 @@ def cells() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.where(suited, high, low), np.where(suited, low, high)
 
 
-def cell_name(row: int, column: int) -> str:
-    """``AA``, ``AKs`` or ``AKo``."""
-    first, second = sorted((row, column))
-    kind = "" if row == column else "s" if row < column else "o"
-    return f"{RANKS[12 - first]}{RANKS[12 - second]}{kind}"
+@cache
+def names() -> list[list[str]]:
+    """The classes of hands by row and column: ``AA``, ``AKs``, ..."""
+    found = [[""] * 13 for _ in range(13)]
+    for name in hand_classes():
+        high, low = (12 - RANKS.index(rank) for rank in name[:2])
+        row, column = (low, high) if name.endswith("o") else (high, low)
+        found[row][column] = name
+    return found
+
+
+def grid(
+    strategy: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A strategy (A, 1326) and weights (1326,) by class, see `Decision.grid`."""
+    at = cells()
+    total, shares = np.zeros((13, 13)), np.zeros((13, 13, len(strategy)))
+    np.add.at(total, at, weights)
+    np.add.at(shares, at, (strategy * weights).T)
+    here = np.where(total > 0.0, total, 1.0)
+    return shares / here[..., None], total
 
 
 def decisions(solution: Solution) -> list[Decision]:
@@ -169,25 +181,29 @@ def page(solution: Solution, every: list[Decision]) -> str:
         "cells": {
             format_hand(hand): [int(rows[hand]), int(columns[hand])] for hand in range(HAND_COUNT)
         },
-        "names": [[cell_name(row, column) for column in range(13)] for row in range(13)],
+        "names": names(),
+        "colours": [[colour(each, d.actions) for each in d.actions] for d in every],
         "decisions": [decision.to_json() for decision in every],
     }
     # Within a script an end tag would end it, whatever it stands in.
     return _TEMPLATE.read_text().replace("/*ANSWER*/", json.dumps(answer).replace("<", "\\u003c"))
 
 
-def lines_of_grid(decision: Decision) -> Iterator[list[tuple[str, tuple[float, float, float]]]]:
-    """The grid for a terminal: a row of names with colours (red, green, blue in 0 to 255) a line.
+def lines_of_grid(
+    solution: Solution,
+) -> Iterator[list[tuple[str, tuple[float, float, float]]]]:
+    """The root's grid for a terminal: a row of names with colours (red, green, blue in 0 to 255).
 
     A cell's colour is the mean of its actions' colours by their frequencies; grey where no hand is.
     """
-    shares, weights = decision.grid()
-    tints = np.array([colour(action, decision.actions) for action in decision.actions])
+    spot, player = solution.subgame.spot, solution.subgame.root.player
+    shares, weights = grid(solution.strategy, deals(spot.ranges)[player])
+    tints = np.array([colour(action, solution.actions) for action in solution.actions])
     for row in range(13):
         mixed = np.where(weights[row, :, None] > 0.0, shares[row] @ tints, 60.0).tolist()
         yield [
-            (f"{cell_name(row, column):<4}", (red, green, blue))
-            for column, (red, green, blue) in enumerate(mixed)
+            (f"{name:<4}", (red, green, blue))
+            for name, (red, green, blue) in zip(names()[row], mixed, strict=True)
         ]
 
 
