@@ -101,7 +101,8 @@ def train_teacher(
 ) -> None:
     """Train UNet and text encoder to predict noise; some captions are empty, for guidance.
 
-    The pipeline ends with the moving average of the weights.
+    Only parameters that require a gradient learn, for a style's LoRA those of the LoRA. The
+    pipeline ends with the moving average of the weights.
 
     Args:
         pipeline: Its autoencoder is trained; its UNet and text encoder are trained in place.
@@ -150,9 +151,12 @@ def _train(
     report: Report,
     ema: float | None = None,
 ) -> None:
-    """AdamW over all parameters of the modules, from the checkpoint in `folder` if there is one."""
+    """AdamW over the modules' parameters, from the checkpoint in `folder` if there is one."""
     parameters = {
-        f"{name}.{key}": p for name, m in modules.items() for key, p in m.named_parameters()
+        f"{name}.{key}": p
+        for name, module in modules.items()
+        for key, p in module.named_parameters()
+        if p.requires_grad
     }
     optimizer = torch.optim.AdamW(parameters.values(), lr=stage.lr, weight_decay=1e-4)
     averages = {name: p.detach().clone() for name, p in parameters.items()}

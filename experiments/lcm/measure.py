@@ -1,43 +1,127 @@
-"""Judges what `tenfold run` distilled, beside the teacher's solvers, and writes CSV files.
+"""Judges what `tenfold run` distilled, beside the teacher's solvers: CSV files and Markdown tables.
 
-python -m experiments.lcm.measure solvers                     the teacher by DDIM, Euler, ...
-python -m experiments.lcm.measure history lcm-target          what its trials reported
-python -m experiments.lcm.measure students lcm-quality        its last students, judged anew
+python -m experiments.lcm.measure solvers               the teacher by DDIM, Euler, ...
+python -m experiments.lcm.measure students lcm-quality  what the trials of experiments reported
 python -m experiments.lcm.measure plugged lcm-quality --base runs/lcm-night
-                                                              a base's LoRAs in a fine-tuned teacher
-python -m experiments.lcm.measure picture lcm-target          teacher and first student side by side
-python -m experiments.lcm.measure table                       means and intervals over seeds
+                                  a base's LoRAs in a fine-tuned teacher, without training
+python -m experiments.lcm.measure scales lcm-quality --base runs/lcm-night \\
+    --style runs/lcm-night-lora   the same in the base, beside a LoRA of the style
+python -m experiments.lcm.measure picture lcm-quality   teacher and first student, a PNG
 
-A row is one sampler at one number of steps under one seed: of the noise, and for students of the
-training too. Every Frechet distance is of 1,000 samples and 1,000 drawings unless --images says
-otherwise.
+Each row of a CSV file is one sampler at one number of steps under one seed: of the noise, and for
+students of the training too. Tables give means with Student's 95 % intervals over seeds.
 """
 
 import argparse
-import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from scipy import stats
+from mlflow import MlflowClient
 
-from tenfold.algorithms.lcm.commands import build_pipeline, find_source
-from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, PipelineFolder
+from tenfold.algorithms.lcm.commands import Source, build_pipeline, find_source
+from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, LORA_FILE, PipelineFolder
 from tenfold.algorithms.lcm.judge import load_judge
 from tenfold.algorithms.lcm.judging import HELD_OUT_SEED, SceneJudging
 from tenfold.algorithms.lcm.sampling import SOLVERS, draw_grid, sample, solver, write_png
 from tenfold.algorithms.lcm.teacher import Teacher
 from tenfold.envs.data.scenes import draw_scenes
-from tenfold.platform.store import runs_folder
+from tenfold.platform.grouping import grouped
+from tenfold.platform.runs import PARAM, Selection, columns, load_history, load_trials
+from tenfold.platform.statistics import mean_interval
+from tenfold.platform.store import tracking_uri
+from tenfold.platform.tables import plus_minus, save_table
 
 RESULTS = Path("experiments/results/lcm")
 STEPS = (1, 2, 4, 8)
-SEEDS = (0, 1, 2)
-COLUMNS = ("sampler", "steps", "guidance_scale", "seed")
+LCM_SCALES, STYLE_SCALES = (0.6, 0.8, 1.0), (0.0, 0.4, 0.8, 1.0)
+# Keys that say how long and how often, and not what.
+_LENGTHS = ("steps", "report_every", "judge_images", "sample_steps")
+_SHOWN = ("frechet", "accuracy", "ode_distance", "diversity", "evaluations", "image_seconds")
+
+Rows = list[dict[str, Any]]
+
+
+def of_solvers(folder: Path, images: int, seeds: Sequence[int], w: float) -> Rows:
+    """The teacher by each solver at each number of steps, and by DDIM at 50."""
+    pipeline = Teacher(folder, torch.device("cpu"), torch.float32).pipeline
+    config, judge = pipeline.scheduler.config, judging(folder, images)
+    rows = []
+    for name, steps in [*((name, n) for n in STEPS for name in SOLVERS), ("ddim", 50)]:
+        for seed in seeds:
+            pipeline.scheduler = solver(name, config)
+            rows.append({"sampler": name, "steps": steps, "seed": seed})
+            rows[-1] |= judge(pipeline, steps, 1 + w, seed)
+            print(rows[-1], flush=True)
+    return rows
+
+
+def of_students(experiments: Sequence[str]) -> Rows:
+    """What every trial reported, a row a checkpoint and number of steps."""
+    client = MlflowClient(tracking_uri=tracking_uri())
+    table, labels = trials(client, experiments)
+    rows = []
+    for (_, trial), label in zip(table.iterrows(), labels, strict=True):
+        history = {
+            name: dict(zip(*load_history(client, trial["run_id"], name), strict=True))
+            for name in trial["metrics"]
+        }
+        for trained, distance in history["ode_distance"].items():
+            for n in [n for n in STEPS if f"frechet_{n}_steps" in history]:
+                at = {"sampler": label, "trained": int(trained), "steps": n}
+                at["seed"] = int(trial["seed"])
+                for name in ("frechet", "accuracy"):
+                    at[name] = history[f"{name}_{n}_steps"][trained]
+                rows.append(at | {"ode_distance": distance})
+    return rows
+
+
+def of_plugged(experiment: str, base: Path, images: int) -> Rows:
+    """The LoRAs of an experiment in a teacher that they were not distilled from."""
+    rows = []
+    for label, seed, source in students([experiment], base):
+        pipeline, judge = build_pipeline(source, []), judging(base, images)
+        for n in STEPS:
+            rows.append({"sampler": f"{label} plugged in", "steps": n, "seed": seed})
+            rows[-1] |= judge(pipeline, n, guidance_of(source), seed)
+            print(rows[-1], flush=True)
+    return rows
+
+
+def of_scales(experiment: str, base: Path, style: Path, images: int) -> Rows:
+    """lambda_1 of a style's LoRA beside lambda_2 of LCM's, at four steps.
+
+    Judged by the classifier of `base`, a teacher that was fine-tuned on that style.
+    """
+    rows = []
+    for _, seed, source in students([experiment]):
+        pipeline = build_pipeline(source, [(style / LORA_FILE, 1.0)])
+        judge = judging(base, images)
+        for lcm in LCM_SCALES:
+            for own in STYLE_SCALES:
+                pipeline.set_adapters(["lora_0", "lora_1"], [lcm, own])
+                rows.append({"sampler": f"style {own:g}", "lcm": lcm, "seed": seed})
+                rows[-1] |= judge(pipeline, 4, guidance_of(source), seed)
+                print(rows[-1], flush=True)
+    return rows
+
+
+def picture(experiment: str, w: float) -> None:
+    """Eight captions; rows: DDIM-4, DDIM-50, and the student at 1, 2, 4 and 8 steps."""
+    _, _, source = next(students([experiment]))
+    student, teacher = (
+        build_pipeline(each, []) for each in (source, replace(source, student=None))
+    )
+    teacher.scheduler = solver("ddim", teacher.scheduler.config)
+    prompts = draw_scenes(8, HELD_OUT_SEED).captions
+    rows = [sample(teacher, prompts, n, 1 + w, 0) for n in (4, 50)]
+    rows += [sample(student, prompts, n, guidance_of(source), 0) for n in STEPS]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_png(draw_grid(torch.cat(rows), len(prompts), smallest=64), RESULTS / "steps.png")
+    print(prompts)
 
 
 def judging(folder: Path, images: int) -> SceneJudging:
@@ -46,153 +130,78 @@ def judging(folder: Path, images: int) -> SceneJudging:
     return SceneJudging(judge, style, images)
 
 
-def trials(experiment: str) -> Iterator[tuple[str, dict[str, Any], Path]]:
-    """Variant, config and last student of each trial of the newest run of an experiment."""
-    found = sorted((runs_folder() / "tune").glob(f"{experiment}*"), key=lambda p: p.stat().st_mtime)
-    if not found:
-        raise SystemExit(f"no run of '{experiment}': do tenfold run experiments/lcm/*.yaml first")
-    for params in sorted(found[-1].rglob("params.json")):
-        checkpoints = [
-            (int(match[1]), path)
-            for path in params.parent.glob("checkpoint_*")
-            if (match := re.fullmatch(r"checkpoint_(\d+)", path.name))
-        ]
-        if checkpoints:
-            config = json.loads(params.read_text())
-            yield config["variant"], config, max(checkpoints)[1] / "student"
+def trials(client: MlflowClient, experiments: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
+    """All trials of experiments, and each one's variant with the keys that tell them apart."""
+    table = load_trials(client, Selection(experiments)).table
+    keys = [name.removeprefix(PARAM) for name in columns(table, PARAM)]
+    varied = [key for key in keys if key not in _LENGTHS and table[PARAM + key].nunique(False) > 1]
+    return table, grouped(table, ["variant", *varied]).labels
 
 
-def of_history(experiment: str) -> list[dict[str, Any]]:
-    """What every trial of the newest run of an experiment reported, a row a number of steps."""
-    runs = sorted((runs_folder() / "tune").glob(f"{experiment}-*"), key=lambda p: p.stat().st_mtime)
-    rows = []
-    for params in sorted(runs[-1].rglob("params.json")):
-        point = json.loads(params.read_text())
-        for line in (params.parent / "result.json").read_text().splitlines():
-            result = json.loads(line)
-            rows += [
-                {
-                    "sampler": point["variant"],
-                    "trained": int(result["step"]),
-                    "steps": n,
-                    "seed": point["seed"],
-                    "frechet": result[f"frechet_{n}_steps"],
-                    "accuracy": result[f"accuracy_{n}_steps"],
-                    "ode_distance": result["ode_distance"],
-                }
-                for n in STEPS
-            ]
-    return rows
+def students(
+    experiments: Sequence[str], base: Path | None = None
+) -> Iterator[tuple[str, int, Source]]:
+    """Label, seed and student of each trial that distilled a LoRA, on another base if given."""
+    table, labels = trials(MlflowClient(tracking_uri=tracking_uri()), experiments)
+    for (_, trial), label in zip(table.iterrows(), labels, strict=True):
+        source = find_source(trial["run_id"])
+        if source.record is not None and source.record.mode == "lora":
+            found = source if base is None else replace(source, base=PipelineFolder(base))
+            yield label, int(trial["seed"]), found
 
 
-def write(rows: list[dict[str, Any]], name: str) -> None:
-    """One CSV file; an existing one is replaced."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+def guidance_of(source: Source) -> float:
+    """diffusers' guidance_scale of a student."""
+    assert source.record is not None
+    return source.record.guidance_scale
+
+
+def write(rows: Rows, name: str, about: str) -> None:
+    """All rows as CSV, and means with intervals over seeds as a Markdown table of its own."""
     frame = pd.DataFrame(rows)
-    frame.to_csv(RESULTS / f"{name}.csv", index=False)
-    print(frame.to_string(index=False))
-
-
-def of_solvers(folder: Path, images: int, seeds: tuple[int, ...], w: float) -> list[dict[str, Any]]:
-    """The teacher by each solver at each number of steps, and by DDIM at 50."""
-    pipeline = Teacher(folder, torch.device("cpu"), torch.float32).pipeline
-    config, judge = pipeline.scheduler.config, judging(folder, images)
-    rows = []
-    for name, steps in [*((name, n) for n in STEPS for name in SOLVERS), ("ddim", 50)]:
-        for seed in seeds:
-            pipeline.scheduler = solver(name, config)
-            judged = judge(pipeline, steps, 1 + w, seed)
-            rows.append(dict(zip(COLUMNS, (name, steps, 1 + w, seed), strict=True)) | judged)
-            print(rows[-1], flush=True)
-    return rows
-
-
-def of_students(experiment: str, base: Path | None, images: int) -> list[dict[str, Any]]:
-    """Every trial's student; with a base, its LoRA in that pipeline."""
-    rows = []
-    for variant, config, folder in trials(experiment):
-        source = find_source(str(folder))
-        if base is not None:
-            source = type(source)(PipelineFolder(base), source.student, source.record)
-        pipeline, scale = build_pipeline(source, []), source.record.guidance_scale
-        judge = judging(source.base.path, images)
-        changes = {k: v for k, v in config.items() if k not in ("task", "variant", "seed")}
-        label = variant + "".join(f" {k}={v}" for k, v in changes.items() if k[:2] != "__")
-        for n in STEPS:
-            judged = judge(pipeline, n, scale, config["seed"])
-            at = dict(zip(COLUMNS, (label, n, scale, config["seed"]), strict=True))
-            rows.append(at | judged)
-            print(rows[-1], flush=True)
-    return rows
-
-
-def picture(experiment: str, w: float) -> None:
-    """Eight captions; rows: DDIM-4, DDIM-50, and the student at 1, 2, 4 and 8 steps."""
-    _, _, folder = next(trials(experiment))
-    source = find_source(str(folder))
-    student, teacher = (
-        build_pipeline(each, []) for each in (source, replace(source, student=None))
-    )
-    teacher.scheduler = solver("ddim", teacher.scheduler.config)
-    prompts = draw_scenes(8, HELD_OUT_SEED).captions
-    rows = [sample(teacher, prompts, n, 1 + w, 0) for n in (4, 50)]
-    rows += [sample(student, prompts, n, source.record.guidance_scale, 0) for n in STEPS]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    write_png(draw_grid(torch.cat(rows), len(prompts), smallest=64), RESULTS / "steps.png")
-    print(prompts)
-
-
-def interval(values: pd.Series) -> str:
-    """Mean and the half-width of its 95 % t interval."""
-    if len(values) < 2:
-        return f"{values.mean():.3f} (one)"
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
-    return f"{values.mean():.3f} ± {half:.3f}"
-
-
-def table() -> None:
-    """All CSV files of lcm as tables with intervals."""
-    for file in sorted(RESULTS.glob("*.csv")):
-        frame = pd.read_csv(file)
-        shown = ["frechet", "accuracy", "mmd", "diversity", "evaluations", "ode_distance"]
-        by = [key for key in ("sampler", "trained", "steps") if key in frame]
-        rows = frame.groupby(by)[[key for key in shown if key in frame]].agg(interval)
-        rows.insert(0, "seeds", frame.groupby(by).size())
-        print(f"\n{file.name}\n")
-        flat = rows.reset_index()
-        print("|".join(["", *flat.columns, ""]) + "\n" + "|---" * len(flat.columns) + "|")
-        for row in flat.itertuples(index=False):
-            print("| " + " | ".join(str(cell) for cell in row) + " |")
+    by = [key for key in ("sampler", "trained", "lcm", "steps") if key in frame]
+    shown = [key for key in _SHOWN if key in frame]
+    means: Rows = []
+    for values, part in frame.groupby(by, sort=False):
+        row = dict(zip(by, values, strict=True)) | {"n": len(part)}
+        row |= {key: plus_minus(mean_interval(part[key])) for key in shown}
+        means.append(row)
+    save_table(RESULTS / name, means, about)
+    frame.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
 
 
 def main() -> None:
     """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "what", choices=["solvers", "history", "students", "plugged", "picture", "table"]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("experiment", nargs="?", default="lcm-quality")
-    parser.add_argument("--base", type=Path, default=None, help="another pipeline's folder")
-    parser.add_argument("--images", type=int, default=1_000)
+    parser.add_argument("what", choices=["solvers", "students", "plugged", "scales", "picture"])
+    parser.add_argument("experiments", nargs="*", default=["lcm-quality"])
+    parser.add_argument("--base", type=Path, help="another pipeline's folder")
+    parser.add_argument("--style", type=Path, help="folder of a style's LoRA")
+    parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--w", type=float, default=6.5)
-    parser.add_argument("--seeds", type=int, default=len(SEEDS))
-    parser.add_argument("--name", help="of the CSV file")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--name", help="of the files; what is measured when left out")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    seeds = tuple(range(given.seeds))
-    name = given.experiment.removeprefix("lcm-").replace("-", "_")
-    if given.what == "table":
-        table()
-    elif given.what == "picture":
-        picture(given.experiment, given.w)
-    elif given.what == "solvers":
-        rows = of_solvers(given.base or EMBEDDED_FOLDER, given.images, seeds, given.w)
-        write(rows, given.name or "solvers")
-    elif given.what == "history":
-        write(of_history(given.experiment), given.name or name)
+    name, first = given.name or given.what, given.experiments[0]
+    if (given.what in ("plugged", "scales") and given.base is None) or (
+        given.what == "scales" and given.style is None
+    ):
+        parser.error(f"{given.what} needs --base, and scales also --style: see above.")
+    if given.what == "solvers":
+        rows = of_solvers(given.base or EMBEDDED_FOLDER, given.images, range(given.seeds), given.w)
+        write(rows, name, "The teacher by its solvers")
+    elif given.what == "students":
+        write(of_students(given.experiments), name, ", ".join(given.experiments))
+    elif given.what == "plugged":
+        write(of_plugged(first, given.base, given.images), name, f"{first} in {given.base.name}")
+    elif given.what == "scales":
+        rows = of_scales(first, given.base, given.style, given.images)
+        write(rows, name, f"{first} beside a LoRA of a style")
     else:
-        rows = of_students(given.experiment, given.base, given.images)
-        write(rows, given.name or name)
+        picture(first, given.w)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 python -m experiments.lcm.teacher                       what stands in algorithms/lcm/scenes_teacher
 python -m experiments.lcm.teacher --style night --base algorithms/lcm/scenes_teacher
                                                         the same, fine-tuned on another style
+python -m experiments.lcm.teacher --style night --base ... --rank 16 --out runs/lcm-night-lora
+                                                        a LoRA of that style instead
 
 It goes on where it was interrupted. About twenty minutes of one core.
 """
@@ -18,7 +20,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
+from tenfold.algorithms.lcm.config import LORA_TARGETS
 from tenfold.algorithms.lcm.embedded import make_pipeline
+from tenfold.algorithms.lcm.export import write_lora
 from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER
 from tenfold.algorithms.lcm.judge import (
     FILE,
@@ -35,10 +39,12 @@ from tenfold.algorithms.lcm.pretraining import (
     train_autoencoder,
     train_teacher,
 )
+from tenfold.algorithms.lcm.student import ADAPTER, lora_config
 from tenfold.envs.data.scenes import STYLES, draw_scenes
 
 DRAWINGS = 20_000
 FINE_TUNING = Stage(steps=400, batch=64, lr=5e-4)
+LORA = Stage(steps=400, batch=64, lr=1e-3)
 
 
 def reporter(name: str, every: int = 50) -> Callable[[int, float], None]:
@@ -59,10 +65,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--style", choices=STYLES, default="plain")
     parser.add_argument("--base", type=Path, help="pipeline to fine-tune; from scratch without")
+    parser.add_argument("--rank", type=int, default=0, help="of a LoRA of the style, with --base")
     parser.add_argument("--out", type=Path, default=EMBEDDED_FOLDER)
     parser.add_argument("--work", type=Path, default=Path("runs/lcm-teacher"))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    if given.rank and given.base is None:
+        parser.error("--rank needs --base: the pipeline that the LoRA is for.")
     work = given.work / given.style
     work.mkdir(parents=True, exist_ok=True)
     scenes = draw_scenes(DRAWINGS, given.seed, style=given.style)
@@ -97,6 +106,12 @@ def main() -> None:
             given.base, local_files_only=True, use_safetensors=True
         )
         stage = FINE_TUNING
+    if given.rank:
+        stage = LORA
+        pipeline.text_encoder.requires_grad_(False)
+        pipeline.unet.requires_grad_(False)
+        adapter = lora_config(given.rank, given.rank, 0.0, LORA_TARGETS)
+        pipeline.unet.add_adapter(adapter, ADAPTER)
     with torch.no_grad():
         mean = pipeline.vae.encode(real).latent_dist.mean
         back = pipeline.vae.decode(mean).sample.clamp(-1, 1)
@@ -110,10 +125,13 @@ def main() -> None:
         scenes.captions,
         stage,
         given.seed,
-        work / "teacher",
-        reporter("teacher"),
+        work / ("lora" if given.rank else "teacher"),
+        reporter("lora" if given.rank else "teacher"),
     )
     shutil.rmtree(given.out, ignore_errors=True)
+    if given.rank:
+        write_lora(pipeline.unet, type(pipeline), given.out)
+        return
     pipeline.to(torch.float16).save_pretrained(given.out, safe_serialization=True)
     shutil.copy(work / FILE, given.out)
 
