@@ -19,7 +19,7 @@ import typer
 from rich.progress import track
 
 from experiments.icvar import measure as icvar_measure
-from experiments.regret_report import Played, interval, plot_curves, regret_row, save, slope
+from experiments.regret_report import Played, interval, plot_curves, regret_row, slope
 from experiments.risk_pomdp import measure as risk_pomdp_measure
 from experiments.rs_disrl import measure as rs_disrl_measure
 from tenfold.algorithms.icvar.linear import confidence_radius
@@ -30,6 +30,7 @@ from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.rs_disrl.algorithm import next_plan
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
+from tenfold.platform.tables import save_table
 
 # Two steps: the last one's rewards are known, so that one bonus alone decides.
 SHORTCUT = {"H": 2, "p": 0.9}
@@ -83,7 +84,7 @@ def icvar(seeds: Seeds = 10) -> None:
         predicted = (c / gap) ** 2 if label == "ICVaR-L" else "-"
         rows.append({"alpha": alpha, "gap": gap, "(c / gap)^2": predicted} | row)
     title = f"{setting.task}, H = 2, bonus scale 1, K = {K:,}. Slope: log-log, second half."
-    save(icvar_measure.RESULTS / "burn_in", rows, title)
+    save_table(icvar_measure.RESULTS / "burn_in", rows, title)
     plot_curves(icvar_measure.RESULTS / "burn_in.png", curves, title)
 
 
@@ -103,7 +104,7 @@ def rs_disrl(seeds: Seeds = 10) -> None:
             row, curves[f"{task}, {label}"] = measured(label, runs, values, optimum)
             rows.append({"task": task} | row)
     title = f"CVaR 0.5, bonus scale 1, K = {K:,}, {seeds} seeds. Slope: log-log, second half."
-    save(rs_disrl_measure.RESULTS / "burn_in", rows, title)
+    save_table(rs_disrl_measure.RESULTS / "burn_in", rows, title)
     plot_curves(rs_disrl_measure.RESULTS / "burn_in.png", curves, title)
 
 
@@ -159,7 +160,7 @@ def risk_pomdp(seeds: Seeds = 10) -> None:
         forecast["expected last regret"] = float(last_regret(predicted[None])[0])
         rows.append({"task": task} | row | forecast)
     title = f"H = 3, gamma = -1, bonus scale 1, K = {K:,}, {seeds} seeds. Slope: second half."
-    save(risk_pomdp_measure.RESULTS / "burn_in", rows, title)
+    save_table(risk_pomdp_measure.RESULTS / "burn_in", rows, title)
     plot_curves(risk_pomdp_measure.RESULTS / "burn_in.png", curves, title)
 
 

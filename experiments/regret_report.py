@@ -4,16 +4,16 @@ A run is a curve of cumulative regret (K,) and the exact value of its last polic
 95 % Student-t over runs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
 from scipy.stats import t as student_t
+
+from tenfold.platform.statistics import mean_interval
 
 # Points of a curve that its slope is fitted to, and that are drawn; regret below this is none.
 POINTS, DRAWN, NONE = 60, 120, 1e-9
@@ -32,8 +32,9 @@ def slope(regret: np.ndarray) -> float:
 
 def interval(values: np.ndarray) -> tuple[float, float]:
     """Mean and half width of its 95 % interval, of at least two values."""
-    half = student_t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values)), float(half)
+    found = mean_interval(values)
+    assert found.high is not None
+    return found.value, found.high - found.value
 
 
 class Played(Protocol):
@@ -113,23 +114,3 @@ def plot_curves(path: Path, curves: Mapping[str, np.ndarray], about: str) -> Non
     axes.legend(fontsize=7, ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-
-
-def save(path: Path, rows: Iterable[Mapping[str, Any]], about: str) -> pd.DataFrame:
-    """Write a table as CSV and Markdown, and print it.
-
-    Args:
-        path: Of both files, without a suffix.
-        rows: Of the table.
-        about: What it shows, above the Markdown table.
-    """
-    table = pd.DataFrame(list(rows))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
-    lines = [f"{about}\n", "| " + " | ".join(table) + " |", "|" + "---|" * len(table.columns)]
-    for _, values in table.iterrows():
-        cells = [f"{v:,.4g}" if isinstance(v, float) else str(v) for v in values]
-        lines.append("| " + " | ".join(cells) + " |")
-    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    Console(width=200).print(table.round(4).to_string(index=False))
-    return table

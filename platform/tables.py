@@ -149,14 +149,18 @@ def save_table(path: Path, rows: Iterable[Mapping[str, Any]], about: str) -> pd.
     frame = pd.DataFrame(list(rows))
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
-    cells = [
-        [f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row]
-        for row in frame.itertuples(index=False)
-    ]
+    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
     table = Table(about, list(map(str, frame)), cells)
     path.with_suffix(".md").write_text(markdown(table))
     print_table(Console(), table)
     return frame
+
+
+def _cell(value: Any) -> str:
+    """Four digits of a number, nothing where there is none."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:,.4g}"
+    return str(value)
 
 
 def _widths(columns: list[str], rows: list[list[str]]) -> list[int]:

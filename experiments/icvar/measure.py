@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from experiments.regret_report import best_scale, interval, plot_curves, regret_row, save
+from experiments.regret_report import best_scale, interval, plot_curves, regret_row
 from tenfold.algorithms.icvar.baselines import EpsilonGreedy, Oracle, TabularUCB, Uniform
 from tenfold.algorithms.icvar.config import ICVaRConfig
 from tenfold.algorithms.icvar.ensemble import NeuralEnsemble
@@ -29,9 +29,10 @@ from tenfold.algorithms.icvar.learners import Learner
 from tenfold.algorithms.icvar.linear import ICVaRL
 from tenfold.algorithms.icvar.planner import IteratedCVaR
 from tenfold.envs.risk.benchmarks import make_task
-from tenfold.envs.risk.mdp import return_law
+from tenfold.envs.risk.mdp import return_distribution
 from tenfold.envs.risk.measures import CVaR
 from tenfold.envs.risk.mixture import Mixture
+from tenfold.platform.tables import save_table
 
 RESULTS = Path(__file__).parent.parent / "results" / "icvar"
 DELTA, CLASS_SIZE = 0.05, 32
@@ -166,7 +167,7 @@ def regret(name: str, seeds: Seeds = 10) -> None:
         f"{setting.task}, alpha = {setting.alpha:g}, K = {setting.episodes:,}, {seeds} seeds; "
         f"optimal value {optimum:.4f}. Slope: log-log, second half."
     )
-    save(RESULTS / f"regret_{name}", rows, about)
+    save_table(RESULTS / f"regret_{name}", rows, about)
     plot_curves(RESULTS / f"regret_{name}.png", curves, about)
 
 
@@ -197,7 +198,7 @@ def levels(seeds: Seeds = 10, episodes: int = 3_000) -> None:
         f"mdp/LowerBound-v0 with H = 4, K = {episodes:,}, {seeds} seeds; the scale is the best "
         "one at alpha = 0.5. A uniform choice has regret 0.2 an episode at every alpha."
     )
-    table = save(RESULTS / "levels", rows, about)
+    table = save_table(RESULTS / "levels", rows, about)
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -218,13 +219,13 @@ def queue() -> None:
         task = make_task("mdp/QueueBacklog-v0", alpha)
         mdp = task.mdp
         policy = IteratedCVaR(mdp, alpha).optimal().policy
-        law, total = mdp.initial, np.zeros(mdp.S)
+        occupancy, total = mdp.initial, np.zeros(mdp.S)
         for h in range(mdp.H):
-            law = law @ mdp.transitions[h, np.arange(mdp.S), policy[h]]
-            total += law / mdp.H
+            occupancy = occupancy @ mdp.transitions[h, np.arange(mdp.S), policy[h]]
+            total += occupancy / mdp.H
         backlog = np.add(*np.divmod(np.arange(mdp.S), 5))
         shares = np.bincount(backlog, weights=total)
-        returns, mass = return_law(mdp, policy)
+        returns, mass = return_distribution(mdp, policy)
         rows.append(
             {
                 "alpha": alpha,
@@ -237,7 +238,9 @@ def queue() -> None:
                 "iterated CVaR": float(mdp.initial @ IteratedCVaR(mdp, alpha).evaluate(policy)[0]),
             }
         )
-    save(RESULTS / "queue", rows, "mdp/QueueBacklog-v0, exact; backlog after each of the 10 steps.")
+    save_table(
+        RESULTS / "queue", rows, "mdp/QueueBacklog-v0, exact; backlog after each of the 10 steps."
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from scipy.stats import binom
 
 from tenfold.algorithms.softmw.schedulers import make_scheduler
@@ -23,6 +22,7 @@ from tenfold.envs.queues.scenario import Scenario
 from tenfold.envs.queues.scenarios import scenario
 from tenfold.envs.queues.simulator import Simulator
 from tenfold.platform.statistics import mean_interval
+from tenfold.platform.tables import save_table
 
 RESULTS = Path(__file__).parent.parent / "results" / "queues"
 
@@ -164,22 +164,5 @@ def spread(run: Run, **labels: Any) -> dict[str, Any]:
 
 
 def save(name: str, rows: Iterable[Mapping[str, Any]], about: str) -> pd.DataFrame:
-    """Write a table as CSV and Markdown, and print it."""
-    table = pd.DataFrame(list(rows))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
-    columns = [column for column in table if column != "seconds"]
-    lines = [f"{about}\n", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for _, values in table[columns].iterrows():
-        cells = [_cell(value) for value in values]
-        lines.append("| " + " | ".join(cells) + " |")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    with pd.option_context("display.width", 200, "display.max_columns", 30):
-        Console(width=200).print(table.round(2).to_string(index=False))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:,.4g}"
-    return str(value)
+    """Write a table into the results of queues, and print it."""
+    return save_table(RESULTS / name, rows, about)

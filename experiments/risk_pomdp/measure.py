@@ -23,7 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from experiments.regret_report import best_scale, interval, plot_curves, regret_row, save
+from experiments.regret_report import best_scale, interval, plot_curves, regret_row
 from tenfold.algorithms.risk_pomdp.algorithm import random_reactions
 from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
@@ -34,6 +34,7 @@ from tenfold.envs.risk.controller import Controller
 from tenfold.envs.risk.measures import CVaR
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import make_pomdp
+from tenfold.platform.tables import save_table
 
 RESULTS = Path(__file__).parent.parent / "results" / "risk_pomdp"
 NEUTRAL, DELTA = -1e-6, 0.05
@@ -206,7 +207,7 @@ def regret(name: str, seeds: Seeds = 10) -> None:
         f"{setting.task}, H = 3, gamma = {setting.gamma:g}, {seeds} "
         f"seeds; optimal value {optimum:.4f}. Slope: log-log, second half."
     )
-    save(RESULTS / f"regret_{name}", rows, about)
+    save_table(RESULTS / f"regret_{name}", rows, about)
     plot_curves(RESULTS / f"regret_{name}.png", curves, about)
 
 
@@ -244,19 +245,19 @@ def levels(seeds: Seeds = 10, episodes: int = 250, scale: float = 0.03) -> None:
     axes.set_ylim(1.0, 3.0 * episodes)
     axes.legend(fontsize=8)
     about = f"H = 3, K = {episodes:,}, bonus scale {scale:g}, {seeds} seeds."
-    save(RESULTS / "levels", rows, about)
+    save_table(RESULTS / "levels", rows, about)
     figure.savefig(RESULTS / "levels.png", dpi=130)
 
 
-def return_law(pomdp: TabularPOMDP, policy: Controller) -> tuple[np.ndarray, np.ndarray]:
+def return_distribution(pomdp: TabularPOMDP, policy: Controller) -> tuple[np.ndarray, np.ndarray]:
     """Atoms of the return, ascending, and their probabilities; exactly."""
-    law: dict[tuple[int, int, float], float] = defaultdict(float)  # node, state, reward so far
+    chances: dict[tuple[int, int, float], float] = defaultdict(float)  # node, state, reward so far
     for o, node in enumerate(policy.start):
         for s in range(pomdp.S):
-            law[int(node), s, 0.0] += pomdp.initial[s] * pomdp.emissions[0, s, o]
+            chances[int(node), s, 0.0] += pomdp.initial[s] * pomdp.emissions[0, s, o]
     for h in range(pomdp.H):
         after: dict[tuple[int, int, float], float] = defaultdict(float)
-        for (node, s, so_far), chance in law.items():
+        for (node, s, so_far), chance in chances.items():
             a = policy.actions[h][node]
             total = round(so_far + float(pomdp.rewards[h, s, a]), 9)
             if h == pomdp.H - 1:
@@ -265,8 +266,8 @@ def return_law(pomdp: TabularPOMDP, policy: Controller) -> tuple[np.ndarray, np.
             for to, move in enumerate(chance * pomdp.transitions[h, s, a]):
                 for o, sight in enumerate(move * pomdp.emissions[h + 1, to]):
                     after[int(policy.successors[h][node, o]), to, total] += sight
-        law = after
-    atoms = np.array([(total, chance) for (_, _, total), chance in sorted(law.items())])
+        chances = after
+    atoms = np.array([(total, chance) for (_, _, total), chance in sorted(chances.items())])
     return atoms[:, 0], atoms[:, 1]
 
 
@@ -285,7 +286,7 @@ def frontier(seeds: Seeds = 10, episodes: int = 400, scale: float = 0.03) -> Non
         policies = [best.policy, *(r.policy for r in runs)]
         points = []
         for policy in policies:
-            atoms, chances = return_law(pomdp, Controller.of_histories(policy, pomdp.O))
+            atoms, chances = return_distribution(pomdp, Controller.of_histories(policy, pomdp.O))
             points.append((float(atoms @ chances), float(CVaR(WORST)(atoms, chances))))
         exact, learnt = points[0], np.array(points[1:])
         mean, mean_half = interval(learnt[:, 0])
@@ -312,7 +313,7 @@ def frontier(seeds: Seeds = 10, episodes: int = 400, scale: float = 0.03) -> Non
     axes.set_title("learnt (dots, 95 % intervals) and optimal (crosses)", fontsize=9)
     axes.legend(fontsize=8)
     about = f"Treatment, H = 4, K = {episodes:,}, bonus scale {scale:g}, {seeds} seeds."
-    save(RESULTS / "frontier", rows, about)
+    save_table(RESULTS / "frontier", rows, about)
     figure.savefig(RESULTS / "frontier.png", dpi=130)
 
 
@@ -347,7 +348,7 @@ def planners(trials: int = 200) -> None:
                 "point-based, s": time.process_time() - middle,
             }
         )
-    save(RESULTS / "planners", rows, f"gamma = -1, at most {trials} walks, gap 1e-4.")
+    save_table(RESULTS / "planners", rows, f"gamma = -1, at most {trials} walks, gap 1e-4.")
 
 
 if __name__ == "__main__":

@@ -21,13 +21,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.quantile_agents import LR, QR_DQN, Budget, qr_dqn
-from experiments.regret_report import interval, save
+from experiments.regret_report import interval
 from tenfold.algorithms.risk_pomdp.algorithm import RISK_NEUTRAL
 from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
 from tenfold.algorithms.risk_pomdp_deep.algorithm import history_policy, likeliest_policy
 from tenfold.algorithms.risk_pomdp_deep.config import RiskPOMDPDeepConfig
 from tenfold.envs.risk.hindsight import make_history
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
+from tenfold.platform.tables import save_table
 
 RESULTS = Path(__file__).parent.parent / "results" / "risk_pomdp_deep"
 FIELDS: dict[str, dict[str, Any]] = {
@@ -135,7 +136,9 @@ def report() -> None:
         axes.set(xlabel="mean return", ylabel=f"entropic risk at {AVERSE:g}", title=task)
         axes.legend(fontsize=7)
     about = "Exact judgement of likeliest actions; crosses in the figure: exact optima."
-    save(RESULTS / "table", pd.DataFrame(rows).astype(object).fillna("-").to_dict("records"), about)
+    save_table(
+        RESULTS / "table", pd.DataFrame(rows).astype(object).fillna("-").to_dict("records"), about
+    )
     figure.savefig(RESULTS / "frontier.png", dpi=130)
 
 

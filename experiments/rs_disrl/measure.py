@@ -22,9 +22,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from scipy.stats import beta as beta_law
+from scipy.stats import beta as beta_distribution
 
-from experiments.regret_report import best_scale, interval, plot_curves, regret_row, save
+from experiments.regret_report import best_scale, interval, plot_curves, regret_row
 from tenfold.algorithms.rs_disrl.algorithm import next_plan
 from tenfold.algorithms.rs_disrl.learners import (
     Counting,
@@ -41,6 +41,7 @@ from tenfold.envs.risk.measures import CVaR, Distortion, Entropic, Expectation, 
 from tenfold.envs.risk.returns import GridMDP, project
 from tenfold.envs.risk.static_benchmarks import grid_mdp, make_static_task
 from tenfold.envs.risk.static_measures import make_measure, mean_cvar
+from tenfold.platform.tables import save_table
 
 RESULTS = Path(__file__).parent.parent / "results" / "rs_disrl"
 DELTA, KNOTS = 0.05, 5
@@ -212,7 +213,7 @@ def regret(name: str, seeds: Seeds = 10) -> None:
         f"{setting.task}, {dict(setting.fields)}, {rho}, K = {setting.episodes:,}, {seeds} seeds; "
         f"optimum {optimum:.4f}. Slope: log-log, second half."
     )
-    save(RESULTS / f"regret_{name}", rows, about)
+    save_table(RESULTS / f"regret_{name}", rows, about)
     plot_curves(RESULTS / f"regret_{name}.png", curves, about)
 
 
@@ -232,7 +233,7 @@ def ascent(worlds: int = 12) -> None:
                 {"world": world, "rho": name, "planned": value, "best": best, "short, %": short}
             )
     optimal = sum(row["short, %"] == 0.0 for row in rows)
-    save(RESULTS / "ascent", rows, f"{optimal} of {len(rows)} plans are optimal.")
+    save_table(RESULTS / "ascent", rows, f"{optimal} of {len(rows)} plans are optimal.")
 
 
 @app.command()
@@ -252,7 +253,7 @@ def gaps(worlds: int = 120) -> None:
         f"{np.sum(short > 1e-7)} of {len(short)} ascents fall short, by up to {short.max():.2f} %; "
         f"mean {short.mean():.3f} %, 95th percentile {np.percentile(short, 95):.2f} %."
     )
-    save(RESULTS / "gaps", rows, about)
+    save_table(RESULTS / "gaps", rows, about)
     print(about)
 
 
@@ -261,8 +262,8 @@ def middling_world(seed: int) -> GridMDP:
     rng = np.random.default_rng(seed)
 
     def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
-        law = rng.dirichlet(np.full(2, 0.5))
-        return [(int(rng.integers(3)), int(rng.integers(8)), float(law[o])) for o in range(2)]
+        p = rng.dirichlet(np.full(2, 0.5))
+        return [(int(rng.integers(3)), int(rng.integers(8)), float(p[o])) for o in range(2)]
 
     return grid_mdp(4, 3, 4, outcomes, 0, 0.1)
 
@@ -272,8 +273,8 @@ def random_world(seed: int) -> GridMDP:
     rng = np.random.default_rng(seed)
 
     def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
-        law = rng.dirichlet(np.ones(2))
-        return [(o, int(rng.integers(4)), float(law[o])) for o in range(2)]
+        p = rng.dirichlet(np.ones(2))
+        return [(o, int(rng.integers(4)), float(p[o])) for o in range(2)]
 
     return grid_mdp(2, 2, 2, outcomes, 0, 0.25)
 
@@ -292,7 +293,7 @@ def planners() -> None:
             rows.append(
                 {"task": task, "rho": name, "value": value, "bound": bound, "gap": bound - value}
             )
-    save(
+    save_table(
         RESULTS / "planners",
         rows,
         "Planned values and upper bounds (spectral and distortion measures).",
@@ -301,19 +302,19 @@ def planners() -> None:
 
 @app.command()
 def grid() -> None:
-    """Bias of the categorical projection against the grid step, on a normal-like law."""
+    """Bias of the categorical projection against the grid step, on a normal-like distribution."""
     rng = np.random.default_rng(0)
-    values, law = np.sort(rng.beta(2, 5, 2_000)), np.full(2_000, 1 / 2_000)
+    values, mass = np.sort(rng.beta(2, 5, 2_000)), np.full(2_000, 1 / 2_000)
     rows = []
     for step in (0.2, 0.1, 0.05, 0.02, 0.01):
         points = np.linspace(0.0, 1.0, round(1 / step) + 1)
-        projected = project(values, law, points)
+        projected = project(values, mass, points)
         row: dict[str, float] = {"step": step}
         for name, parameters in EXAMPLES.items():
             rho = make_measure(name, parameters)
-            row[name] = float(rho(points, projected) - rho(values, law))
+            row[name] = float(rho(points, projected) - rho(values, mass))
         rows.append(row)
-    save(
+    save_table(
         RESULTS / "grid",
         rows,
         "Bias of rho after projection onto a grid, 2,000 draws of Beta(2, 5).",
@@ -329,20 +330,20 @@ def queue() -> None:
     measures |= {f"entropic {gamma:g}": Entropic(gamma) for gamma in (-0.5, -1.0, -2.0, -4.0)}
     rows = []
     for name, rho in measures.items():
-        law = mdp.law(StaticPlanner(mdp).solve(rho).policy)
+        mass = mdp.return_distribution(StaticPlanner(mdp).solve(rho).policy)
         worst = mdp.H - mdp.returns  # of the time-summed backlog, in units of 2 capacity
         order = np.argsort(worst)
-        levels = np.cumsum(law[order])
+        levels = np.cumsum(mass[order])
         rows.append(
             {
                 "rho": name,
-                "mean return": float(mdp.returns @ law),
-                "CVaR 0.05": float(CVaR(0.05)(mdp.returns, law)),
-                "mean total backlog": float(8 * worst @ law),
+                "mean return": float(mdp.returns @ mass),
+                "CVaR 0.05": float(CVaR(0.05)(mdp.returns, mass)),
+                "mean total backlog": float(8 * worst @ mass),
                 "p99 total backlog": float(8 * worst[order][np.searchsorted(levels, 0.99)]),
             }
         )
-    save(
+    save_table(
         RESULTS / "queue", rows, "static/QueueBacklog-v0, exact; backlog summed over the 10 steps."
     )
 
@@ -364,7 +365,7 @@ def coverage(runs: int = 200, episodes: int = 40) -> None:
                     )
                     learner.update(mdp.play(policy, np.random.default_rng([seed, k, 1])))
                 held += learner.plan(np.random.default_rng(0)).value >= optimum - 1e-12
-            low, high = beta_law.ppf(
+            low, high = beta_distribution.ppf(
                 [0.025, 0.975], [held, held + 1], [runs - held + 1, runs - held]
             )
             rows.append(
@@ -376,7 +377,7 @@ def coverage(runs: int = 200, episodes: int = 40) -> None:
                     "high": 1.0 if np.isnan(high) else float(high),
                 }
             )
-    save(
+    save_table(
         RESULTS / "coverage",
         rows,
         f"{runs} runs of {episodes} uniform episodes on {setting.task}, H = 4.",
