@@ -100,11 +100,14 @@ class Checkpoints(_Strict):
     """How often a trial is saved: every `every` iterations.
 
     Of its checkpoints the `keep` that score best stay, and the newest; the newest `keep` where the
-    method's metric adds up over the run and so judges no checkpoint.
+    method's metric adds up over the run and so judges no checkpoint. At a trial's end those that
+    stay also go into the MLflow store if `upload` says so, or if it is None and the store is a
+    server: from there `tenfold evaluate` and its like take them on any machine.
     """
 
     every: Count = 5
     keep: Count = 2
+    upload: bool | None = None
 
 
 class Experiment(_Strict):

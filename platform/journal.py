@@ -84,6 +84,10 @@ class Journal:
     def artifact(self, path: Path) -> None:
         self._append(op="artifact", path=str(path))
 
+    def folder(self, path: Path, name: str) -> None:
+        """All files of a folder, as artifacts below a name."""
+        self._append(op="folder", path=str(path), name=name)
+
     def status(self, status: str) -> None:
         """``RUNNING`` when a run is resumed, else ``FINISHED``, ``FAILED`` or ``KILLED``."""
         self._append(op="status", status=status)
@@ -259,10 +263,14 @@ def _send(client: MlflowClient, run_id: str, record: Mapping[str, Any], folder: 
     Of files only those of the run's folder are sent: a journal that somebody else wrote must not
     take others of this user's to a server.
     """
-    if record["op"] == "artifact":
-        file = Path(record["path"]).resolve()
-        if folder.resolve() in file.parents and file.exists():
-            client.log_artifact(run_id, str(file))
+    if record["op"] in ("artifact", "folder"):
+        path = Path(record["path"]).resolve()
+        if folder.resolve() not in path.parents or not path.exists():
+            return
+        if record["op"] == "artifact":
+            client.log_artifact(run_id, str(path))
+        else:
+            client.log_artifacts(run_id, str(path), record["name"])
     elif record["op"] == "tag":
         client.set_tag(run_id, record["key"], record["value"])
     elif record["op"] == "params":

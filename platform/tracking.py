@@ -2,10 +2,11 @@
 
 Tags: method, variant, task, seed, experiment, paper, commit, ray_version, step_unit, metric, mode,
 run_dir, trial_dir, and MLflow's own for source, user, description and data set. Parameters: every
-key that `recorded_parameters` names, defaults too. Artifacts: the whole config as YAML and Tune's
-``result.json``. Metrics: those that the method declares, over its true step, also where they are
-not finite; the tag `DIVERGED` then holds the step since which they are not. On request also
-``system/...``, which MLflow shows as system metrics, over the same step.
+key that `recorded_parameters` names, defaults too. Artifacts: the whole config as YAML, Tune's
+``result.json``, and where they are wanted there the trial's checkpoints. Metrics: those that the
+method declares, over its true step, also where they are not finite; the tag `DIVERGED` then holds
+the step since which they are not. On request also ``system/...``, which MLflow shows as system
+metrics, over the same step.
 
 At its end the parent run has the numbers of trials, and of a sweep the best score (``best_score``),
 its swept values as parameters and its trial's id (tag ``best_trial``).
@@ -38,6 +39,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
+from tenfold.platform.checkpoints import POINT_FILE, numbered
 from tenfold.platform.configuration import (
     Point,
     changed_from_default,
@@ -49,11 +51,12 @@ from tenfold.platform.registry import Method
 from tenfold.platform.results import results_of
 from tenfold.platform.rllib_keys import SET_ELSEWHERE, own_keys, types_of
 from tenfold.platform.standing import groups
-from tenfold.platform.store import in_a_job
+from tenfold.platform.store import in_a_job, sqlite_path
 from tenfold.platform.study import Study
 from tenfold.platform.tasks import fingerprint, labels
 from tenfold.platform.training import TrainingConfig
 from tenfold.platform.trial import has_ended, is_empty_mean
+from tenfold.platform.trial_files import TRIAL
 from tenfold.platform.wheel import commit
 from tenfold.platform.whole_file import replace_file
 
@@ -175,6 +178,8 @@ class Tracker(LoggerCallback):
         results = results_of(trial)
         if results.exists():
             journal.artifact(Path(shutil.copy(results, self._artifact_folder(trial))))
+        if self._uploads:
+            self._upload(journal, Path(trial.path))
         journal.status("FAILED" if failed else "FINISHED" if has_ended(trial) else "KILLED")
         self._deliver(journal)
 
@@ -272,6 +277,21 @@ class Tracker(LoggerCallback):
         if broken != bool(since):
             self._diverged[journal.key] = str(step) if broken else ""
             journal.tag(DIVERGED, self._diverged[journal.key])
+
+    @property
+    def _uploads(self) -> bool:
+        asked = self.experiment.checkpoint.upload
+        return sqlite_path(self.uri) is None if asked is None else asked
+
+    def _upload(self, journal: Journal, folder: Path) -> None:
+        """What another machine needs to restore a trial, see `trial_files.fetched`."""
+        for checkpoint in numbered(folder).values():
+            journal.folder(checkpoint, f"{TRIAL}/{checkpoint.name}")
+        if (folder / POINT_FILE).exists():
+            point = self.run_dir / TRACKING_FOLDER / journal.key / TRIAL
+            point.mkdir(exist_ok=True)
+            shutil.copy(folder / POINT_FILE, point)
+            journal.folder(point, TRIAL)
 
     def _journal(self, key: str) -> Journal:
         return Journal(self.run_dir / TRACKING_FOLDER, key)

@@ -1,12 +1,14 @@
 """A trial, its folders on this machine and its newest checkpoint, from what a user types."""
 
 import sys
+import tempfile
 from collections.abc import Container
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tenfold.platform.checkpoints import damage, history_of, newest_whole, numbered
 from tenfold.platform.errors import InputError
@@ -15,6 +17,10 @@ from tenfold.platform.registry import Method, get_method
 from tenfold.platform.runs import ID_PREFIX, search_runs
 from tenfold.platform.score import checkpoint_score
 from tenfold.platform.store import open_store, runs_folder, sqlite_path
+
+TRIAL = "trial"
+"""Where a trial's run in the store has its point and its checkpoints, if it has them."""
+_FETCHED = "fetched"
 
 
 def find_checkpoint(name: str, method: str, uri: str, best: bool = False) -> Path:
@@ -108,6 +114,8 @@ def find_trial(client: MlflowClient, name: str) -> Run:
 def trial_folders(run: Run, uri: str) -> tuple[Path, Path]:
     """The folders of a trial's run and of the trial, also where all runs have moved together.
 
+    Where they are not on this machine, what the store has of them is fetched.
+
     Raises:
         InputError: They are nowhere.
     """
@@ -118,11 +126,48 @@ def trial_folders(run: Run, uri: str) -> tuple[Path, Path]:
     for root in roots:
         if (root / recorded.name / EXPERIMENT_FILE).is_file():
             return root / recorded.name, root / recorded.name / below
+    folder = fetched(run, uri)
+    if folder is not None:
+        return folder, folder / TRIAL
     raise InputError(
         f"The folder of this run, '{recorded}', is not on this machine, nor is '{recorded.name}' "
-        f"in {' or '.join(str(root) for root in roots[1:])}: set TENFOLD_RUNS to the folder of "
-        "runs, or use the machine that ran the trial."
+        f"in {' or '.join(str(root) for root in roots[1:])}, and the store has no checkpoint of "
+        "it: set TENFOLD_RUNS to the folder of runs, use the machine that ran the trial, or run "
+        "it with 'checkpoint: {upload: true}'."
     )
+
+
+def fetched(run: Run, uri: str) -> Path | None:
+    """A folder with a trial's experiment, point and checkpoints from the store; kept for later.
+
+    Not among the runs of this machine: what somebody else's machine wrote is not trusted.
+
+    Returns:
+        None if the store has no checkpoint of the trial.
+
+    Raises:
+        InputError: The store breaks off.
+    """
+    place = runs_folder() / _FETCHED / run.info.run_id
+    parent = run.data.tags.get(MLFLOW_PARENT_RUN_ID)
+    if place.is_dir():
+        return place
+    try:
+        client = open_store(uri)
+        if parent is None or not client.list_artifacts(run.info.run_id, TRIAL):
+            return None
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, ignore_cleanup_errors=True) as folder:
+            client.download_artifacts(parent, EXPERIMENT_FILE, folder)
+            client.download_artifacts(run.info.run_id, TRIAL, folder)
+            Path(folder).rename(place)  # whole, or not at all
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"The checkpoints of run '{run.info.run_id}' cannot be fetched from the store "
+            f"({reason}): try again, or use the machine that ran the trial."
+        ) from None
+    return place
 
 
 def newest_checkpoint(trial_dir: Path) -> Path:

@@ -101,7 +101,7 @@ def find_source(text: str, best: bool = False) -> Source:
     for place in (folder, folder / "student"):
         record = Record.read(place)
         if record is not None:
-            return Source(PipelineFolder(Path(record.teacher)), place, record)
+            return Source(PipelineFolder(record.teacher_folder), place, record)
     return Source(PipelineFolder(folder), None, None)
 
 

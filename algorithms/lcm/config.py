@@ -8,11 +8,10 @@ from typing import Literal
 from tenfold.algorithms.common.consistency import Boundary, SolverGrid
 from tenfold.algorithms.common.learning_rate import LearningRate
 from tenfold.algorithms.lcm.data import SCENES, check_source
-from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, PipelineFolder
+from tenfold.algorithms.lcm.folder import EMBEDDED, PipelineFolder, teacher_folder
 from tenfold.platform.parameters import parameter
 from tenfold.platform.training import Listed, TrainingConfig
 
-EMBEDDED = "embedded"
 LORA_TARGETS = (
     *("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2"),
     *("conv1", "conv2", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv"),
@@ -103,9 +102,7 @@ class LCMConfig(TrainingConfig):
     @property
     def teacher_folder(self) -> Path:
         """Where the teacher lies."""
-        if self.teacher == EMBEDDED:
-            return EMBEDDED_FOLDER
-        return Path(self.teacher)
+        return teacher_folder(self.teacher)
 
     @property
     def style(self) -> str:

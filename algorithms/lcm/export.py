@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tenfold.algorithms.lcm.config import LCMConfig
-from tenfold.algorithms.lcm.folder import RECORD, Record
+from tenfold.algorithms.lcm.folder import EMBEDDED, RECORD, Record
 from tenfold.algorithms.lcm.student import ADAPTER, Student
 from tenfold.platform.devices import DTYPES
 
@@ -42,7 +42,7 @@ def export(student: Student, pipeline: Any, config: LCMConfig, folder: Path) -> 
             write_lora(unet, type(pipeline), folder, _dtype(config), kohya=config.kohya)
     guidance_scale = 1 + config.w if config.time_cond_proj_dim else 1.0
     record = Record(
-        teacher=str(config.teacher_folder.absolute()),
+        teacher=EMBEDDED if config.teacher == EMBEDDED else str(config.teacher_folder.absolute()),
         mode=config.mode,
         solver_steps=config.solver_steps,
         timestep_scaling=config.timestep_scaling,

@@ -12,6 +12,8 @@ from tenfold.platform.errors import one_line, shown
 
 Content = TypeVar("Content", bound=BaseModel)
 
+EMBEDDED = "embedded"
+"""What a config and a record call the teacher that is part of Tenfold, wherever that lies."""
 EMBEDDED_FOLDER = Path(__file__).parent / "scenes_teacher"
 """The embedded default, in half precision; `experiments/lcm/teacher.py` made it."""
 RECORD = "lcm.json"
@@ -49,7 +51,7 @@ class Record(_Read):
     """``lcm.json``: what a distilled student says of itself.
 
     Attributes:
-        teacher: Folder of the pipeline that it was distilled from.
+        teacher: Folder of the pipeline that it was distilled from, or `EMBEDDED`.
         mode: Whether it is a LoRA or a whole UNet.
         solver_steps: N of the grid that it was trained on.
         timestep_scaling: Of c_skip and c_out.
@@ -61,6 +63,11 @@ class Record(_Read):
     solver_steps: Annotated[int, Field(ge=1, le=1_000)]
     timestep_scaling: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     guidance_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @property
+    def teacher_folder(self) -> Path:
+        """Where that pipeline is on this machine."""
+        return teacher_folder(self.teacher)
 
     @classmethod
     def read(cls, folder: Path) -> "Record | None":
@@ -159,6 +166,11 @@ class PipelineFolder:
                 f"that a {' or '.join(PIPELINES)} was saved to."
             )
         return _read(model, file)
+
+
+def teacher_folder(name: str) -> Path:
+    """The folder of a pipeline that a config or a record names."""
+    return EMBEDDED_FOLDER if name == EMBEDDED else Path(name)
 
 
 def _read(model: type[Content], file: Path) -> Content:

@@ -7,7 +7,7 @@ from typing import Any
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, Record
+from tenfold.algorithms.lcm.folder import EMBEDDED, Record
 
 _SCRIPT = Path(__file__).with_name("serving.py")
 _SERVED_WITH = ("diffusers", "mlflow", "pandas", "peft", "torch", "transformers")
@@ -22,8 +22,8 @@ def pyfunc_of(student: Path) -> dict[str, Any]:
     record = Record.read(student)
     assert record is not None  # `tenfold.algorithms.lcm.export` wrote it
     artifacts, config = {"student": str(student)}, {}
-    if Path(record.teacher) == EMBEDDED_FOLDER.absolute():
-        artifacts["teacher"] = record.teacher
+    if record.teacher == EMBEDDED:
+        artifacts["teacher"] = str(record.teacher_folder)
     else:
         config["teacher"] = record.teacher
     settings = (

@@ -1,7 +1,6 @@
 """`tenfold sample`: from a pipeline, a student and a checkpoint; what it refuses. About 15 s."""
 
 import io
-import json
 from pathlib import Path
 
 import mlflow
@@ -14,6 +13,7 @@ from diffusers import LCMScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from tenfold.algorithms.lcm import METHOD
+from tenfold.algorithms.lcm.commands import find_source
 from tenfold.algorithms.lcm.loop import LCM, LCMLoop
 from tenfold.platform.configuration import build_config
 
@@ -82,7 +82,7 @@ def test_a_further_lora_changes_the_images_by_its_weight(checkpoint: Path, tmp_p
 
 
 def test_a_pipeline_is_sampled_as_it_is(checkpoint: Path, tmp_path: Path) -> None:
-    base = json.loads((checkpoint / "student" / "lcm.json").read_text())["teacher"]
+    base = find_source(str(checkpoint)).base.path
     done = invoke(
         "sample", base, "--prompt", PROMPT, "--steps", 2, "--count", 1, "--out", tmp_path / "out"
     )
@@ -98,8 +98,7 @@ def test_a_served_student_draws_what_plain_diffusers_draws(
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     prompts = [PROMPT, "a green cross"]
     served = model.predict(pd.DataFrame({"prompt": prompts}), {"num_inference_steps": 2, "seed": 3})
-    record = json.loads((student / "lcm.json").read_text())
-    plain = StableDiffusionPipeline.from_pretrained(record["teacher"])
+    plain = StableDiffusionPipeline.from_pretrained(find_source(str(checkpoint)).base.path)
     plain.scheduler = LCMScheduler.from_config(
         plain.scheduler.config, original_inference_steps=10, timestep_scaling=10.0
     )
