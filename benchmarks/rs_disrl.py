@@ -45,12 +45,12 @@ LEARNERS: dict[str, Callable[[GridMDP], Counting]] = {
 
 
 def random_world(S: int, A: int, H: int) -> GridMDP:
-    """Dirichlet laws over a few outcomes with rewards of 0 to `LARGEST` grid steps."""
+    """Dirichlet distributions over a few outcomes with rewards of 0 to `LARGEST` grid steps."""
     rng = np.random.default_rng([S, A, H])
 
     def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
-        law = rng.dirichlet(np.ones(OUTCOMES))
-        return [(int(rng.integers(S)), int(rng.integers(LARGEST + 1)), float(p)) for p in law]
+        chances = rng.dirichlet(np.ones(OUTCOMES))
+        return [(int(rng.integers(S)), int(rng.integers(LARGEST + 1)), float(p)) for p in chances]
 
     return grid_mdp(H, S, A, outcomes, 0, 0.2)
 
@@ -70,7 +70,7 @@ def plain_cvar(learner: RSDisRL) -> float:
                         values[
                             int(mdp.nexts[h, s, a, o]), min(w + int(mdp.rewards[h, s, a, o]), Y - 1)
                         ],
-                        belief.laws[h, s, a, o, 0],
+                        belief.probabilities[h, s, a, o, 0],
                     )
                     for o in range(mdp.probabilities.shape[3])
                 )

@@ -1,7 +1,8 @@
 """Quantile critics on RLlib's DQN: N quantiles an action, and risk functionals that choose by them.
 
 Quantile regression as in QR-DQN (Dabney et al., arXiv:1710.10044): theta_1..theta_N stand for the
-law that gives mass 1/N to each, and estimate F^{-1} at the midpoints tau_i = (i - 1/2) / N.
+distribution that gives mass 1/N to each, and estimate F^{-1} at the midpoints
+tau_i = (i - 1/2) / N.
 
 RLlib's DQN gives sampling, replay, target networks and epsilon-greedy. `QuantileModule` turns its
 head of `num_atoms` outputs an action into quantiles, `QuantileLearner` replaces its loss. A method
@@ -45,7 +46,7 @@ def quantile_huber_loss(
 
     Args:
         predicted: theta, (B, N).
-        targets: Samples of the law, (B, M).
+        targets: Samples of the distribution, (B, M).
         kappa: Where the loss becomes linear, in reward units, 0 or more.
 
     Returns:
@@ -63,7 +64,7 @@ def quantile_huber_loss(
 
 
 def risk_of_quantiles(quantiles: torch.Tensor, measure: Distortion | Entropic) -> torch.Tensor:
-    """A risk measure of the law that gives equal mass to each quantile.
+    """A risk measure of the distribution that gives equal mass to each quantile.
 
     Args:
         quantiles: (..., N), in any order (networks may let them cross).
@@ -118,7 +119,7 @@ class QuantileLearner(DQNTorchLearner):
     def targets(
         self, config: DQNConfig, batch: dict[str, Any], fwd_out: dict[str, torch.Tensor]
     ) -> torch.Tensor:
-        """Samples of the law to learn, (B, M); no gradient flows through them."""
+        """Samples of the distribution to learn, (B, M); no gradient flows through them."""
 
     @override(DQNTorchLearner)
     def compute_loss_for_module(
@@ -144,8 +145,8 @@ def at_actions(values: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
 class QuantileConfig(GymnasiumConfig, DQNConfig):
     """DQN's config with what quantile critics share.
 
-    Replay is uniform: priorities would change the law of next states that the quantiles learn, and
-    weights would correct its mean only.
+    Replay is uniform: priorities would change the distribution of next states that the quantiles
+    learn, and weights would correct its mean only.
     """
 
     class Parameters(DQNParameters):

@@ -182,15 +182,17 @@ class TransitionRunner(SingleAgentEnvRunner):
             runners = self.config.num_env_runners or 1
             steps = self.num_env_steps_sampled_lifetime + self._steps * runners
             out = self.module.forward_exploration(batch, t=steps)
-            distribution = self.module.get_exploration_action_dist_cls
+            family = self.module.get_exploration_action_dist_cls
         else:
             out = self.module.forward_inference(batch)
-            distribution = self.module.get_inference_action_dist_cls
+            family = self.module.get_inference_action_dist_cls
         if Columns.ACTIONS in out:
             actions = out[Columns.ACTIONS]
         else:
-            law = distribution().from_logits(out[Columns.ACTION_DIST_INPUTS])
-            actions = (law if self.config.explore else law.to_deterministic()).sample()
+            distribution = family().from_logits(out[Columns.ACTION_DIST_INPUTS])
+            if not self.config.explore:
+                distribution = distribution.to_deterministic()
+            actions = distribution.sample()
         return np.asarray(actions.cpu())
 
     def _for_env(self, actions: np.ndarray) -> np.ndarray:

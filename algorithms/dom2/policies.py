@@ -136,20 +136,20 @@ class GaussianPolicy(nn.Module):
         super().__init__()
         self.network, self.m = network, m
 
-    def law(self, o: Tensor) -> tuple[Tensor, Tensor]:
+    def gaussian(self, o: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log deviation, each (n, B, m)."""
         mean, log_std = self.network(o).split(self.m, dim=-1)
         return mean.tanh(), log_std.clamp(-5.0, 2.0)
 
     def bc_loss(self, o: Tensor, a: Tensor, weight: Tensor | None = None) -> Tensor:
         """- log density of the recorded actions, the mean over entries, (n,)."""
-        mean, log_std = self.law(o)
+        mean, log_std = self.gaussian(o)
         error = 0.5 * ((a - mean) / log_std.exp()).square() + log_std + 0.5 * math.log(2 * math.pi)
         return _weighted(error.mean(dim=-1), weight)
 
     def act(self, o: Tensor) -> Tensor:
         """The mean, (n, B, m)."""
-        return self.law(o)[0]
+        return self.gaussian(o)[0]
 
     def act_for_gradient(self, o: Tensor, a: Tensor) -> Tensor:
         """The mean, (n, B, m)."""

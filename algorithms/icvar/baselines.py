@@ -18,9 +18,9 @@ from tenfold.envs.risk.mixture import Mixture
 class TabularUCB:
     """Counts and a bonus for each (s, a, h), in the manner of ICVaR-RM.
 
-    Q_h = r_h + CVaR under the empirical law of V_{h+1} + ((H - h) / alpha) sqrt(log(HSAK / delta) /
-    (2 n)), and H - h + 1 where (s, a) was never taken. By Hoeffding at the maximiser x of the true
-    CVaR of V* the bonus is valid (our derivation); Du et al. (2023) have the same form.
+    Q_h = r_h + CVaR under the empirical distribution of V_{h+1} + ((H - h) / alpha) sqrt(log(HSAK /
+    delta) / (2 n)), and H - h + 1 where (s, a) was never taken. By Hoeffding at the maximiser x of
+    the true CVaR of V* the bonus is valid (our derivation); Du et al. (2023) have the same form.
 
     Args:
         mdp: The rewards and shapes; its transitions are not read.
@@ -40,7 +40,7 @@ class TabularUCB:
         self.scale = bonus_scale / alpha * math.sqrt(union / 2.0)
 
     def plan(self, rng: np.random.Generator) -> Solution:
-        """Backward induction with empirical laws and the bonus."""
+        """Backward induction with empirical probabilities and the bonus."""
         mdp = self.mdp
         values = np.zeros((mdp.H + 1, mdp.S))
         policy = np.empty((mdp.H, mdp.S), dtype=np.int64)

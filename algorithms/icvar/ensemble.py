@@ -1,6 +1,6 @@
 """A model class of ICVaR-G by neural networks: bootstrap members, kept while they fit the past.
 
-Each member m is one network for all steps, (h, s, a) -> a law over next states:
+Each member m is one network for all steps, (h, s, a) -> a distribution over next states:
 
     P_m,h(. | s, a) = softmax(W_m relu(E_m[s, a] + e_m[h])),
     E_m (S A, width), e_m (H, width), 0 at first, W_m (width, S)
@@ -83,7 +83,7 @@ class NeuralEnsemble:
         self.bootstrap = rng.exponential(size=(episodes, members))
         self.refresh()
 
-    def laws(self, pairs: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, pairs: torch.Tensor) -> torch.Tensor:
         """P_m,h(. | s, a) for s A + a in `pairs` (B, H), (M, B, H, S) float64."""
         hidden = torch.relu(self.weights["pairs"][:, pairs] + self.weights["steps"][:, None])
         return torch.softmax(hidden @ self.weights["out"], dim=-1)
@@ -92,9 +92,9 @@ class NeuralEnsemble:
         M, H, S, A = self.shape
         every = torch.arange(S * A)[:, None].expand(S * A, H)
         with torch.no_grad():
-            laws = self.laws(every).transpose(1, 2).numpy()  # (M, H, S A, S)
-        self.models = laws.reshape(M, H, S, A, S)
-        past = self._predictions(laws)  # (n, H, M)
+            probabilities = self.probabilities(every).transpose(1, 2).numpy()  # (M, H, S A, S)
+        self.models = probabilities.reshape(M, H, S, A, S)
+        past = self._predictions(probabilities)  # (n, H, M)
         losses = ((past - self.targets[: self.played, :, None]) ** 2).sum(axis=0)
         self.best = losses.argmin(axis=1)  # (H,)
         self.estimates = np.take_along_axis(past, self.best[None, :, None], axis=2)
@@ -108,8 +108,8 @@ class NeuralEnsemble:
 
     def widths(self, states: np.ndarray, actions: np.ndarray, clipped: np.ndarray) -> np.ndarray:
         steps = np.arange(len(states))
-        laws = self.models[:, steps, states, actions].transpose(1, 0, 2)  # (H, M, S)
-        predicted = laws @ clipped.transpose(0, 2, 1)  # (H, M, X)
+        probabilities = self.models[:, steps, states, actions].transpose(1, 0, 2)  # (H, M, S)
+        predicted = probabilities @ clipped.transpose(0, 2, 1)  # (H, M, X)
         return spread(predicted, self.inside)
 
     def add(
@@ -122,18 +122,18 @@ class NeuralEnsemble:
         rng = np.random.default_rng([self.seed, self.played])
         for _ in range(self.gradient_steps):
             batch = rng.integers(self.played, size=min(BATCH, self.played))
-            laws = self.laws(torch.from_numpy(self.pairs[batch]))  # (M, B, H, S)
-            predicted = (laws * torch.from_numpy(self.clipped[batch])).sum(dim=-1)
+            p = self.probabilities(torch.from_numpy(self.pairs[batch]))  # (M, B, H, S)
+            predicted = (p * torch.from_numpy(self.clipped[batch])).sum(dim=-1)
             errors = (predicted - torch.from_numpy(self.targets[batch])) ** 2
             loss = (torch.from_numpy(self.bootstrap[batch]).T[..., None] * errors).mean(dim=1).sum()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
 
-    def _predictions(self, laws: np.ndarray) -> np.ndarray:
-        """What laws (M, H, S A, S) predict of the past, (n, H, M)."""
+    def _predictions(self, probabilities: np.ndarray) -> np.ndarray:
+        """What probabilities (M, H, S A, S) predict of the past, (n, H, M)."""
         n, steps = self.played, np.arange(self.shape[1])
-        at = laws[:, steps, self.pairs[:n]]  # (M, n, H, S)
+        at = probabilities[:, steps, self.pairs[:n]]  # (M, n, H, S)
         return np.einsum("mnhs,nhs->nhm", at, self.clipped[:n])
 
     def covers(self, task: Mixture) -> bool:

@@ -1,7 +1,7 @@
 """ICVaR-HF: iterated CVaR where rewards are unknown and a human compares episodes.
 
 After each episode the human says which is better, it or an earlier one that is drawn at random, by
-Bradley and Terry's law
+Bradley and Terry's model
 
     P(tau better than tau') = sigma(c (R(tau) - R(tau'))),
 
@@ -30,7 +30,7 @@ from tenfold.algorithms.icvar.linear import ICVaRL
 from tenfold.algorithms.icvar.planner import Solution
 from tenfold.envs.risk.mdp import Episode, TabularMDP
 
-# Rewards are within 1/2 of 1/2: the precision of a law that wide.
+# Rewards are within 1/2 of 1/2: the precision of a prior that wide.
 RIDGE = 4.0
 # The rewards are fitted anew once there is this share more to fit.
 _GROWN = 0.02

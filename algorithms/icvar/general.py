@@ -103,7 +103,7 @@ class FiniteClass:
         self.distances += (predicted[:, :, None] - predicted[:, None, :]) ** 2
 
     def _at(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """The models' laws at an episode's states and actions, (H, M, S)."""
+        """The models' probabilities at an episode's states and actions, (H, M, S)."""
         return self.models[:, states, actions].transpose(1, 0, 2)
 
     def covers(self, task: Mixture) -> bool:

@@ -67,7 +67,7 @@ def shortfalls(grid: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def exact_cvar(kernel: np.ndarray, values: np.ndarray, alpha: float) -> np.ndarray:
-    """CVaR_alpha of V(s') under each law; V is sorted once for all of them.
+    """CVaR_alpha of V(s') under each row of `kernel`; V is sorted once for all of them.
 
     Args:
         kernel: (..., S) probabilities.
@@ -87,7 +87,7 @@ def exact_cvar(kernel: np.ndarray, values: np.ndarray, alpha: float) -> np.ndarr
 
 
 def grid_cvar(grid: np.ndarray, values: np.ndarray, kernel: np.ndarray, alpha: float) -> np.ndarray:
-    """max over the grid of x - E[(x - V(s'))^+] / alpha under each law.
+    """max over the grid of x - E[(x - V(s'))^+] / alpha under each row of `kernel`.
 
     Args:
         grid: (X,).

@@ -1,8 +1,8 @@
 """Iterated CVaR with a quantile critic: the deep counterpart of `icvar` (arXiv:2307.02842).
 
 Q(s, a) = CVaR_alpha of r + gamma max_a' Q(s', a') over what one step may bring. The critic learns
-the quantiles of that one-step law, so risk is taken at every step and not over the whole return.
-alpha = 1 is the risk-neutral agent of the same code.
+the quantiles of that one-step distribution, so risk is taken at every step and not over the whole
+return. alpha = 1 is the risk-neutral agent of the same code.
 """
 
 from tenfold.envs.risk.names import CONTROL_NAMES

@@ -2,9 +2,10 @@
 
     Y(s, a) = r + gamma V(s'),     V(s') = max_a' Q(s', a'),     Q(s, a) = CVaR_alpha(Y(s, a))
 
-The next state's law is reduced to the number V(s') before it is a target, so the only randomness of
-a target is that of one step, and the N quantiles of (s, a) estimate the law of Y(s, a). (QR-DQN
-backs up all quantiles of s' instead and so learns the law of the return.)
+The next state's distribution is reduced to the number V(s') before it is a target, so the only
+randomness of a target is that of one step, and the N quantiles of (s, a) estimate the distribution
+of Y(s, a). (QR-DQN backs up all quantiles of s' instead and so learns the distribution of the
+return.)
 """
 
 from typing import Any

@@ -2,8 +2,8 @@
 
 A pass over the files keeps a step of agent j with the probability w / w_max of its trajectory, so
 that steps come in proportion to their weights and never twice in a pass; `sampler` draws the same
-law with replacement. Files and rows come in another order in each pass. Which rows a batch holds
-depends on how Ray's tasks overtake each other: a resumed run goes on with other draws.
+distribution with replacement. Files and rows come in another order in each pass. Which rows a batch
+holds depends on how Ray's tasks overtake each other: a resumed run goes on with other draws.
 """
 
 from collections.abc import Generator, Mapping, Sequence

@@ -136,7 +136,7 @@ def layer_densities(shapes: Sequence[tuple[int, int]], scheme: MaskScheme) -> li
 
     Args:
         shapes: (I_l, O_l) of each layer.
-        scheme: S, the law, and whether the first and last layers are dense.
+        scheme: S, the density rule, and whether the first and last layers are dense.
 
     Raises:
         ValueError: No layer is left to mask.

@@ -3,7 +3,7 @@
 The baseline that shows what hindsight is worth. Expected counts of hidden states, given what was
 seen, take the place of counts; frequencies, bonus and planning are those of `HindsightLearner`.
 Two handicaps are the problem's, not the learner's: the likelihood has many maxima, and states are
-named by their laws alone, so nothing tells which of them is the one that pays.
+identified by their probabilities alone, so nothing tells which of them is the one that pays.
 """
 
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ class BaumWelchLearner(HindsightLearner):
         bonus_scale: Factor of the bonus.
         delta: Of the bonus.
         episodes: K.
-        rng: Draws the prior: one imagined draw from random laws, so that nothing has chance 0 and
-            states differ from the first sweep on.
+        rng: Draws the prior: one imagined draw from random distributions, so that nothing has
+            chance 0 and states differ from the first sweep on.
     """
 
     def __init__(
@@ -65,17 +65,17 @@ class BaumWelchLearner(HindsightLearner):
         """One expectation and maximisation.
 
         Returns:
-            Log-likelihood plus log-prior of the laws that it started from, up to a constant.
+            Log-likelihood plus log-prior of the model that it started from, up to a constant.
         """
         start = self.model()
-        laws = {"first": start.initial, "moves": start.transitions, "sights": start.emissions}
+        parts = {"first": start.initial, "moves": start.transitions, "sights": start.emissions}
         self.first, self.moves, self.sights, likelihood = expected_counts(start, self.seen)
         return likelihood + sum(
-            float(xlogy(self.prior[key], law).sum()) for key, law in laws.items()
+            float(xlogy(self.prior[key], part).sum()) for key, part in parts.items()
         )
 
     def model(self) -> TabularPOMDP:
-        """Frequencies of expected counts, and of one imagined draw of the first laws each."""
+        """Frequencies of expected counts, and of one imagined draw from each prior."""
         first, moves, sights = (
             counts + self.prior[key] for key, counts in super().get_state().items()
         )
@@ -88,7 +88,7 @@ class BaumWelchLearner(HindsightLearner):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Expected counts, histories, and the prior."""
-        prior = {f"prior_{key}": law for key, law in self.prior.items()}
+        prior = {f"prior_{key}": value for key, value in self.prior.items()}
         return {**super().get_state(), "seen": self.seen, **prior}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -104,7 +104,7 @@ def expected_counts(
     """Expected counts of hidden states given histories, by forward and backward messages.
 
     Args:
-        model: The laws.
+        model: Its probabilities.
         seen: How often each full history (o_0, a_0, ..., o_{H-1}) was seen.
 
     Returns:

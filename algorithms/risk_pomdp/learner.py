@@ -1,17 +1,18 @@
 """Learning from hindsight: counts of revealed states, and the bonus of optimism.
 
-With N the counts, the total variation between an empirical law of n outcomes and the true one is at
-most w_n(N) = sqrt((n log 2 + log(3 M / delta)) / (2 N)), for M laws and counts at once with
-probability 1 - delta / 3 (Weissman et al., 2003), and 1 where N = 0. The reward that is still to
-come after step h lies in [low_{h+1}, high_{h+1}], so a step's law errs by at most
+With N the counts, the total variation between an empirical distribution of n outcomes and the true
+one is at most w_n(N) = sqrt((n log 2 + log(3 M / delta)) / (2 N)), for M distributions and counts
+at once with probability 1 - delta / 3 (Weissman et al., 2003), and 1 where N = 0. The reward that
+is still to come after step h lies in [low_{h+1}, high_{h+1}], so a step's probabilities err by at
+most
 
     b_h(s, a) = e^{gamma r_h(s, a)} |e^{gamma high_{h+1}} - e^{gamma low_{h+1}}|
                 min{1, scale (w_S(N_h(s, a)) + sum_{s'} T^_h(s' | s, a) w_O(N_{h+1}(s')))}
 
 at scale 1, and by all of it where (s, a) was never taken, whatever the scale above 0. It is added
 for gamma > 0 and taken off for gamma < 0: both raise (1 / gamma) log. The last step's rewards are
-known and need no bonus; the law of the first state and observation has one of the same form. (The
-form is the paper's, reconstructed, with constants derived in README.md.)
+known and need no bonus; the distribution of the first state and observation has one of the same
+form. (The form is the paper's, reconstructed, with constants derived in README.md.)
 """
 
 from collections.abc import Mapping
@@ -135,7 +136,7 @@ class HindsightLearner:
 
 
 def _width(counts: np.ndarray, outcomes: int, log_failures: float) -> np.ndarray:
-    """w_n(N): total variation that an empirical law may be off by, at most 1."""
+    """w_n(N): total variation that an empirical distribution may be off by, at most 1."""
     spread = (outcomes * np.log(2.0) + log_failures) / (2.0 * np.maximum(counts, 1.0))
     width: np.ndarray = np.where(counts > 0, np.minimum(1.0, np.sqrt(spread)), 1.0)
     return width

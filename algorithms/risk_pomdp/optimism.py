@@ -1,8 +1,8 @@
 """Optimistic planning on an estimated model: scalars of histories, each within its range.
 
 sigma_h(f) are the risk beliefs of the estimated model, not scaled, and b_h(s, a) >= 0 a bonus that
-covers the error of one step's law. With s = sign(gamma) and the reward still to come known to lie
-in [low_h, high_h],
+covers the error of one step's probabilities. With s = sign(gamma) and the reward still to come
+known to lie in [low_h, high_h],
 
     Q_h(f, a) = <sigma_h(f), e^{gamma r_h(., a)}>  at the last step, else  sum_o V_{h+1}(f a o)
                 + s <sigma_h(f), b_h(., a)>
@@ -53,8 +53,8 @@ def optimistic_plan(
         model: The estimated POMDP.
         gamma: Risk parameter.
         bonus: b_h(s, a), (H, S, A).
-        first_bonus: The error that the law of the first state and observation may make; the same
-            for all policies.
+        first_bonus: The error that the distribution of the first state and observation may make;
+            the same for all policies.
     """
     model.check_histories()
     H, A, O, sign = model.H, model.A, model.O, np.sign(gamma)  # noqa: E741

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.algorithms.common.law_figure import draw_laws
+from tenfold.algorithms.common.distribution_figure import draw_distributions
 from tenfold.algorithms.common.policy_tables import PolicyTable
 from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
@@ -49,7 +49,7 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         return np.array([self.mdp.risk(self.rho, policy)])
 
     def expected_return(self, policy: np.ndarray) -> float:
-        return float(self.mdp.returns @ self.mdp.law(policy))
+        return float(self.mdp.returns @ self.mdp.return_distribution(policy))
 
     def evaluate_plan(self) -> dict[str, float]:
         """The exact judgement, and rho of `judged_episodes` episodes with an interval."""
@@ -72,12 +72,12 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         """
         policy, returns = self.judged
         best = StaticPlanner(self.mdp).solve(self.rho)
-        laws = {
-            "policy": (self.mdp.returns, self.mdp.law(policy)),
+        distributions = {
+            "policy": (self.mdp.returns, self.mdp.return_distribution(policy)),
             f"{len(returns):,} episodes of it": (returns, np.full(len(returns), 1 / len(returns))),
-            "optimum": (self.mdp.returns, best.law),
+            "optimum": (self.mdp.returns, best.distribution),
         }
-        draw_laws(folder / "returns.png", laws, self.rho)
+        draw_distributions(folder / "returns.png", distributions, self.rho)
         return [folder / "returns.png"]
 
     def as_network(self) -> tuple[PolicyTable, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
 from tenfold.algorithms.rs_disrl.linear import LinearPlanner, hats
-from tenfold.algorithms.rs_disrl.planner import Belief, Plan, StaticPlanner
+from tenfold.algorithms.rs_disrl.planner import Belief, Solution, StaticPlanner
 from tenfold.algorithms.rs_disrl.sets import Estimator, radius
 from tenfold.envs.risk.measures import Expectation, RiskMeasure
 from tenfold.envs.risk.returns import AugmentedEpisode, GridMDP
@@ -37,7 +37,7 @@ class Counting(ABC):
         self.counts = np.zeros((*mdp.probabilities.shape, mdp.Y if per_return else 1))
 
     @abstractmethod
-    def plan(self, rng: np.random.Generator) -> Plan:
+    def plan(self, rng: np.random.Generator) -> Solution:
         """The next policy."""
 
     def update(self, episode: AugmentedEpisode) -> None:
@@ -55,23 +55,23 @@ class Counting(ABC):
         self.counts = state["counts"].copy()
 
     def empirical(self) -> tuple[np.ndarray, np.ndarray]:
-        """Laws (H, S, A, O, Y or 1), uniform where nothing was seen, and counts without O."""
+        """Probabilities (H, S, A, O, Y or 1), uniform where unseen, and counts without O."""
         n = self.counts.sum(axis=3)
-        laws = np.where(
+        probabilities = np.where(
             n[:, :, :, None] > 0.0,
             self.counts / np.maximum(n, 1.0)[:, :, :, None],
             1.0 / self.counts.shape[3],
         )
-        return laws, n
+        return probabilities, n
 
 
 class RSDisRL(Counting):
-    """Optimistic planning over confidence sets of outcome laws.
+    """Optimistic planning over confidence sets of outcome distributions.
 
     M (`model`): one set for each (h, s, a); y moves in a known way, so what is learnt at one y
-    serves all. V (`value`): the tabular categorical class of Z_h(s, y, a), the law of the return
-    from there, which knows no model: each (h, s, y, a) has its own set, and the best outcome is a
-    fictitious one that pays the most in every later step.
+    serves all. V (`value`): the tabular categorical class of Z_h(s, y, a), the distribution of
+    the return from there, which knows no model: each (h, s, y, a) has its own set, and the best
+    outcome is a fictitious one that pays the most in every later step.
 
     Args:
         mdp: Outcomes, rewards and first state; its probabilities are not read.
@@ -101,17 +101,17 @@ class RSDisRL(Counting):
         # LSR is a union over episodes too; MLE's bound holds at all times at once.
         self.log_union = math.log(sets * (episodes if estimator == "lsr" else 1) / delta)
 
-    def plan(self, rng: np.random.Generator) -> Plan:
-        """The plan of the largest rho over policies and the sets' members."""
-        plan = StaticPlanner(self.mdp, self.belief()).solve(self.rho)
-        return replace(plan, policy=plan.policy[:, : self.mdp.S - (self.family == "value")])
+    def plan(self, rng: np.random.Generator) -> Solution:
+        """The policy of the largest rho over policies and the sets' members."""
+        best = StaticPlanner(self.mdp, self.belief()).solve(self.rho)
+        return replace(best, policy=best.policy[:, : self.mdp.S - (self.family == "value")])
 
     def belief(self) -> Belief:
         """The present sets."""
-        laws, n = self.empirical()
+        probabilities, n = self.empirical()
         if self.scale == 0.0:
-            return Belief(laws)
-        return Belief(laws, self.sizes(n), self.estimator)
+            return Belief(probabilities)
+        return Belief(probabilities, self.sizes(n), self.estimator)
 
     def sizes(self, n: np.ndarray) -> np.ndarray:
         """Radii of sets with n outcomes seen, same shape."""
@@ -140,7 +140,7 @@ def with_heaven(mdp: GridMDP) -> GridMDP:
 
 
 class LinearV(Counting):
-    """RS-DisRL-V with laws linear in hat functions of y, see `LinearPlanner`.
+    """RS-DisRL-V with distributions linear in hat functions of y, see `LinearPlanner`.
 
     Args:
         mdp: Outcomes, rewards and first state; its probabilities are not read.
@@ -165,7 +165,7 @@ class LinearV(Counting):
         self.scale = bonus_scale
         self.log_union = math.log(mdp.H * mdp.S * mdp.A * mdp.Y * episodes / delta)
 
-    def plan(self, rng: np.random.Generator) -> Plan:
+    def plan(self, rng: np.random.Generator) -> Solution:
         """The best plan found by climbing."""
         planner = LinearPlanner(self.mdp, self.counts, self.features, self.log_union, self.scale)
         return planner.solve(self.rho)
@@ -174,9 +174,9 @@ class LinearV(Counting):
 class ShiftedReturns(Counting):
     """Optimistic CVaR in the manner of Keramati et al. (2020), for any rho.
 
-    The law of the return to go, Z_h(s, a), is backed up under the estimates, its distribution
-    function lowered by c / sqrt(n), and the action is the one of the largest rho(Z_h(s, a)): a
-    policy of s alone, which forgets what was collected.
+    The distribution of the return to go, Z_h(s, a), is backed up under the estimates, its
+    distribution function lowered by c / sqrt(n), and the action is the one of the largest
+    rho(Z_h(s, a)): a policy of s alone, which forgets what was collected.
 
     Args:
         mdp: Outcomes, rewards and first state.
@@ -188,9 +188,9 @@ class ShiftedReturns(Counting):
         super().__init__(mdp, rho)
         self.scale = bonus_scale
 
-    def plan(self, rng: np.random.Generator) -> Plan:
-        """Backward induction on laws of the return to go."""
-        mdp, (laws, n) = self.mdp, self.empirical()
+    def plan(self, rng: np.random.Generator) -> Solution:
+        """Backward induction on distributions of the return to go."""
+        mdp, (probabilities, n) = self.mdp, self.empirical()
         Y, most = mdp.Y, 0
         z = np.zeros((mdp.S, Y))
         z[:, 0] = 1.0
@@ -199,7 +199,7 @@ class ShiftedReturns(Counting):
             most += int(mdp.rewards[h].max())
             source = np.arange(Y) - mdp.rewards[h][..., None]  # (S, A, O, Y)
             back = np.where(source >= 0, z[mdp.nexts[h][..., None], np.maximum(source, 0)], 0.0)
-            levels = np.cumsum((laws[h] * back).sum(axis=2), axis=-1)  # (S, A, Y)
+            levels = np.cumsum((probabilities[h] * back).sum(axis=2), axis=-1)  # (S, A, Y)
             with np.errstate(divide="ignore", invalid="ignore"):
                 shift = np.where(n[h] > 0.0, self.scale / np.sqrt(n[h]), 1.0)
             levels = np.maximum(levels - shift, 0.0)
@@ -207,8 +207,9 @@ class ShiftedReturns(Counting):
             to_go = np.diff(levels, axis=-1, prepend=0.0)
             policy[h] = self.rho.of(np.broadcast_to(mdp.returns, to_go.shape), to_go).argmax(axis=1)
             z = to_go[np.arange(mdp.S), policy[h]]
-        law = z[mdp.initial]
-        return Plan(_for_all_y(policy, Y), law, float(self.rho.of(mdp.returns, law)))
+        distribution = z[mdp.initial]
+        value = float(self.rho.of(mdp.returns, distribution))
+        return Solution(_for_all_y(policy, Y), distribution, value)
 
 
 class IteratedRisk(Counting):
@@ -219,24 +220,25 @@ class IteratedRisk(Counting):
         super().__init__(mdp, rho)
         self.scale = bonus_scale
 
-    def plan(self, rng: np.random.Generator) -> Plan:
+    def plan(self, rng: np.random.Generator) -> Solution:
         """Backward induction on values."""
-        mdp, (laws, n) = self.mdp, self.empirical()
+        mdp, (probabilities, n) = self.mdp, self.empirical()
         tops = np.cumsum(mdp.rewards.reshape(mdp.H, -1).max(axis=1)[::-1])[::-1] * mdp.step
         values = np.zeros(mdp.S)
         policy = np.empty((mdp.H, mdp.S), dtype=np.int64)
         for h in reversed(range(mdp.H)):
-            q = self.rho.of(mdp.step * mdp.rewards[h] + values[mdp.nexts[h]], laws[h, ..., 0])
+            outcomes = mdp.step * mdp.rewards[h] + values[mdp.nexts[h]]
+            q = self.rho.of(outcomes, probabilities[h, ..., 0])
             bonus = self.scale * tops[h] / np.sqrt(np.maximum(n[h, ..., 0], 1.0))
             q = np.where(n[h, ..., 0] > 0.0, np.minimum(q + bonus, tops[h]), tops[h])
             policy[h], values = q.argmax(axis=1), q.max(axis=1)
-        return Plan(_for_all_y(policy, mdp.Y), np.empty(0), float(values[mdp.initial]))
+        return Solution(_for_all_y(policy, mdp.Y), np.empty(0), float(values[mdp.initial]))
 
 
 class Oracle(Counting):
     """The planner on the true model: no regret where it is exact."""
 
-    def plan(self, rng: np.random.Generator) -> Plan:
+    def plan(self, rng: np.random.Generator) -> Solution:
         """The optimum."""
         return StaticPlanner(self.mdp).solve(self.rho)
 
@@ -244,10 +246,10 @@ class Oracle(Counting):
 class Uniform(Counting):
     """A policy drawn uniformly for each episode."""
 
-    def plan(self, rng: np.random.Generator) -> Plan:
-        """A random policy; its law is not known."""
+    def plan(self, rng: np.random.Generator) -> Solution:
+        """A random policy; its return distribution is not known."""
         policy = rng.integers(self.mdp.A, size=(self.mdp.H, self.mdp.S, self.mdp.Y))
-        return Plan(policy, np.empty(0), math.nan)
+        return Solution(policy, np.empty(0), math.nan)
 
 
 def _for_all_y(policy: np.ndarray, Y: int) -> np.ndarray:

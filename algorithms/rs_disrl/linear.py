@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from tenfold.algorithms.rs_disrl.planner import Plan, StaticPlanner
+from tenfold.algorithms.rs_disrl.planner import Solution, StaticPlanner
 from tenfold.envs.risk.measures import RiskMeasure
 from tenfold.envs.risk.returns import GridMDP
 
@@ -34,7 +34,7 @@ def hats(Y: int, n: int) -> np.ndarray:
 
 
 class LinearPlanner(StaticPlanner):
-    """Climbs to a policy of large rho, with laws of the return to go from regression.
+    """Climbs to a policy of large rho, with distributions of the return to go from regression.
 
     Args:
         mdp: Outcomes, rewards and first state; its probabilities are not read.
@@ -65,12 +65,12 @@ class LinearPlanner(StaticPlanner):
         beta = 0.5 * np.sqrt(growth + 2.0 * log_union) + math.sqrt(RIDGE * n)
         self.widths = scale * beta[..., None] * np.sqrt(quadratic)
 
-    def solve(self, rho: RiskMeasure) -> Plan:
-        """The best plan that is found by climbing from several utilities."""
-        return max((self._climb(rho, g) for g in self._starts()), key=lambda plan: plan.value)
+    def solve(self, rho: RiskMeasure) -> Solution:
+        """The best policy that is found by climbing from several utilities."""
+        return max((self._climb(rho, g) for g in self._starts()), key=lambda found: found.value)
 
-    def plan_for(self, utility: np.ndarray, rho: RiskMeasure) -> Plan:
-        """Backward induction on laws, greedy for the mean utility (Y,); judged by rho."""
+    def plan_for(self, utility: np.ndarray, rho: RiskMeasure) -> Solution:
+        """Backward induction, greedy for the mean utility (Y,); evaluated by rho."""
         mdp, Y = self.mdp, self.mdp.Y
         y = np.arange(Y)
         gained = utility[np.minimum(y[:, None] + y, Y - 1)]  # of x more at y, (Y, X)
@@ -79,15 +79,16 @@ class LinearPlanner(StaticPlanner):
         policy = np.empty((mdp.H, mdp.S, Y), dtype=np.int64)
         for h in reversed(range(mdp.H)):
             most += int(mdp.rewards[h].max())
-            laws = self._regressed(h, z, most)  # (S, A, Y, X)
-            worth = (laws * gained).sum(axis=-1)
+            to_go = self._regressed(h, z, most)  # (S, A, Y, X)
+            worth = (to_go * gained).sum(axis=-1)
             policy[h] = worth.argmax(axis=1)
-            z = np.take_along_axis(laws, policy[h][:, None, :, None], axis=1)[:, 0]
-        law = z[mdp.initial, 0]
-        return Plan(policy, law, float(rho.of(mdp.returns, law)))
+            z = np.take_along_axis(to_go, policy[h][:, None, :, None], axis=1)[:, 0]
+        distribution = z[mdp.initial, 0]
+        return Solution(policy, distribution, float(rho.of(mdp.returns, distribution)))
 
     def _regressed(self, h: int, z: np.ndarray, most: int) -> np.ndarray:
-        """Optimistic laws of the return to go at step h, (S, A, Y, X), from those after it.
+        """Optimistic distributions of the return to go at step h, (S, A, Y, X), from those after
+        it.
 
         Args:
             h: The step.
@@ -104,5 +105,5 @@ class LinearPlanner(StaticPlanner):
         levels = np.clip(np.maximum.accumulate(levels, axis=-1), 0.0, 1.0)
         levels = np.maximum(levels - self.widths[h][..., None], 0.0)
         levels[..., most:] = 1.0
-        laws: np.ndarray = np.diff(levels, axis=-1, prepend=0.0)
-        return laws
+        to_go: np.ndarray = np.diff(levels, axis=-1, prepend=0.0)
+        return to_go

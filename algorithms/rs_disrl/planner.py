@@ -12,8 +12,9 @@ each CVaR,
     max_b { E g_b(X) },    g_b(x) = w_0 x + sum_j w_j (b_j + min(x - b_j, 0) / alpha_j),
 
 so planning for every b on the return grid is exact; with two CVaRs or more, where that would be too
-many plans, a coarser grid of them says where to climb from. Every other measure is climbed: plan
-for the derivative g at the current law, take the law of that plan, and so on, from several starts;
+many problems, a coarser grid of them says where to climb from. Every other measure is climbed: plan
+for the derivative g at the current distribution, take that of the resulting policy, and so on, from
+several starts;
 for spectral measures each step is an ascent (Baeuerle and Glauner, 2021) and `upper_bound` says how
 far the result can be from the optimum.
 """
@@ -46,25 +47,25 @@ MOST_UTILITIES, AT_ONCE = 256, 64
 
 @dataclass(frozen=True)
 class Belief:
-    """What is known of the outcome laws: sets around estimates, or exact laws.
+    """What is known of the outcome probabilities: sets around estimates, or exact values.
 
     Attributes:
-        laws: (H, S, A, O, Y or 1) float64.
-        sizes: Radii, (H, S, A, Y or 1); None when the laws are exact.
+        probabilities: (H, S, A, O, Y or 1) float64.
+        sizes: Radii, (H, S, A, Y or 1); None when the probabilities are exact.
         estimator: Which set.
     """
 
-    laws: np.ndarray
+    probabilities: np.ndarray
     sizes: np.ndarray | None = None
     estimator: Estimator = "lsr"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A policy (H, S, Y) int, the law (Y,) of its return as believed, and rho of that."""
+class Solution:
+    """A policy (H, S, Y) int, its believed return distribution (Y,), and rho of that."""
 
     policy: np.ndarray
-    law: np.ndarray
+    distribution: np.ndarray
     value: float
 
 
@@ -73,15 +74,15 @@ class StaticPlanner:
 
     Args:
         mdp: Outcomes, rewards and first state; its probabilities are used when no belief is given.
-        belief: Laws and sets to plan with.
+        belief: Probabilities and sets to plan with.
     """
 
     def __init__(self, mdp: GridMDP, belief: Belief | None = None) -> None:
         self.mdp = mdp
         self.belief = belief or Belief(mdp.probabilities[..., None])
-        self.per_return = self.belief.laws.shape[-1] > 1
+        self.per_return = self.belief.probabilities.shape[-1] > 1
 
-    def solve(self, rho: RiskMeasure) -> Plan:
+    def solve(self, rho: RiskMeasure) -> Solution:
         """The policy of the largest rho; see the module's text for what is exact."""
         if isinstance(rho, Expectation):
             return self.plan_for(self.mdp.returns, rho)
@@ -100,7 +101,7 @@ class StaticPlanner:
             if exact:
                 return self.plan_for(utilities[reached.argmax()], rho)
             starts += list(utilities[np.argsort(-reached)[:STARTS]])
-        return max((self._climb(rho, g) for g in starts), key=lambda plan: plan.value)
+        return max((self._climb(rho, g) for g in starts), key=lambda found: found.value)
 
     def upper_bound(self, rho: Distortion) -> float:
         """A bound on what any policy can reach, for a concave distortion.
@@ -123,41 +124,41 @@ class StaticPlanner:
         values = self._sweep(np.minimum(signed, 0.0))[0]
         return values[self.mdp.initial, Y - 1 :: -1]
 
-    def plan_for(self, utility: np.ndarray, rho: RiskMeasure) -> Plan:
-        """The plan of the largest mean utility (Y,), judged by rho."""
+    def plan_for(self, utility: np.ndarray, rho: RiskMeasure) -> Solution:
+        """The policy of the largest mean utility (Y,), evaluated by rho."""
         _, policy, weights = self._sweep(utility)
-        law = self.mdp.law(policy, weights)
-        return Plan(policy, law, float(rho.of(self.mdp.returns, law)))
+        distribution = self.mdp.return_distribution(policy, weights)
+        return Solution(policy, distribution, float(rho.of(self.mdp.returns, distribution)))
 
     def _sweep(self, utility: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Dynamic programming for a nondecreasing utility (n,) on a grid of n points.
 
         Returns:
-            U_1 (S, n), the policy (H, S, n), and the outcome laws that it was planned with under
-            its actions, (H, S, n, O).
+            U_1 (S, n), the policy (H, S, n), and the outcome probabilities that it was
+            planned with under its actions, (H, S, n, O).
         """
         H, S, n = self.mdp.H, self.mdp.S, len(utility)
         values = np.tile(utility, (S, 1))
         policy = np.empty((H, S, n), dtype=np.int64)
         weights = np.empty((H, S, n, self.mdp.probabilities.shape[-1]))
         for h in reversed(range(H)):
-            q, laws = self._step(h, values)
+            q, probabilities = self._step(h, values)
             policy[h] = q.argmax(axis=1)
             values = q.max(axis=1)
-            chosen = np.take_along_axis(laws, policy[h][:, None, None], axis=1)[:, 0]
+            chosen = np.take_along_axis(probabilities, policy[h][:, None, None], axis=1)[:, 0]
             weights[h] = chosen.transpose(0, 2, 1)
         return values, policy, weights
 
     def _step(self, h: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Q_h (..., S, A, n) from U_{h+1} (..., S, n), and the laws (..., S, A, O, n) behind it."""
+        """Q_h (..., S, A, n) from U_{h+1} (..., S, n), and its probabilities (..., S, A, O, n)."""
         mdp, belief, n = self.mdp, self.belief, values.shape[-1]
         after = np.minimum(np.arange(n) + mdp.rewards[h][..., None], n - 1)  # (S, A, O, n)
         outcome_values = values[..., mdp.nexts[h][..., None], after]
-        laws = belief.laws[h]
+        p = belief.probabilities[h]
         if belief.sizes is not None:
-            laws = best_member(belief.estimator, laws, outcome_values, belief.sizes[h])
-        q = (laws * outcome_values).sum(axis=-2)
-        return q, np.broadcast_to(laws, outcome_values.shape)
+            p = best_member(belief.estimator, p, outcome_values, belief.sizes[h])
+        q = (p * outcome_values).sum(axis=-2)
+        return q, np.broadcast_to(p, outcome_values.shape)
 
     def _short_of(self, budget: int) -> np.ndarray:
         return np.minimum(self.mdp.returns - self.mdp.returns[budget], 0.0)
@@ -196,11 +197,11 @@ class StaticPlanner:
             found.append(values[:, self.mdp.initial, 0])
         return np.concatenate(found)
 
-    def _climb(self, rho: RiskMeasure, utility: np.ndarray) -> Plan:
-        plan = self.plan_for(utility, rho)
+    def _climb(self, rho: RiskMeasure, utility: np.ndarray) -> Solution:
+        best = self.plan_for(utility, rho)
         for _ in range(MOST_STEPS):
-            higher = self.plan_for(influence(rho, self.mdp.returns, plan.law), rho)
-            if higher.value <= plan.value + GAIN:
+            higher = self.plan_for(influence(rho, self.mdp.returns, best.distribution), rho)
+            if higher.value <= best.value + GAIN:
                 break
-            plan = higher
-        return plan
+            best = higher
+        return best

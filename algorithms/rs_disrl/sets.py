@@ -1,11 +1,11 @@
-"""Confidence sets over outcome laws, and the member that is best for given outcome values.
+"""Confidence sets over outcome distributions, and the member that is best for given outcome values.
 
-Around the empirical law p of n outcomes:
+Around the empirical distribution p of n outcomes:
 
 - LSR: { q: n TV(q, p)^2 <= beta }, the excess of the squared loss against indicators of events, for
   the worst event. The best member moves sqrt(beta / n) of mass from the worst outcomes to the best.
-- MLE: { q: n KL(p || q) <= beta }, the laws whose log-likelihood is within beta of the largest. The
-  best member is that of KL-UCRL (Filippi et al., 2010), by a one-dimensional root.
+- MLE: { q: n KL(p || q) <= beta }, the distributions whose log-likelihood is within beta of the
+  largest. The best member is that of KL-UCRL (Filippi et al., 2010), by a one-dimensional root.
 
 Both grow with beta, so the value of the best member does too.
 """
@@ -39,7 +39,7 @@ def radius(
         log_union: log(1 / delta') of one set.
         scale: Factor of the radius; a divergence has its square.
         fixed_order: Whether the set must hold only for the order of the outcomes by their true
-            values (optimism), not for the whole law (the truth is inside).
+            values (optimism), not for the whole distribution (the truth is inside).
 
     Returns:
         Same shape as `counts`; infinite at 0.
@@ -56,45 +56,45 @@ def radius(
 
 
 def best_member(
-    estimator: Estimator, law: np.ndarray, values: np.ndarray, size: np.ndarray
+    estimator: Estimator, p: np.ndarray, values: np.ndarray, size: np.ndarray
 ) -> np.ndarray:
     """The member of each set with the largest mean of the outcome values.
 
     Args:
         estimator: Which set.
-        law: Empirical laws, outcomes on axis -2: (..., O, Y or 1).
+        p: Empirical probabilities, outcomes on axis -2: (..., O, Y or 1).
         values: (..., O, Y) float64.
         size: The radius, (..., Y or 1), see `radius`.
 
     Returns:
         (..., O, Y) probabilities.
     """
-    law, values = np.broadcast_arrays(law, values)
+    p, values = np.broadcast_arrays(p, values)
     size = np.broadcast_to(size, values[..., 0, :].shape)
-    return _shifted(law, values, size) if estimator == "lsr" else _tilted(law, values, size)
+    return _shifted(p, values, size) if estimator == "lsr" else _tilted(p, values, size)
 
 
-def _shifted(law: np.ndarray, values: np.ndarray, mass: np.ndarray) -> np.ndarray:
+def _shifted(p: np.ndarray, values: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """Move `mass` from the worst outcomes to the best."""
     order = np.argsort(values, axis=-2, kind="stable")
-    levels = np.cumsum(np.take_along_axis(law, order, axis=-2), axis=-2)
+    levels = np.cumsum(np.take_along_axis(p, order, axis=-2), axis=-2)
     levels[..., -1, :] = 1.0
     moved = np.minimum(mass, 1.0)[..., None, :]
     kept = np.diff(np.maximum(levels - moved, 0.0), axis=-2, prepend=0.0)
     kept[..., -1, :] += moved[..., 0, :]
-    member = np.empty(law.shape)
+    member = np.empty(p.shape)
     np.put_along_axis(member, order, kept, axis=-2)
     return member
 
 
-def _tilted(law: np.ndarray, values: np.ndarray, divergence: np.ndarray) -> np.ndarray:
+def _tilted(p: np.ndarray, values: np.ndarray, divergence: np.ndarray) -> np.ndarray:
     """The maximiser over { q: KL(p || q) <= divergence }.
 
     On the support of p it is q_i proportional to p_i / (nu - v_i). With f(nu) = sum p log(nu - v)
     + log sum p / (nu - v), falling from its largest value to 0, either f(nu) = divergence has a
     root above the best value, or the best outcome, unseen, gets 1 - exp(f(best) - divergence).
     """
-    seen = law > 0.0
+    seen = p > 0.0
     best = values.max(axis=-2, keepdims=True)
     limit = divergence[..., None, :]
     spread = best - values.min(axis=-2, keepdims=True)
@@ -104,8 +104,8 @@ def _tilted(law: np.ndarray, values: np.ndarray, divergence: np.ndarray) -> np.n
     def f(offset: np.ndarray) -> np.ndarray:
         away = gaps + offset
         with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.where(seen, law * np.log(away), 0.0).sum(axis=-2, keepdims=True)
-            inverse = np.where(seen, law / away, 0.0).sum(axis=-2, keepdims=True)
+            logs = np.where(seen, p * np.log(away), 0.0).sum(axis=-2, keepdims=True)
+            inverse = np.where(seen, p / away, 0.0).sum(axis=-2, keepdims=True)
             total: np.ndarray = logs + np.log(inverse)
         return total
 
@@ -120,9 +120,9 @@ def _tilted(law: np.ndarray, values: np.ndarray, divergence: np.ndarray) -> np.n
         at_best = f(np.zeros(limit.shape))
         to_best = np.where(unseen_best & (at_best < limit), -np.expm1(at_best - limit), 0.0)
         offset = np.where(to_best > 0.0, 0.0, np.exp(high))
-        tilted = np.where(seen, law / (gaps + offset), 0.0)
+        tilted = np.where(seen, p / (gaps + offset), 0.0)
         member = (1.0 - to_best) * tilted / tilted.sum(axis=-2, keepdims=True)
     everything = ~np.isfinite(limit) | (spread <= TINY)
     first_best = np.arange(values.shape[-2])[:, None] == gaps.argmin(axis=-2)[..., None, :]
-    member = np.where(everything, law, member + to_best * first_best)
+    member = np.where(everything, p, member + to_best * first_best)
     return np.where(~np.isfinite(limit), first_best.astype(float), member)

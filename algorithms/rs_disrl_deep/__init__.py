@@ -1,8 +1,8 @@
 """Static risk of the return with a quantile critic: the deep counterpart of `rs_disrl`.
 
-The critic learns the law of the rewards to come given what was collected so far, and actions are
-chosen by the derivative of the risk measure at the law of the whole return. `risk_neutral` is
-QR-DQN of the same code.
+The critic learns the distribution of the rewards to come given what was collected so far, and
+actions are chosen by the derivative of the risk measure at the distribution of the whole return.
+`risk_neutral` is QR-DQN of the same code.
 """
 
 from tenfold.envs.risk.names import COLLECTED_NAMES

@@ -1,17 +1,19 @@
 """A quantile critic that maximises a static risk measure of the whole return.
 
-The critic learns the law Z(s, y, a) of the rewards to come, where y is what was collected so far
-(the last entry of the observation), as QR-DQN does. Actions do not maximise its mean but
+The critic learns the distribution Z(s, y, a) of the rewards to come, where y is what was collected
+so far (the last entry of the observation), as QR-DQN does. Actions do not maximise its mean but
 
     U(s, y, a) = E g(y + Z(s, y, a)),     g = rho(F) + rho'_F - E_F rho'_F
 
-with F the law of the return and rho'_F the derivative of rho there: the first-order estimate of rho
-if y + Z were the return. Any measure that has a derivative works: CVaR gives min(x - b, 0) / alpha
-with b the quantile of F at alpha, the mean gives x. As the critic learns, F and g follow.
+with F the distribution of the return and rho'_F the derivative of rho there: the first-order
+estimate of rho if y + Z were the return. Any measure that has a derivative works: CVaR gives min(x
+- b, 0) / alpha with b the quantile of F at alpha, the mean gives x. As the critic learns, F and g
+  follow.
 
-Following its own law, an agent may stay at one that is best only as seen from itself. So y is
-shifted at random in training (rewards do not depend on it), and the critic knows the laws of all
-policies that are greedy for a shifted g; F is the best of them (for CVaR: over b).
+Following its own distribution, an agent may stay at one that is best only as seen from itself. So y
+is shifted at random in training (rewards do not depend on it), and the critic knows the
+distributions of all policies that are greedy for a shifted g; F is the best of them (for CVaR: over
+b).
 """
 
 from pathlib import Path
@@ -24,7 +26,7 @@ from ray.rllib.algorithms.dqn.dqn_learner import QF_PREDS
 from ray.rllib.core.columns import Columns
 from ray.rllib.utils.annotations import override
 
-from tenfold.algorithms.common.law_figure import draw_laws
+from tenfold.algorithms.common.distribution_figure import draw_distributions
 from tenfold.algorithms.common.quantile_critic import (
     NEXT_QUANTILES,
     NEXT_VALUES,
@@ -95,10 +97,10 @@ class StaticRiskModule(QuantileModule):
         """Take F from the target network, and g from F.
 
         Args:
-            first: The first observations, (M, n); a law of the return is the mean of theirs.
+            first: The first observations, (M, n); a return distribution is the mean of theirs.
             rho: The measure.
-            shifts: Of y, (J,) in reward units; F is the law of the largest rho, of equal ones the
-                first.
+            shifts: Of y, (J,) in reward units; F is the distribution of the largest rho, of equal
+                ones the first.
 
         Returns:
             rho(F).
@@ -110,8 +112,8 @@ class StaticRiskModule(QuantileModule):
         greedy = at_actions(outputs[QUANTILES], outputs[QF_PREDS].argmax(dim=-1))  # (J M, N)
         # Equal masses: N groups of M neighbours, each as its mean, which keeps the mean of F.
         pooled = greedy.reshape(J, -1).sort(dim=-1).values.reshape(J, N, -1).mean(dim=-1)
-        laws = self.scale * pooled.double().numpy()
-        knots = laws[rho.of(laws, np.full(laws.shape, 1.0 / N)).argmax()]
+        each = self.scale * pooled.double().numpy()  # (J, N)
+        knots = each[rho.of(each, np.full(each.shape, 1.0 / N)).argmax()]
         risk, slopes, heights = tangent(rho, knots)
         for name, values in (("knots", knots), ("slopes", slopes), ("heights", heights)):
             getattr(self, name).copy_(torch.as_tensor(values))
@@ -119,7 +121,7 @@ class StaticRiskModule(QuantileModule):
 
 
 def tangent(rho: RiskMeasure, knots: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The derivative of a measure at the law of N equal masses.
+    """The derivative of a measure at the distribution of N equal masses.
 
     Args:
         rho: The measure.
@@ -139,7 +141,7 @@ def tangent(rho: RiskMeasure, knots: np.ndarray) -> tuple[float, np.ndarray, np.
 
 
 class StaticRiskLearner(QuantileLearner):
-    """Follows the law of the return, and backs up whole laws as QR-DQN does."""
+    """Follows the return distribution, and backs up whole distributions as QR-DQN does."""
 
     @override(QuantileLearner)
     def build(self) -> None:
@@ -197,9 +199,9 @@ class RSDisRLDeep(SeededDQN):
             The files written, in `folder`.
         """
         knots = self.get_module().knots.double().numpy()
-        laws = {
+        distributions = {
             name: (values, np.full(len(values), 1.0 / len(values)))
             for name, values in (("played", self.played), ("believed", knots))
         }
-        draw_laws(folder / "returns.png", laws, self.config.measure())
+        draw_distributions(folder / "returns.png", distributions, self.config.measure())
         return [folder / "returns.png"]

@@ -46,7 +46,7 @@ class RSDisRLDeepConfig(QuantileConfig):
             {"alpha": 0.25}, "Parameters of the risk measure, all of them"
         )
         first_states: int = parameter(
-            16, "First observations that the law of the return is averaged over", ge=1, le=100_000
+            16, "First observations that the return distribution is averaged over", ge=1, le=100_000
         )
         return_scale: float = parameter(
             1.0,

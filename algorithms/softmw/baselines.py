@@ -11,7 +11,7 @@ from tenfold.algorithms.softmw.scheduler import (
     CompiledScheduler,
     Constants,
     learn_nothing,
-    uniform_law,
+    uniform_probabilities,
 )
 from tenfold.envs.queues.scheduling import PROBABILITIES, UPDATE
 from tenfold.platform.parameters import parameter
@@ -29,12 +29,12 @@ class Uniform(CompiledScheduler):
     """Every queue with probability 1 / K."""
 
     name = "uniform"
-    probabilities_fn = staticmethod(uniform_law)
+    probabilities_fn = staticmethod(uniform_probabilities)
     update_fn = staticmethod(learn_nothing)
 
 
 @njit(PROBABILITIES, cache=True)
-def round_robin_law(params, state, q, t, p):
+def round_robin_probabilities(params, state, q, t, p):
     """Queue (t - 1) mod K."""
     serve(p, (t - 1) % len(q))
 
@@ -43,12 +43,12 @@ class RoundRobin(CompiledScheduler):
     """The queues in turn."""
 
     name = "round_robin"
-    probabilities_fn = staticmethod(round_robin_law)
+    probabilities_fn = staticmethod(round_robin_probabilities)
     update_fn = staticmethod(learn_nothing)
 
 
 @njit(PROBABILITIES, cache=True)
-def longest_queue_law(params, state, q, t, p):
+def longest_queue_probabilities(params, state, q, t, p):
     """argmax_i Q_i, the first of equals."""
     best = 0
     for i in range(1, len(q)):
@@ -61,12 +61,12 @@ class LongestQueue(CompiledScheduler):
     """Serve the longest queue."""
 
     name = "longest_queue"
-    probabilities_fn = staticmethod(longest_queue_law)
+    probabilities_fn = staticmethod(longest_queue_probabilities)
     update_fn = staticmethod(learn_nothing)
 
 
 @njit(PROBABILITIES, cache=True)
-def oracle_law(params, state, q, t, p):
+def oracle_probabilities(params, state, q, t, p):
     """argmax_i Q_i E[S_i(t)], by the rates that the simulator writes into the memory."""
     best = 0
     for i in range(1, len(q)):
@@ -80,7 +80,7 @@ class Oracle(CompiledScheduler):
 
     name = "oracle"
     knows_rates = True
-    probabilities_fn = staticmethod(oracle_law)
+    probabilities_fn = staticmethod(oracle_probabilities)
     update_fn = staticmethod(learn_nothing)
 
     def memory(self) -> np.ndarray:
@@ -88,7 +88,7 @@ class Oracle(CompiledScheduler):
 
 
 @njit(PROBABILITIES, cache=True)
-def c_mu_law(params, state, q, t, p):
+def c_mu_probabilities(params, state, q, t, p):
     """argmax c_i E[S_i(t)] over the queues that hold work; the first queue when none does."""
     best, most = 0, -1.0
     for i in range(len(q)):
@@ -106,7 +106,7 @@ class CMu(CompiledScheduler):
 
     name = "c_mu"
     knows_rates = True
-    probabilities_fn = staticmethod(c_mu_law)
+    probabilities_fn = staticmethod(c_mu_probabilities)
     update_fn = staticmethod(learn_nothing)
 
     def parameters(self) -> list[float]:
@@ -151,7 +151,7 @@ def best_by_bound(state, offset, q, M, c, total):
 
 
 @njit(PROBABILITIES, cache=True)
-def empirical_law(params, state, q, t, p):
+def empirical_probabilities(params, state, q, t, p):
     """MaxWeight on the empirical means, and epsilon of uniform service (epsilon may be 0)."""
     K = len(q)
     epsilon = params[1]
@@ -171,7 +171,7 @@ class Empirical(CompiledScheduler):
     """MaxWeight on the empirical mean services."""
 
     name = "maxweight_empirical"
-    probabilities_fn = staticmethod(empirical_law)
+    probabilities_fn = staticmethod(empirical_probabilities)
     update_fn = staticmethod(empirical_update)
 
     def parameters(self) -> list[float]:
@@ -205,7 +205,7 @@ class DiscountedUCBConstants(Constants):
 
 
 @njit(PROBABILITIES, cache=True)
-def discounted_law(params, state, q, t, p):
+def discounted_probabilities(params, state, q, t, p):
     """MaxWeight on discounted upper confidence bounds of the mean services."""
     total = 0.0
     for i in range(len(q)):
@@ -233,7 +233,7 @@ class DiscountedUCB(CompiledScheduler):
 
     name = "discounted_ucb"
     Constants = DiscountedUCBConstants
-    probabilities_fn = staticmethod(discounted_law)
+    probabilities_fn = staticmethod(discounted_probabilities)
     update_fn = staticmethod(discounted_update)
 
     def parameters(self) -> list[float]:
@@ -251,7 +251,7 @@ class WindowUCBConstants(Constants):
 
 
 @njit(PROBABILITIES, cache=True)
-def window_law(params, state, q, t, p):
+def window_probabilities(params, state, q, t, p):
     """MaxWeight on upper confidence bounds over the last W slots."""
     serve(p, best_by_bound(state, 0, q, params[0], params[2], min(t, params[1])))
 
@@ -276,7 +276,7 @@ class WindowUCB(CompiledScheduler):
 
     name = "window_ucb"
     Constants = WindowUCBConstants
-    probabilities_fn = staticmethod(window_law)
+    probabilities_fn = staticmethod(window_probabilities)
     update_fn = staticmethod(window_update)
 
     def parameters(self) -> list[float]:
@@ -303,11 +303,11 @@ def _hash(number):
 
 
 @njit(PROBABILITIES, cache=True)
-def thompson_law(params, state, q, t, p):
+def thompson_probabilities(params, state, q, t, p):
     """argmax_i Q_i theta_i with theta_i normal, of the mean and variance of i's Beta posterior.
 
-    A law must be a function of the memory, so that checkpoints are exact: the draws are a hash of
-    slot, queue and memory (which differs between replicas), not of a hidden generator.
+    Probabilities must be a function of the memory, so that checkpoints are exact: the draws are a
+    hash of slot, queue and memory (which differs between replicas), not of a hidden generator.
     """
     K, M = len(q), params[0]
     best, most = 0, -math.inf
@@ -329,7 +329,7 @@ class Thompson(CompiledScheduler):
 
     name = "thompson"
     Constants = ThompsonConstants
-    probabilities_fn = staticmethod(thompson_law)
+    probabilities_fn = staticmethod(thompson_probabilities)
     update_fn = staticmethod(discounted_update)
 
     def parameters(self) -> list[float]:
@@ -348,7 +348,7 @@ class EXP3SConstants(Constants):
 
 
 @njit(PROBABILITIES, cache=True)
-def exp3s_law(params, state, q, t, p):
+def exp3s_probabilities(params, state, q, t, p):
     """p = (1 - gamma) x + gamma / K with a fixed gamma."""
     explored(state, params[1], p)
 
@@ -367,7 +367,7 @@ class EXP3S(CompiledScheduler):
 
     name = "exp3s"
     Constants = EXP3SConstants
-    probabilities_fn = staticmethod(exp3s_law)
+    probabilities_fn = staticmethod(exp3s_probabilities)
     update_fn = staticmethod(exp3s_update)
 
     def parameters(self) -> list[float]:

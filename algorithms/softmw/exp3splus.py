@@ -98,7 +98,7 @@ class EXP3SPlus:
         self._sum_of_squares = np.zeros(replicas)
 
     def probabilities(self, G: float | np.ndarray) -> np.ndarray:
-        """The law over arms of step t, given the largest reward G_t that it can bring.
+        """The distribution over arms in step t, given the largest reward G_t that it can bring.
 
         Args:
             G: >= 0, a number or (R,).

@@ -38,7 +38,7 @@ class SoftMWFastConstants(SoftMWConstants):
 
 @njit(PROBABILITIES, cache=True)
 def fast_probabilities(params, state, q, t, p):
-    """SoftMW's law above B and until B / 2, else the quick rule's choice."""
+    """SoftMW's probabilities above B and until B / 2, else the quick rule's choice."""
     K = len(q)
     total = 0.0
     for i in range(K):

@@ -5,7 +5,7 @@ A scheduler is used alone in ten lines, without Ray and without the simulator::
     scheduler = SoftMW(K=4, bound=1.0)
     q = np.zeros(4)
     for _ in range(1_000):
-        p = scheduler.probabilities(q)         # the law over queues
+        p = scheduler.probabilities(q)         # a distribution over queues
         a = rng.choice(4, p=p)                 # serve queue a, see its offered service only
         scheduler.update(a, service[a])
         q[a] = max(q[a] - service[a], 0.0)
@@ -99,7 +99,7 @@ class CompiledScheduler:
         return np.zeros(1)
 
     def probabilities(self, q: np.ndarray) -> np.ndarray:
-        """The law over queues of slot `t`.
+        """The distribution over queues in slot `t`.
 
         Args:
             q: Queue lengths, (K,) or (R, K).
@@ -171,6 +171,6 @@ def learn_nothing(params, state, q, p, action, service, t):
 
 
 @njit(PROBABILITIES, cache=True)
-def uniform_law(params, state, q, t, p):
+def uniform_probabilities(params, state, q, t, p):
     """Every queue with the same probability."""
     p[:] = 1.0 / len(q)

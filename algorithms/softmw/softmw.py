@@ -39,7 +39,7 @@ _LARGEST_EXPONENT = 700.0
 
 @njit(inline="always")
 def propose(params, state, q, t, p):
-    """Write the law of slot t and remember eta_t, G_t and M_t; asking twice changes nothing."""
+    """Write the probabilities of slot t, remember eta_t, G_t, M_t; asking twice changes nothing."""
     K = len(q)
     longest = 0.0
     for i in range(K):
@@ -107,7 +107,7 @@ def _epoch(t, W):
 
 @njit(PROBABILITIES, cache=True)
 def softmw_probabilities(params, state, q, t, p):
-    """The law of SoftMW, SSMW and their '+' versions."""
+    """The probabilities of SoftMW, SSMW and their '+' versions."""
     propose(params, state, q, t, p)
 
 

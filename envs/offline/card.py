@@ -40,7 +40,7 @@ class Anchors(_Fixed):
 
 
 class Returns(_Fixed):
-    """Law of the episodes' scores: mean over agents of the summed rewards.
+    """Distribution of the episodes' scores: mean over agents of the summed rewards.
 
     Attributes:
         mean: Their mean.
@@ -56,7 +56,7 @@ class Returns(_Fixed):
 
     @classmethod
     def of(cls, scores: np.ndarray) -> "Returns":
-        """The law of scores, float (episodes,)."""
+        """The distribution of scores, float (episodes,)."""
         counts, edges = np.histogram(scores, bins=_HISTOGRAM_BINS)
         return cls(
             mean=float(scores.mean()),
@@ -90,7 +90,7 @@ class DataCard(_Fixed):
         agents: Names of the agents, in the order of the worlds' axis.
         episodes: How many.
         transitions: Joint steps in all.
-        returns: Law of the scores.
+        returns: Distribution of the scores.
         anchors: Scores that normalise others; None where they are not known.
         versions: Versions of what made the data.
         sha256: Of the arrays, see `OfflineDataset.digest`.

@@ -58,7 +58,7 @@ class Allocation:
 
     Attributes:
         value: The capacity rho, or the slack eps.
-        theta: Law over queues in each phase (n, K).
+        theta: Probabilities of the queues in each phase (n, K).
     """
 
     value: float
@@ -105,8 +105,8 @@ def find_phases(queues: Sequence[Queue], horizon: int) -> Phases:
     Rates that repeat are averaged over their common cycle, others over the horizon. Piecewise and
     recorded rates give exact phases; if rates are periodic, or services random, a low-discrepancy
     sample of POINTS phases stands for all (random modulators are independent, each in its
-    stationary law). An adversary withdraws each queue for the same time, as it does when each gets
-    the same service.
+    stationary distribution). An adversary withdraws each queue for the same time, as it does when
+    each gets the same service.
     """
     arrivals, services = [q.arrivals for q in queues], [q.service for q in queues]
     random = [m for process in services for m in _modulators(process, OnOff, Walk)]
@@ -186,7 +186,7 @@ def _rate(process: Process, slots: np.ndarray, arrivals: bool) -> np.ndarray:
 
 
 def _quantile(modulator: Modulator, u: np.ndarray) -> np.ndarray:
-    """Values of a random modulator in its stationary law."""
+    """Values of a random modulator in its stationary distribution."""
     if isinstance(modulator, OnOff):
         return np.where(u < modulator.fraction_on, modulator.on, modulator.off)
     assert isinstance(modulator, Walk)
@@ -194,7 +194,7 @@ def _quantile(modulator: Modulator, u: np.ndarray) -> np.ndarray:
 
 
 def _mean(modulator: Modulator) -> float:
-    """Mean of a random modulator in its stationary law."""
+    """Mean of a random modulator in its stationary distribution."""
     if isinstance(modulator, OnOff):
         on = modulator.fraction_on
         return on * modulator.on + (1 - on) * modulator.off

@@ -1,6 +1,6 @@
 """The slot loop, compiled once for every scheduler.
 
-A slot: the scheduler sees Q(t), names a law p, an action a is drawn from p; then
+A slot: the scheduler sees Q(t), gives probabilities p, an action a is drawn from p; then
 
     Q(t+1) = max(Q(t) - S(t) 1[a], 0) + A(t)
 
@@ -47,7 +47,7 @@ RUN = types.void(
 
 @njit(cache=True)
 def choose(p, u):
-    """The queue at which the cumulated law p exceeds u; rounding falls to the last one with p>0."""
+    """The queue at which the sum of p exceeds u; rounding falls to the last one with p > 0."""
     total = 0.0
     last = 0
     for i in range(p.shape[0]):
@@ -68,8 +68,8 @@ def run(
     update,
     params,
     memory,
-    world,
-    law,
+    environment,
+    actions,
     t0,
     tell_rates,
     learn_departures,
@@ -78,15 +78,15 @@ def run(
     """Run every replica through the slots for which there are random numbers.
 
     Args:
-        tables: The world's constants.
+        tables: The scenario's constants.
         state: Advanced in place.
         sums: Advanced in place.
         probabilities: The scheduler's, see scheduling.py.
         update: The scheduler's.
         params: The scheduler's constants.
         memory: The scheduler's state (R, n), advanced in place.
-        world: Uniform numbers of arrivals and services (R, slots, draws).
-        law: Uniform numbers of the actions (R, slots).
+        environment: Uniform numbers of arrivals and services (R, slots, draws).
+        actions: Uniform numbers of the actions (R, slots).
         t0: The first slot.
         tell_rates: Write the true mean services into memory[:, 0:K] (oracles only).
         learn_departures: The scheduler learns min(Q, S) instead of S.
@@ -94,7 +94,7 @@ def run(
     """
     processes, constants, recorded = tables.processes, tables.constants, tables.recorded
     modulated, window = tables.modulators.shape[0] > 0, tables.window[0]
-    R, n = law.shape
+    R, n = actions.shape
     K = state.q.shape[1]
     p, amounts, record = np.empty(K), np.empty(K + 1), np.zeros(2 * K)
     # Rows are taken once a replica: views of arrays cost more than the arithmetic of a slot.
@@ -105,7 +105,7 @@ def run(
         backlog, arrived, departed = sums.backlog[r], sums.arrived[r], sums.departed[r]
         served, delay, histogram = sums.served[r], sums.delay[r], sums.delay_histogram[r]
         curve, recovery = sums.curve[r], sums.recovery[r]
-        own, uniform, u_law = memory[r], world[r].reshape(-1), law[r]
+        own, uniform, u_action = memory[r], environment[r].reshape(-1), actions[r]
         wasted, largest, due = sums.wasted[r], sums.largest[r], 0.0
         a, service, departures = 0, 0.0, 0.0
         for s in range(n):
@@ -121,7 +121,7 @@ def run(
                 for i in range(K):
                     own[i] = rates[K + i]
             probabilities(params, own, q, t, p)
-            a = choose(p, u_law[s])
+            a = choose(p, u_action[s])
             for i in range(K + 1):
                 j = i if i < K else K + a
                 kind, at = processes[j, KIND], start + processes[j, PLACE]

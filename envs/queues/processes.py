@@ -116,7 +116,7 @@ class Walk(Spec):
     """Factor that walks at random on the grid low, low + step, ..., high.
 
     Every `every` slots it goes one step up or down with equal probability, and stays where the
-    step would leave the grid; so its stationary law, from which it starts, is uniform.
+    step would leave the grid; so its stationary distribution, from which it starts, is uniform.
     """
 
     kind: Literal["walk"] = "walk"

@@ -222,7 +222,7 @@ SCENARIOS = {
     "heavy_tail": Row("Pareto arrivals and services of shape 2.5.", heavy_tail, 0.8),
     "near_critical": Row("As stationary, close to the boundary.", stationary, 0.98),
     "infeasible": Row(
-        "As stationary, beyond the boundary: every queue law fails.", stationary, 1.1
+        "As stationary, beyond the boundary: every scheduler fails.", stationary, 1.1
     ),
     "trace": Row(
         "The shipped sample trace, see sample_trace.py.", lambda *_: recorded(SAMPLE_TRACE), None

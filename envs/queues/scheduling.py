@@ -1,8 +1,8 @@
 """What a scheduler is to the simulator: two compiled functions, a state, and the wish to serve.
 
-A scheduler sees the queue lengths only, names a law over the queues, and learns the service of the
-queue that was drawn. Its two functions are compiled with explicit signatures, so that the kernel is
-compiled once for all schedulers::
+A scheduler sees the queue lengths only, gives a distribution over the queues, and learns the
+service of the queue that was drawn. Its two functions are compiled with explicit signatures, so
+that the kernel is compiled once for all schedulers::
 
     @njit(PROBABILITIES, cache=True)
     def longest(params, state, q, t, p):
@@ -17,7 +17,8 @@ from numba import cfunc, types
 
 VECTOR = types.Array(types.float64, 1, "C")
 
-# probabilities(params, state, q, t, p): writes the law over queues of slot t into p, shape (K,).
+# probabilities(params, state, q, t, p): writes the distribution over queues of slot t into p, shape
+# (K,).
 PROBABILITIES = types.void(VECTOR, VECTOR, VECTOR, types.int64, VECTOR)
 
 # update(params, state, q, p, action, service, t): learns from the service of the chosen queue.
@@ -49,7 +50,7 @@ class Scheduler(Protocol):
     update_fn: Any
 
     def probabilities(self, q: np.ndarray) -> np.ndarray:
-        """The law over queues given queue lengths (K,) or (R, K), of the same shape."""
+        """The distribution over queues given queue lengths (K,) or (R, K), of the same shape."""
         ...
 
     def update(self, action: int | np.ndarray, service: float | np.ndarray) -> None:

@@ -63,8 +63,8 @@ class Simulator:
         self.sums = empty_sums(R, self.K)
         self._curve_shift = 0
         self._streams = Streams(seed, range(first_replica, first_replica + R))
-        self._world = np.empty((R * CHUNK, int(self.tables.draws[0])))
-        self._law = np.empty(R * CHUNK)
+        self._environment = np.empty((R * CHUNK, int(self.tables.draws[0])))
+        self._actions = np.empty(R * CHUNK)
         self._no_params = np.zeros(1)
 
     @property
@@ -128,9 +128,9 @@ class Simulator:
         while self.t < end:
             n = min(CHUNK, end - self.t)
             self._widen_curve(self.t + n - 1)
-            world = self._world[: self.R * n].reshape(self.R, n, -1)
-            law = self._law[: self.R * n].reshape(self.R, n)
-            self._streams.draw(world, law)
+            environment = self._environment[: self.R * n].reshape(self.R, n, -1)
+            actions = self._actions[: self.R * n].reshape(self.R, n)
+            self._streams.draw(environment, actions)
             kernel.run(
                 self.tables,
                 self.state,
@@ -138,8 +138,8 @@ class Simulator:
                 *pair,
                 params,
                 memory,
-                world,
-                law,
+                environment,
+                actions,
                 self.t,
                 tell_rates,
                 self.signal == "departures",

@@ -109,7 +109,7 @@ def random_mixture(
         Field(
             ge=1e-3,
             le=1e6,
-            description="Of the rows' Dirichlet law; small is nearly deterministic",
+            description="Of the rows' Dirichlet distribution; small is nearly deterministic",
         ),
     ] = 1.0,
 ) -> Mixture:

@@ -2,7 +2,7 @@
 
 A policy that maximises a risk measure of the whole return looks at y, the reward collected so far.
 `CollectedReturn` appends it to the observation of any environment with a flat one. `GridControl`
-plays a grid MDP, whose augmented policies have an exact law of the return. All tasks end after a
+plays a grid MDP, whose augmented policies have an exact return distribution. All tasks end after a
 fixed number of steps at the latest, and the observation tells how many are gone; `LimitedTime`
 makes any environment so.
 """

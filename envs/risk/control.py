@@ -54,8 +54,8 @@ class TableEnv(gym.Env[np.ndarray, np.int64]):
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         reward = float(self.mdp.rewards[self.h, self.state, action])
-        law = self.mdp.transitions[self.h, self.state, action]
-        self.state = int(self.np_random.choice(self.mdp.S, p=law))
+        probabilities = self.mdp.transitions[self.h, self.state, action]
+        self.state = int(self.np_random.choice(self.mdp.S, p=probabilities))
         self.h += 1
         done = self.h == self.mdp.H
         return self.observe(self.h, self.state), reward, done, False, {"state": self.state}

@@ -16,7 +16,7 @@ RESAMPLES, BATCH = 1_000, 100
 
 @dataclass(frozen=True)
 class RiskEstimate:
-    """rho of the empirical law of a sample, and the ends of its interval."""
+    """rho of the empirical distribution of a sample, and the ends of its interval."""
 
     value: float
     low: float

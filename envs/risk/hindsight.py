@@ -47,14 +47,14 @@ class POMDPEnv(gym.Env[np.int64, np.int64]):
         reward = float(self.pomdp.rewards[self.h, self.hidden_state, action])
         if self.h == self.pomdp.H - 1:
             return self.observation, reward, True, False, {}
-        law = self.pomdp.transitions[self.h, self.hidden_state, action]
-        self.hidden_state = int(self.np_random.choice(self.pomdp.S, p=law))
+        probabilities = self.pomdp.transitions[self.h, self.hidden_state, action]
+        self.hidden_state = int(self.np_random.choice(self.pomdp.S, p=probabilities))
         self.h += 1
         return self._observe(), reward, False, False, {}
 
     def _observe(self) -> np.int64:
-        law = self.pomdp.emissions[self.h, self.hidden_state]
-        self.observation = np.int64(self.np_random.choice(self.pomdp.O, p=law))
+        probabilities = self.pomdp.emissions[self.h, self.hidden_state]
+        self.observation = np.int64(self.np_random.choice(self.pomdp.O, p=probabilities))
         return self.observation
 
 

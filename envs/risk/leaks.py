@@ -5,7 +5,8 @@ steps with the same visible history (o_0, a_0, ..., o_t) the hidden states s_0 .
 independent of everything else that is visible: info, reward, the end of the episode, and the
 agent's next action. `check_no_leak` plays episodes and tests each of these channels by permutation:
 within a history, hidden states are exchangeable if nothing leaks, so shuffling them must not make
-the association weaker every time. Where the law of observations is known it is tested as well.
+the association weaker every time. Where the emission probabilities are known they are tested as
+well.
 """
 
 from collections import defaultdict
@@ -68,7 +69,7 @@ def check_no_leak(
                 "not before the episode's end."
             )
     if emissions is not None and not _follows(sights, emissions):
-        raise ValueError("The observation does not follow the law of 'emissions'.")
+        raise ValueError("The observation does not follow 'emissions'.")
 
 
 def _play(

@@ -14,7 +14,7 @@ import numpy as np
 from tenfold.envs.risk.measures import ROUNDING
 
 MOST_POLICIES = 1_000_000
-# Atoms of a return law closer than this are one.
+# Atoms of a return distribution closer than this are one.
 DECIMALS = 12
 
 
@@ -34,7 +34,7 @@ class TabularMDP:
     Attributes:
         transitions: P_h(s' | s, a), (H, S, A, S) float64.
         rewards: r_h(s, a) in [0, 1], (H, S, A) float64.
-        initial: Law of the first state, (S,) float64.
+        initial: Distribution of the first state, (S,) float64.
 
     Raises:
         ValueError: Shapes that do not fit, a reward outside [0, 1], or probabilities that are
@@ -108,25 +108,26 @@ def _drawn(levels: np.ndarray, draw: float) -> int:
     return int(np.searchsorted(levels, draw * levels[-1], side="right"))
 
 
-def check_probabilities(name: str, laws: np.ndarray) -> None:
-    """Refuse arrays whose last axis is no law.
+def check_probabilities(name: str, probabilities: np.ndarray) -> None:
+    """Refuse arrays whose last axis is not a probability distribution.
 
     Raises:
         ValueError: With the first place that is wrong.
     """
-    sums = laws.sum(axis=-1)
-    bad = (np.abs(sums - 1.0) > ROUNDING) | (laws < 0.0).any(axis=-1) | np.isnan(sums)
+    sums = probabilities.sum(axis=-1)
+    bad = (np.abs(sums - 1.0) > ROUNDING) | (probabilities < 0.0).any(axis=-1) | np.isnan(sums)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
         place = f" at {where}" if where else ""
         raise ValueError(
-            f"'{name}'{place} is no probability law: its entries sum to {sums[where]:.6g} and the "
-            f"least is {laws[where].min():g}, they must sum to 1 and not be negative."
+            f"'{name}'{place} is not a probability distribution: its entries sum to "
+            f"{sums[where]:.6g} and the least is {probabilities[where].min():g}, they must sum to "
+            "1 and not be negative."
         )
 
 
-def return_law(mdp: TabularMDP, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The exact law of an episode's return, by convolution backwards in time.
+def return_distribution(mdp: TabularMDP, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The exact distribution of an episode's return, by convolution backwards in time.
 
     Equal returns (up to 1e-12) are one atom, so the cost follows the number of distinct returns.
 
@@ -137,22 +138,22 @@ def return_law(mdp: TabularMDP, policy: np.ndarray) -> tuple[np.ndarray, np.ndar
     Returns:
         Values in ascending order and their probabilities, each (n,).
     """
-    laws = [(np.zeros(1), np.ones(1))] * mdp.S
+    to_go = [(np.zeros(1), np.ones(1))] * mdp.S  # the distribution from each state
     for h in reversed(range(mdp.H)):
-        laws = [
-            _mixed(laws, mdp.transitions[h, s, policy[h, s]], mdp.rewards[h, s, policy[h, s]])
+        to_go = [
+            _mixed(to_go, mdp.transitions[h, s, policy[h, s]], mdp.rewards[h, s, policy[h, s]])
             for s in range(mdp.S)
         ]
-    return _mixed(laws, mdp.initial, 0.0)
+    return _mixed(to_go, mdp.initial, 0.0)
 
 
 def _mixed(
-    laws: list[tuple[np.ndarray, np.ndarray]], weights: np.ndarray, shift: float
+    distributions: list[tuple[np.ndarray, np.ndarray]], weights: np.ndarray, shift: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The law of `shift` plus a draw from the law that a draw from `weights` picks."""
+    """The distribution of `shift` plus a draw from the mixture with these `weights`."""
     picked = np.flatnonzero(weights > 0.0)
-    values = np.concatenate([laws[i][0] for i in picked]) + shift
-    mass = np.concatenate([weights[i] * laws[i][1] for i in picked])
+    values = np.concatenate([distributions[i][0] for i in picked]) + shift
+    mass = np.concatenate([weights[i] * distributions[i][1] for i in picked])
     atoms, places = np.unique(np.round(values, DECIMALS), return_inverse=True)
     return atoms, np.bincount(places, weights=mass, minlength=len(atoms))
 

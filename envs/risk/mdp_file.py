@@ -4,7 +4,7 @@
                 [h, s, a, s']
     reward      (S,) or (S, A); or one for each step, (H, S, A); or one for each next state too,
                 (A, S, S) at [a, s, s'], or (H, S, A, S) if `transition` is
-    initial     the first state, or a law (S,); state 0 when left out
+    initial     the first state, or a distribution (S,); state 0 when left out
     H           steps of an episode, unless the arrays or `env_config.H` say it
 
 A linear mixture of known kernels has, in place of `transition`,
@@ -77,16 +77,16 @@ class _Reader:
             raise ValueError("give either 'transition' or 'kernels' with 'theta'.")
         mixture = None
         if "kernels" in self.values:
-            _, kernels = self._array("kernels", ["dASS"], law=True)
-            layout, theta = self._array("theta", ["d", "Hd"], law=True)
+            _, kernels = self._array("kernels", ["dASS"], distribution=True)
+            layout, theta = self._array("theta", ["d", "Hd"], distribution=True)
             H = self._steps()
             mixture = kernels.transpose(0, 2, 1, 3), np.broadcast_to(theta, (H, len(kernels)))
             transitions = np.einsum("hi,isat->hsat", mixture[1], mixture[0])
         else:
-            layout, laws = self._array("transition", ["ASS", "HSAS"], law=True)
+            layout, kernel = self._array("transition", ["ASS", "HSAS"], distribution=True)
             H = self._steps()
-            laws = laws.transpose(1, 0, 2) if layout == "ASS" else laws
-            transitions = np.broadcast_to(laws, (H, *laws.shape[-3:]))
+            kernel = kernel.transpose(1, 0, 2) if layout == "ASS" else kernel
+            transitions = np.broadcast_to(kernel, (H, *kernel.shape[-3:]))
         each_next = "HSAS" if layout == "HSAS" else "ASS"
         layout, rewards = self._array("reward", ["S", "SA", each_next, "HSA"])
         if layout == "ASS":
@@ -101,10 +101,12 @@ class _Reader:
     def _initial(self) -> np.ndarray:
         S = self.sizes["S"]
         if np.ndim(self.values.get("initial", 0)) > 0:
-            return self._array("initial", ["S"], law=True)[1]
+            return self._array("initial", ["S"], distribution=True)[1]
         first = self._whole("initial", least=0) if "initial" in self.values else 0
         if first >= S:
-            raise ValueError(f"'initial' is {first}, give a state from 0 to {S - 1} or a law.")
+            raise ValueError(
+                f"'initial' is {first}, give a state from 0 to {S - 1} or a distribution."
+            )
         return np.eye(S)[first]
 
     def _steps(self) -> int:
@@ -114,13 +116,15 @@ class _Reader:
         check_size(H * S * A * S, H=H, S=S, A=A)
         return H
 
-    def _array(self, key: str, layouts: Sequence[str], law: bool = False) -> tuple[str, np.ndarray]:
+    def _array(
+        self, key: str, layouts: Sequence[str], distribution: bool = False
+    ) -> tuple[str, np.ndarray]:
         """An array in one of some layouts (a letter a dimension), and in which it is.
 
         Args:
             key: Its name in the file.
             layouts: Tried in this order.
-            law: Whether its last axis is a probability law.
+            distribution: Whether its last axis is a probability distribution.
         """
         if key not in self.values:
             raise ValueError(f"'{key}' is missing.")
@@ -140,7 +144,7 @@ class _Reader:
         if not np.isfinite(array).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise ValueError(f"'{key}' at {where} is {array[where]}, give finite numbers.")
-        if law:
+        if distribution:
             sums = array.sum(axis=-1, keepdims=True)
             if array.min() < 0.0 or np.abs(sums - 1.0).max() > SLACK:
                 raise ValueError(

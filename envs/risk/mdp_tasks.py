@@ -52,39 +52,42 @@ def mixture_of_file(path: str, H: FileSteps = None) -> Mixture:
 
 
 def noise_kernels(transitions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Any MDP as a mixture of deterministic kernels: a known system with noise of unknown law.
+    """Any MDP as a mixture of deterministic kernels: a known system with noise of unknown
+    distribution.
 
     The next state of every (s, a) is read off its distribution function at one common uniform
     draw. Between two neighbouring jumps of all these functions nothing changes, so each such piece
-    of [0, 1] is a kernel and its length the weight. Steps with another law have their own pieces.
+    of [0, 1] is a kernel and its length the weight. Steps with another kernel have their own
+    pieces.
 
     Args:
         transitions: (H, S, A, S) float64.
 
     Returns:
-        Kernels (d, S, A, S) and theta (H, d), with d at most S A (S - 1) + 1 for each law.
+        Kernels (d, S, A, S) and theta (H, d), with d at most S A (S - 1) + 1 for each
+        distinct step.
 
     Raises:
         ValueError: There are too many kernels to hold.
     """
     H, S, A, _ = transitions.shape
     kernels: list[np.ndarray] = []
-    pieces: dict[bytes, tuple[int, np.ndarray]] = {}  # of each law, its first kernel and lengths
-    for law in transitions:
-        if law.tobytes() in pieces:
+    pieces: dict[bytes, tuple[int, np.ndarray]] = {}  # of each step, its first kernel and lengths
+    for step in transitions:
+        if step.tobytes() in pieces:
             continue
-        levels = np.cumsum(law, axis=-1)
+        levels = np.cumsum(step, axis=-1)
         levels[..., -1] = 1.0
         ends = np.unique(np.round(np.minimum(levels, 1.0), 12))
         ends = ends[ends > 0.0]
         d = len(kernels) + len(ends)
         check_size(H * d * S * A * S, H=H, S=S, A=A, d=d)
         lengths = np.diff(ends, prepend=0.0)
-        pieces[law.tobytes()] = len(kernels), lengths
+        pieces[step.tobytes()] = len(kernels), lengths
         kernels += [np.eye(S)[(levels <= x).sum(axis=-1)] for x in ends - lengths / 2.0]
     theta = np.zeros((H, len(kernels)))
-    for h, law in enumerate(transitions):
-        first, lengths = pieces[law.tobytes()]
+    for h, step in enumerate(transitions):
+        first, lengths = pieces[step.tobytes()]
         theta[h, first : first + len(lengths)] = lengths
     return np.array(kernels), theta
 
@@ -102,13 +105,13 @@ def grid_of_file(
     Without `grid_step` it is `common_step`, or else up to a 50th of the rewards' span.
 
     Raises:
-        ValueError: See `read_mdp`; a law over first states; a grid too fine.
+        ValueError: See `read_mdp`; a distribution over first states; a grid too fine.
     """
     file = read_mdp(path, H)
     name = Path(path).name
     steps, S, A, _ = file.transitions.shape
     if file.initial.max() < 1.0:
-        raise ValueError(f"'{name}': 'initial' must be one state here, not a law.")
+        raise ValueError(f"'{name}': 'initial' must be one state here, not a distribution.")
     possible = file.transitions > 0.0
     scale = Scale.of(file.rewards[possible])
     step = grid_step or common_step(file.rewards[possible] - scale.low, steps)
@@ -128,8 +131,8 @@ def grid_of_file(
     )
 
     def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
-        law = file.transitions[h, s, a]
-        return [(int(i), int(levels[h, s, a, i]), float(law[i])) for i in np.flatnonzero(law)]
+        p = file.transitions[h, s, a]
+        return [(int(i), int(levels[h, s, a, i]), float(p[i])) for i in np.flatnonzero(p)]
 
     return grid_mdp(steps, S, A, outcomes, int(file.initial.argmax()), step)
 

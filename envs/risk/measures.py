@@ -1,16 +1,17 @@
-"""Risk measures on discrete laws: expectation, CVaR, spectral, distortion and entropic.
+"""Risk measures on discrete distributions: expectation, CVaR, spectral, distortion and entropic.
 
-A law is a pair of arrays ``values`` and ``probabilities`` of equal shape (..., n); leading axes are
-batches. Values are rewards, so risk aversion looks at the lower tail. All but the entropic measure
-are distortions of the distribution function F,
+A distribution is a pair of arrays ``values`` and ``probabilities`` of equal shape (..., n); leading
+axes are batches. Values are rewards, so risk aversion looks at the lower tail. All but the entropic
+measure are distortions of the distribution function F,
 
     rho(X) = int_0^1 F^{-1}(u) dh(u),       h: [0,1] -> [0,1] increasing, h(0) = 0, h(1) = 1,
 
-which on a discrete law is the mean of the sorted values under the weights h(c_i) - h(c_{i-1}) with
-c_i the cumulative probabilities (spectral measures: h concave, dh = phi du with phi decreasing).
+which on a discrete distribution is the mean of the sorted values under the weights h(c_i) -
+h(c_{i-1}) with c_i the cumulative probabilities (spectral measures: h concave, dh = phi du with phi
+decreasing).
 
 Every measure is monotone, translation-equivariant and 1-Lipschitz in the sup norm of the values.
-In the law, with values in an interval of length `span`,
+In the distribution, with values in an interval of length `span`,
 
     |rho(F) - rho(G)| <= lipschitz(span) W_1(F, G),     |rho(F) - rho(G)| <= lipschitz_cdf(span)
                                                                            sup |F - G|;
@@ -28,8 +29,8 @@ import numpy as np
 ROUNDING = 1e-9
 
 
-def check_law(values: np.ndarray, probabilities: np.ndarray) -> None:
-    """Refuse what is not a law.
+def check_distribution(values: np.ndarray, probabilities: np.ndarray) -> None:
+    """Refuse what is not a distribution.
 
     Args:
         values: (..., n) float64.
@@ -39,7 +40,7 @@ def check_law(values: np.ndarray, probabilities: np.ndarray) -> None:
         ValueError: A value is not finite, or probabilities are negative or do not sum to 1.
     """
     if not np.isfinite(values).all():
-        raise ValueError("The values of a law must be finite numbers.")
+        raise ValueError("The values of a distribution must be finite numbers.")
     if not probabilities.min(initial=0.0) >= 0.0:
         raise ValueError(
             f"Probabilities must not be negative, but {float(np.nanmin(probabilities)):g} is "
@@ -48,14 +49,16 @@ def check_law(values: np.ndarray, probabilities: np.ndarray) -> None:
     sums = probabilities.sum(axis=-1)
     if not np.all(np.abs(sums - 1.0) <= ROUNDING):
         worst = float(np.ravel(sums)[np.argmax(np.abs(np.ravel(sums) - 1.0))])
-        raise ValueError(f"The probabilities of a law must sum to 1, but some sum to {worst:.6g}.")
+        raise ValueError(
+            f"The probabilities of a distribution must sum to 1, but some sum to {worst:.6g}."
+        )
 
 
 class RiskMeasure(ABC):
-    """A functional of laws; instances hold its parameters."""
+    """A functional of distributions; instances hold its parameters."""
 
     def __call__(self, values: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The measure of each law.
+        """The measure of each distribution.
 
         Args:
             values: (..., n) float64, in any order.
@@ -65,15 +68,15 @@ class RiskMeasure(ABC):
             (...) float64.
 
         Raises:
-            ValueError: See `check_law`.
+            ValueError: See `check_distribution`.
         """
         x, p = np.broadcast_arrays(np.asarray(values, float), np.asarray(probabilities, float))
-        check_law(x, p)
+        check_distribution(x, p)
         return self.of(x, p)
 
     @abstractmethod
     def of(self, values: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The measure of each law, unchecked; shapes as in `__call__`."""
+        """The measure of each distribution, unchecked; shapes as in `__call__`."""
 
     @abstractmethod
     def derivative(self, values: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -169,7 +172,7 @@ class Spectral(Distortion):
     h(u) = sum_j weights_j min(u / alphas_j, 1).
 
     Raises:
-        ValueError: A level is not in (0, 1], or the weights are no law over the levels.
+        ValueError: A level is not in (0, 1], or the weights do not sum to 1.
     """
 
     alphas: Sequence[float]
@@ -183,7 +186,7 @@ class Spectral(Distortion):
                 f"A spectral measure needs a weight for each of its {len(self.alphas)} levels, "
                 f"not {len(self.weights)}."
             )
-        check_law(np.asarray(self.alphas, float), np.asarray(self.weights, float))
+        check_distribution(np.asarray(self.alphas, float), np.asarray(self.weights, float))
 
     def h(self, u: np.ndarray) -> np.ndarray:
         total = np.zeros(np.shape(u))

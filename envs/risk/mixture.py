@@ -17,7 +17,7 @@ class Mixture:
         mdp: The world that they make.
 
     Raises:
-        ValueError: A kernel or a weight vector is no probability law, see `TabularMDP` too.
+        ValueError: A kernel or a weight vector is not a distribution, see `TabularMDP` too.
     """
 
     kernels: np.ndarray

@@ -50,7 +50,7 @@ class TabularPOMDP:
         transitions: T_h(s' | s, a), (H, S, A, S) float64.
         emissions: O_h(o | s), (H, S, O) float64.
         rewards: r_h(s, a) in [0, 1], (H, S, A) float64.
-        initial: Law of the first state, (S,) float64.
+        initial: Distribution of the first state, (S,) float64.
 
     Raises:
         ValueError: Shapes that do not fit, a reward outside [0, 1], or probabilities that are
@@ -125,8 +125,8 @@ class TabularPOMDP:
         draws = rng.random((self.H, 2))  # of the state and of the observation
         total, memory = 0.0, 0  # the memory is a history's number or a controller's node
         for h in range(self.H):
-            law = starts if h == 0 else moves[h - 1, states[h - 1], actions[h - 1]]
-            s = states[h] = np.searchsorted(law, draws[h, 0], side="right")
+            levels = starts if h == 0 else moves[h - 1, states[h - 1], actions[h - 1]]
+            s = states[h] = np.searchsorted(levels, draws[h, 0], side="right")
             o = observations[h] = np.searchsorted(sights[h, s], draws[h, 1], side="right")
             if isinstance(policy, Controller):
                 memory = int(policy.start[o] if h == 0 else policy.successors[h - 1][memory, o])
@@ -140,6 +140,6 @@ class TabularPOMDP:
     @cached_property
     def _cumulated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distribution functions of first states, moves and sights, without their last entry 1."""
-        laws = (self.initial, self.transitions, self.emissions)
-        first, moves, sights = (np.cumsum(law, axis=-1)[..., :-1] for law in laws)
+        probabilities = (self.initial, self.transitions, self.emissions)
+        first, moves, sights = (np.cumsum(each, axis=-1)[..., :-1] for each in probabilities)
         return first, moves, sights

@@ -82,7 +82,7 @@ def random_pomdp(
     O: Annotated[Count, Field(description="Observations")] = 3,  # noqa: E741
     instance: Instance = 0,
 ) -> TabularPOMDP:
-    """Laws from flat Dirichlets and rewards uniform in [0, 1], drawn from `instance`."""
+    """Probabilities from flat Dirichlets and rewards uniform in [0, 1], drawn from `instance`."""
     check_size(H * A * O * S * S, H=H, S=S, A=A, O=O)
     rng = np.random.default_rng([402, 18149, instance])
     return TabularPOMDP(
@@ -117,6 +117,6 @@ def make_pomdp(name: str, **fields: Any) -> TabularPOMDP:
 def _stationary(
     move: np.ndarray, sees: np.ndarray, pay: np.ndarray, initial: np.ndarray, H: int
 ) -> TabularPOMDP:
-    """The same laws and rewards at every step."""
-    transitions, emissions, rewards = (np.repeat(law[None], H, axis=0) for law in (move, sees, pay))
-    return TabularPOMDP(transitions, emissions, rewards, initial)
+    """The same probabilities and rewards at every step."""
+    tables = (np.repeat(each[None], H, axis=0) for each in (move, sees, pay))
+    return TabularPOMDP(*tables, initial)

@@ -42,7 +42,7 @@ class POMDPFile:
         states: Names, as `actions` and `observations`.
         actions: See `states`.
         observations: See `states`.
-        start: Law of the first state, (S,) float64.
+        start: Distribution of the first state, (S,) float64.
         T: T(s' | s, a), (A, S, S) float64.
         O: O(o | a, s'), (A, S, O) float64.
         R: Reward of (a, s, s', o), costs being negative ones, (A, S, S, O) float64.
@@ -124,9 +124,9 @@ class _Reader:
             names["states"],
             names["actions"],
             names["observations"],
-            self._laws("start", self.start),
-            self._laws("T", self.T),
-            self._laws("O", self.O),
+            self._distributions("start", self.start),
+            self._distributions("T", self.T),
+            self._distributions("O", self.O),
             sign * self.R,
         )
 
@@ -213,21 +213,22 @@ class _Reader:
             self._refuse(f"'{one_line(word)}' is none of the {kind}, {listed}")
         return [known.index(word) if word in known else int(word)]
 
-    def _laws(self, what: str, laws: np.ndarray) -> np.ndarray:
+    def _distributions(self, what: str, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities that sum to 1 exactly."""
-        sums = laws.sum(axis=-1)
-        wrong = ~(np.abs(sums - 1.0) <= SLACK) | (laws < 0.0).any(axis=-1)
+        sums = probabilities.sum(axis=-1)
+        wrong = ~(np.abs(sums - 1.0) <= SLACK) | (probabilities < 0.0).any(axis=-1)
         if wrong.any():
-            where = tuple(np.argwhere(wrong)[0]) if laws.ndim > 1 else ()
+            where = tuple(np.argwhere(wrong)[0]) if probabilities.ndim > 1 else ()
             place = ""
             if where:
                 a, s = self.names["actions"][where[0]], self.names["states"][where[1]]
                 place = f" of action '{a}' and state '{s}'"
             raise ValueError(
                 f"'{self.file}': the probabilities '{what}'{place} sum to {sums[where]:.6g} and "
-                f"the least is {laws[where].min():g}, they must sum to 1 and not be negative."
+                f"the least is {probabilities[where].min():g}, they must sum to 1 and not be "
+                "negative."
             )
-        return laws / sums[..., None]
+        return probabilities / sums[..., None]
 
     # Words
 

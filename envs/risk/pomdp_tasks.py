@@ -1,10 +1,10 @@
-"""A user's POMDP as a finite-horizon task, with the same law of the return.
+"""A user's POMDP as a finite-horizon task, with the same return distribution.
 
 In a file an action brings the next state, an observation that may depend on the action, and a
 reward that may depend on all of these; here an observation depends on the state alone, and a reward
 on state and action. So the state remembers what is missing, and no more than that:
 
-- which of a state's observation laws the last action brought, where there are several;
+- which of a state's observation distributions the last action brought, where there are several;
 - the last reward, where rewards depend on the next state, and the last observation where they
   depend on it too. Such a reward is paid a step later, so there is one more step at the end, whose
   action does not matter.
@@ -24,7 +24,7 @@ from tenfold.envs.risk.pomdp_file import POMDPFile, read_pomdp
 from tenfold.envs.risk.scale import Scale, say
 
 Key = tuple[int, int, float]
-"""A state that remembers: the state, its observation law (or the observation), the reward due."""
+"""A state that remembers: the state, its emission (or the observation), the reward due."""
 
 
 def pomdp_of_file(
@@ -66,14 +66,14 @@ def finite_horizon(file: POMDPFile, H: int, scale: Scale, discount: float = 1.0)
     known = _common(file.R, possible, (2, 3))  # r(a, s); NaN where it depends on what follows
     late = bool(np.isnan(known).any())
     by_sight = bool(np.isnan(_common(file.R, possible, (3,))).any())
-    laws, law_of = _observation_laws(file)
+    emissions, emission_of = _emissions(file)
     steps = H + late
 
     def follow(s: int, a: int) -> Iterator[tuple[Key, float]]:
         """What may come after an action in a state, with its probability."""
         for after, o in np.argwhere(possible[a, s]):
             due = float(file.R[a, s, after, o]) if late else scale.low
-            sight = int(o if by_sight else law_of[a, after])
+            sight = int(o if by_sight else emission_of[a, after])
             yield (int(after), sight, due), float(file.T[a, s, after] * file.O[a, after, o])
 
     starts = np.flatnonzero(file.start)
@@ -92,7 +92,7 @@ def finite_horizon(file: POMDPFile, H: int, scale: Scale, discount: float = 1.0)
     for i, a, j, p in moves:
         move[i, a, j] += p
     for i, (s, sight, due) in enumerate(queue):
-        see[i] = np.eye(O)[sight] if by_sight else laws[s][sight]
+        see[i] = np.eye(O)[sight] if by_sight else emissions[s][sight]
         pay[i] = scale.scaled(due if late else known[:, s])
     initial = np.zeros(Z)
     initial[: len(starts)] = file.start[starts]
@@ -120,10 +120,11 @@ def _common(rewards: np.ndarray, possible: np.ndarray, axes: tuple[int, ...]) ->
     return common
 
 
-def _observation_laws(file: POMDPFile) -> tuple[list[np.ndarray], np.ndarray]:
-    """The observation laws that a state has after some action, and which one after each, (A, S)."""
-    laws, law_of = [], np.empty(file.O.shape[:2], dtype=np.int64)
+def _emissions(file: POMDPFile) -> tuple[list[np.ndarray], np.ndarray]:
+    """The emission probabilities of each state, one row for each way that an action can bring them
+    about, and which one an action brings, (A, S)."""
+    emissions, emission_of = [], np.empty(file.O.shape[:2], dtype=np.int64)
     for s in range(len(file.states)):
-        distinct, law_of[:, s] = np.unique(file.O[:, s], axis=0, return_inverse=True)
-        laws.append(distinct)
-    return laws, law_of
+        distinct, emission_of[:, s] = np.unique(file.O[:, s], axis=0, return_inverse=True)
+        emissions.append(distinct)
+    return emissions, emission_of

@@ -1,4 +1,4 @@
-"""MDPs with rewards on a grid, the augmented state (s, y), and exact laws of the return.
+"""MDPs with rewards on a grid, the augmented state (s, y), and exact return distributions.
 
 A reward is a whole number of grid steps, so the reward collected so far, y, is one too, and a
 policy that looks at y is an int array (H, S, Y): what static risk needs, where a policy of s alone
@@ -39,7 +39,7 @@ class GridMDP:
         step: Reward of one grid step, above 0.
 
     Raises:
-        ValueError: Shapes, states, rewards or probabilities that make no MDP.
+        ValueError: Shapes, states, rewards or probabilities that do not make an MDP.
     """
 
     nexts: np.ndarray
@@ -117,8 +117,10 @@ class GridMDP:
             states, collected, actions, outcomes, float(self.step * collected[-1])
         )
 
-    def law(self, policy: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """The exact law of the return on the grid, by forward convolution.
+    def return_distribution(
+        self, policy: np.ndarray, weights: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The exact distribution of the return on the grid, by forward convolution.
 
         Args:
             policy: (H, S, Y) int.
@@ -141,18 +143,18 @@ class GridMDP:
 
     def risk(self, rho: RiskMeasure, policy: np.ndarray) -> float:
         """rho of the return of a policy (H, S, Y), exactly."""
-        return float(rho.of(self.returns, self.law(policy)))
+        return float(rho.of(self.returns, self.return_distribution(policy)))
 
 
-def project(values: np.ndarray, law: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """The categorical projection of a law onto a grid: mass goes to the two neighbours.
+def project(values: np.ndarray, probabilities: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """The categorical projection of a distribution onto a grid: mass goes to the two neighbours.
 
     It keeps the mean; other measures move by at most their Lipschitz constant in W_1 times the
     grid step (each unit of mass travels less than one step).
 
     Args:
         values: (n,) within the grid.
-        law: (n,) probabilities.
+        probabilities: (n,) float64.
         grid: (m,) ascending, m at least 2.
 
     Returns:
@@ -168,6 +170,6 @@ def project(values: np.ndarray, law: np.ndarray, grid: np.ndarray) -> np.ndarray
         )
     below = np.clip(np.searchsorted(grid, values, side="right") - 1, 0, len(grid) - 2)
     share = (values - grid[below]) / (grid[below + 1] - grid[below])
-    low = np.bincount(below, law * (1.0 - share), len(grid))
-    projected: np.ndarray = low + np.bincount(below + 1, law * share, len(grid))
+    low = np.bincount(below, probabilities * (1.0 - share), len(grid))
+    projected: np.ndarray = low + np.bincount(below + 1, probabilities * share, len(grid))
     return projected

@@ -29,7 +29,7 @@ def grid_mdp(
     """An MDP from the outcomes of each (h, s, a).
 
     Raises:
-        ValueError: Probabilities that make no law, or a grid too fine.
+        ValueError: Probabilities that do not sum to 1, or a grid too fine.
     """
     listed = {
         (h, s, a): merged(outcomes(h, s, a)) for h, s, a in product(range(H), range(S), range(A))
@@ -160,8 +160,8 @@ def static_queue(
     levels = np.rint(mdp.rewards * 2 * capacity).astype(int)
 
     def outcomes(h: int, s: int, a: int) -> Outcomes:
-        law = mdp.transitions[h, s, a]
-        return [(int(i), int(levels[h, s, a]), float(law[i])) for i in np.flatnonzero(law)]
+        p = mdp.transitions[h, s, a]
+        return [(int(i), int(levels[h, s, a]), float(p[i])) for i in np.flatnonzero(p)]
 
     return grid_mdp(H, mdp.S, mdp.A, outcomes, int(mdp.initial.argmax()), 1 / (2 * capacity))
 

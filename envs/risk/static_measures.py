@@ -1,7 +1,7 @@
 """Static risk measures beyond `measures`: Wang, mean-semideviation, names, and the derivative in
-the law that planning ascends along.
+the distribution that planning ascends along.
 
-A measure is planned for through its Gateaux derivative at a law F: the utility g_F with
+A measure is planned for through its Gateaux derivative at a distribution F: the utility g_F with
 rho(F + e (G - F)) = rho(F) + e (E_G g_F - E_F g_F) + o(e). For a distortion h it has the slope
 h'(F(x)), for the entropic measure it is an exponential; `influence` finds it for any measure.
 """
@@ -159,19 +159,20 @@ def make_measure(name: str, parameters: Mapping[str, Any]) -> RiskMeasure:
     return MEASURES[name](**parameters)
 
 
-def influence(rho: RiskMeasure, values: np.ndarray, law: np.ndarray) -> np.ndarray:
-    """The Gateaux derivative of a measure at a law, as a utility of each value.
+def influence(rho: RiskMeasure, values: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The Gateaux derivative of a measure at a distribution, as a utility of each value.
 
     Args:
-        rho: Any measure of laws.
+        rho: Any measure.
         values: (n,) float64.
-        law: (n,) probabilities.
+        probabilities: (n,) float64.
 
     Returns:
         (n,) float64: lim (rho((1 - e) F + e delta_x) - rho(F)) / e by a difference quotient,
         made nondecreasing (rounding is of the size 1e-9).
     """
-    nudged = (1.0 - NUDGE) * law + NUDGE * np.eye(len(law))
-    rate = (rho.of(np.broadcast_to(values, nudged.shape), nudged) - rho.of(values, law)) / NUDGE
+    nudged = (1.0 - NUDGE) * probabilities + NUDGE * np.eye(len(probabilities))
+    after = rho.of(np.broadcast_to(values, nudged.shape), nudged)
+    rate = (after - rho.of(values, probabilities)) / NUDGE
     increasing: np.ndarray = np.maximum.accumulate(rate)
     return increasing

@@ -3,8 +3,8 @@
 python -m experiments.dom2.modes_picture
 
 One agent of `modes/free`, whose data lie at four points. The Gaussian policy is shown by its mean
-and by draws of its law, the diffusion by five steps of DPM-Solver-2, and by the one step that is
-distilled from it.
+and by draws from its distribution, the diffusion by five steps of DPM-Solver-2, and by the one step
+that is distilled from it.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def main() -> None:
     teacher = diffusion.agents_module.target_policy
     student = distil(teacher, lambda update: nothing[:, :128], 400, 10, 2e-3, seed=0)
     with torch.no_grad():
-        mean, log_std = gaussian.agents_module.target_policy.law(nothing)
+        mean, log_std = gaussian.agents_module.target_policy.gaussian(nothing)
         drawn = mean + log_std.exp() * torch.randn_like(mean)
         many = diffusion.agents_module.actions(nothing)
         one = student(nothing, torch.randn(2, DRAWS, 2))

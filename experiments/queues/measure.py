@@ -210,7 +210,7 @@ def windows(replicas: Replicas = 16, horizon: Horizon = 400_000) -> None:
 
 @app.command()
 def flicker(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
-    """`asymmetric` with phases too short to follow, at loads that a fixed law carries (< 0.58)."""
+    """`asymmetric` with phases too short to follow, at loads that fixed probabilities carry."""
     rows = [
         row(
             simulate("asymmetric", name, replicas, horizon, load=load, period=period),
@@ -273,11 +273,11 @@ def regret(replicas: Replicas = 64) -> None:
         for t in range(T):
             good = (t * (switches + 1) // T) % K
             size = 1.0 + 9.0 * np.sin(np.pi * t / T) ** 2
-            law = bandit.probabilities(size)
-            arms = (law.cumsum(axis=1) < rng.random(replicas)[:, None]).sum(axis=1).clip(max=K - 1)
+            p = bandit.probabilities(size)
+            arms = (p.cumsum(axis=1) < rng.random(replicas)[:, None]).sum(axis=1).clip(max=K - 1)
             means = np.where(arms == good, 0.8, 0.2)
             bandit.update(arms, size * (rng.random(replicas) < means))
-            total += size * (0.8 - (law * np.where(np.arange(K) == good, 0.8, 0.2)).sum(axis=1))
+            total += size * (0.8 - (p * np.where(np.arange(K) == good, 0.8, 0.2)).sum(axis=1))
         found.append(total)
     late = np.log(horizons[3:])  # below, exploration is at its cap of one half and regret linear
     logs = np.log(np.array(found[3:]))  # (horizons, replicas)

@@ -7,7 +7,7 @@ r"""Static risk against risk-neutral agents of one code and budget: CSV, Markdow
 
 `train` appends one row a run to `experiments/results/rs_disrl_deep/runs.csv`, `report` makes the
 table and the frontiers of all rows, one for each task and budget. Greedy policies are judged: on
-grid tasks by the exact law of the return, on the others by 2,000 episodes. sb3-contrib's QR-DQN,
+grid tasks by the exact return distribution, on the others by 2,000 episodes. sb3-contrib's QR-DQN,
 which is risk-neutral, learns from the same observations and the same number of environment steps.
 """
 
@@ -72,11 +72,11 @@ def judge(task: str, policy: Policy) -> list[float]:
         mdp = env.unwrapped.mdp
         table = all_observations(mdp)
         actions = policy(table.reshape(-1, table.shape[-1])).reshape(table.shape[:-1])
-        values, law = mdp.returns, mdp.law(actions)
+        values, mass = mdp.returns, mdp.return_distribution(actions)
     else:
         envs = [make_env(task) for _ in range(EPISODES)]
-        values, law = played_returns(envs, policy, 10_000), np.full(EPISODES, 1 / EPISODES)
-    return [float(CVaR(level)(values, law)) for level in LEVELS]
+        values, mass = played_returns(envs, policy, 10_000), np.full(EPISODES, 1 / EPISODES)
+    return [float(CVaR(level)(values, mass)) for level in LEVELS]
 
 
 add_training(app, RESULTS, 3_000, EXPLORING, make_env, learnt, judge)
@@ -97,10 +97,11 @@ def optima(task: str) -> dict[float, list[float]]:
     env = make_env(task).unwrapped
     if not isinstance(env, GridControl):
         return {}
-    laws = {a: env.mdp.law(StaticPlanner(env.mdp).solve(CVaR(a)).policy) for a in LEVELS}
+    best = {a: StaticPlanner(env.mdp).solve(CVaR(a)).policy for a in LEVELS}
+    masses = {a: env.mdp.return_distribution(policy) for a, policy in best.items()}
     return {
-        alpha: [float(CVaR(at)(env.mdp.returns, law)) for at in LEVELS]
-        for alpha, law in laws.items()
+        alpha: [float(CVaR(at)(env.mdp.returns, mass)) for at in LEVELS]
+        for alpha, mass in masses.items()
     }
 
 

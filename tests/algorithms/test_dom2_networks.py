@@ -132,10 +132,12 @@ def test_what_is_held_down_are_uniform_actions_and_noisy_ones_of_the_policy() ->
         drawn = a[:, :, place : place + 10]
         assert float(drawn.mean()) == pytest.approx(mean, abs=0.01)
         assert float(drawn.std()) == pytest.approx(0.2, abs=0.01)
-        law = torch.distributions.Normal(mean, 0.2)
+        drawn_from = torch.distributions.Normal(mean, 0.2)
         inside = (drawn.abs() < 1).all(dim=-1)
         told = log_rho[:, :, place : place + 10][inside]
-        torch.testing.assert_close(told, law.log_prob(drawn[inside]).sum(-1), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            told, drawn_from.log_prob(drawn[inside]).sum(-1), rtol=1e-3, atol=1e-3
+        )
 
 
 def test_targets_take_the_lesser_critic_and_the_better_action_and_stop_at_the_end() -> None:

@@ -112,7 +112,7 @@ def test_the_error_falls_with_the_order_of_the_solver(name: str, order: int) -> 
     assert math.log2(errors[0] / errors[1]) > order - 0.25
 
 
-def test_the_ddpm_chain_draws_the_data_law() -> None:
+def test_the_ddpm_chain_draws_the_data_distribution() -> None:
     schedule = Schedule("vp_linear", 0.1, 20.0)
     torch.manual_seed(0)
     b = torch.randn(20_000, 1)

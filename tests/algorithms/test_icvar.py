@@ -57,9 +57,9 @@ def test_the_planner_finds_what_brute_force_over_linear_programs_finds(alpha: fl
     transitions = rng.dirichlet(np.ones(3), size=(2, 3, 2))
     mdp = TabularMDP(transitions, rng.random((2, 3, 2)), np.array([1.0, 0.0, 0.0]))
 
-    def worst_mean(law: np.ndarray, values: np.ndarray) -> float:
-        """min of q . V over laws q <= p / alpha."""
-        bounds = [(0.0, p / alpha) for p in law]
+    def worst_mean(probabilities: np.ndarray, values: np.ndarray) -> float:
+        """min of q . V over distributions q <= p / alpha."""
+        bounds = [(0.0, p / alpha) for p in probabilities]
         return float(linprog(values, A_eq=np.ones((1, 3)), b_eq=[1.0], bounds=bounds).fun)
 
     last = mdp.rewards[1]  # (S, A): nothing comes after it
@@ -459,7 +459,7 @@ def test_bad_input_is_refused_in_one_sentence_before_actors_start(values: dict, 
     assert str(refusal.value).count(". ") == 0
 
 
-def test_the_neural_ensemble_learns_the_laws_and_resumes_exactly() -> None:
+def test_the_neural_ensemble_learns_the_probabilities_and_resumes_exactly() -> None:
     """By regression on random functions of the next state, at random states and actions."""
     task, K = small_task(), 300
     H, S, A = task.mdp.H, task.mdp.S, task.mdp.A
@@ -472,13 +472,13 @@ def test_the_neural_ensemble_learns_the_laws_and_resumes_exactly() -> None:
         for k in episodes:
             rng = np.random.default_rng(k)
             states, actions = rng.integers(S, size=H), rng.integers(A, size=H)
-            after = [rng.choice(S, p=law) for law in task.mdp.transitions[steps, states, actions]]
+            after = [rng.choice(S, p=row) for row in task.mdp.transitions[steps, states, actions]]
             functions = rng.uniform(0.0, H, size=(H, S))
             models.add(states, actions, functions, functions[steps, after])
         models.refresh()
 
     def distance(models: NeuralEnsemble) -> float:
-        """Mean total variation between the estimate's laws and the true ones."""
+        """Mean total variation between the estimate's probabilities and the true ones."""
         off = np.abs(models.models[models.best, steps] - task.mdp.transitions)
         return float(0.5 * off.sum(axis=-1).mean())
 

@@ -30,7 +30,7 @@ def config(**values) -> ICVaRDeepConfig:
 def test_a_table_of_quantiles_learns_the_exact_optimum(alpha: float) -> None:
     """The fixed point of the targets, by the method's loss on a table instead of a network.
 
-    p N and alpha N are whole numbers, so the quantiles hold the law without rounding.
+    p N and alpha N are whole numbers, so the quantiles hold the distribution without rounding.
     """
     mdp = make_task("mdp/RiskyShortcut-v0", alpha, H=3, p=0.125).mdp
     N = 16

@@ -213,7 +213,7 @@ def test_the_page_s_own_method_learns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_ray_data_streams_the_same_law_without_holding_the_data(tmp_path: Path) -> None:
+def test_ray_data_streams_the_same_distribution_without_holding_the_data(tmp_path: Path) -> None:
     lengths = [4, 1, 3] * 400
     data = recorded(lengths, anchors={"random": 0.0, "expert": 1.0})
     data.write(tmp_path / "set")

@@ -15,7 +15,7 @@ MEASURES = [Expectation(), CVaR(0.25), CVaR(0.13), DualPower(2.0), Entropic(-1.5
 
 
 @pytest.mark.parametrize("measure", MEASURES, ids=str)
-def test_the_risk_of_quantiles_is_that_of_the_law_with_equal_masses(measure) -> None:
+def test_the_risk_of_quantiles_is_that_of_the_distribution_with_equal_masses(measure) -> None:
     quantiles = torch.randn(4, 3, 11, dtype=torch.float64, generator=torch.Generator())
     expected = measure(quantiles.numpy(), np.full(11, 1 / 11))
     np.testing.assert_allclose(risk_of_quantiles(quantiles, measure).numpy(), expected, atol=1e-12)

@@ -270,7 +270,7 @@ def test_without_a_bonus_the_plan_is_the_exact_one_of_the_frequencies(gamma: flo
 @given(st.integers(0, 10_000), st.sampled_from([-6.0, -1.0, 0.5, 4.0]))
 @settings(max_examples=40, deadline=None)
 def test_the_bonus_is_as_large_as_the_error_it_covers(instance: int, gamma: float) -> None:
-    """b_h(s, a) against the error of one step's law for the worst vector in the range to come."""
+    """b_h(s, a) against the error of one step's probabilities for the worst vector in range."""
     truth = random_pomdp(H=3, S=3, A=2, O=2, instance=instance)
     learner = learnt(truth, gamma, 1.0, 50)
     model, bonus = learner.model(), learner.bonus()

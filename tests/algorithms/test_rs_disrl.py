@@ -57,8 +57,8 @@ def random_world(seed: int) -> GridMDP:
     rng = np.random.default_rng(seed)
 
     def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
-        law = rng.dirichlet(np.ones(2))
-        return [(o, int(rng.integers(4)), float(law[o])) for o in range(2)]
+        p = rng.dirichlet(np.ones(2))
+        return [(o, int(rng.integers(4)), float(p[o])) for o in range(2)]
 
     return grid_mdp(2, 2, 2, outcomes, 0, 0.25)
 
@@ -80,8 +80,8 @@ def test_mixtures_are_planned_exactly_where_an_ascent_falls_short() -> None:
     rng = np.random.default_rng(4)
 
     def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
-        law = rng.dirichlet(np.full(2, 0.5))
-        return [(int(rng.integers(3)), int(rng.integers(8)), float(law[o])) for o in range(2)]
+        p = rng.dirichlet(np.full(2, 0.5))
+        return [(int(rng.integers(3)), int(rng.integers(8)), float(p[o])) for o in range(2)]
 
     short = []
     for _ in range(20):
@@ -145,31 +145,31 @@ def test_entropic_planning_does_not_overflow() -> None:
     more=st.floats(0.0, 1.0),
 )
 @settings(max_examples=100, deadline=None)
-def test_best_members_are_laws_in_the_set_and_grow_with_it(weights, values, size, more) -> None:
-    law = (np.array(weights) / sum(weights))[:, None]
+def test_best_members_are_in_the_set_and_grow_with_it(weights, values, size, more) -> None:
+    p = (np.array(weights) / sum(weights))[:, None]
     v = np.array(values)[:, None]
     for estimator in ("lsr", "mle"):
-        small = best_member(estimator, law, v, np.array([size]))
-        large = best_member(estimator, law, v, np.array([size + more]))
+        small = best_member(estimator, p, v, np.array([size]))
+        large = best_member(estimator, p, v, np.array([size + more]))
         np.testing.assert_allclose(small.sum(), 1.0, atol=1e-9)
         assert small.min() >= 0.0
         assert (large * v).sum() >= (small * v).sum() - 1e-6
-        assert (small * v).sum() >= (law * v).sum() - 1e-6
+        assert (small * v).sum() >= (p * v).sum() - 1e-6
         if estimator == "lsr":
-            assert np.abs(small - law).sum() / 2 <= size + 1e-9
+            assert np.abs(small - p).sum() / 2 <= size + 1e-9
         elif np.ptp(values) > 1e-3:
-            seen = law > 0
-            assert (law[seen] * np.log(law[seen] / small[seen])).sum() <= size + 1e-5
+            seen = p > 0
+            assert (p[seen] * np.log(p[seen] / small[seen])).sum() <= size + 1e-5
 
 
 @pytest.mark.parametrize("unseen", [False, True])
 def test_the_likelihood_member_is_the_one_a_solver_finds(unseen: bool) -> None:
-    law = np.array([0.5, 0.3, 0.2, 0.0]) if unseen else np.array([0.4, 0.3, 0.2, 0.1])
+    p = np.array([0.5, 0.3, 0.2, 0.0]) if unseen else np.array([0.4, 0.3, 0.2, 0.1])
     values, size = np.array([0.1, 0.5, 0.3, 1.0]), 0.2
-    seen = law > 0
+    seen = p > 0
 
     def slack(q: np.ndarray) -> float:
-        return size - float((law[seen] * np.log(law[seen] / q[seen])).sum())
+        return size - float((p[seen] * np.log(p[seen] / q[seen])).sum())
 
     found = minimize(
         lambda q: -(q @ values),
@@ -180,7 +180,7 @@ def test_the_likelihood_member_is_the_one_a_solver_finds(unseen: bool) -> None:
             {"type": "ineq", "fun": slack},
         ],
     )
-    member = best_member("mle", law[:, None], values[:, None], np.array([size]))[:, 0]
+    member = best_member("mle", p[:, None], values[:, None], np.array([size]))[:, 0]
     assert member @ values == pytest.approx(-found.fun, abs=1e-4)
 
 
@@ -235,7 +235,8 @@ def test_a_larger_set_never_lowers_the_optimistic_value(family, estimator, rho) 
 
 
 def test_the_burn_in_of_v_has_its_closed_form() -> None:
-    """On the lotteries CVaR 0.5 takes the prize until its law may be lowered by 0.1 at most.
+    """On the lotteries CVaR 0.5 takes the prize until its distribution may be lowered by 0.1 at
+    most.
 
     (1 - (0.4 - r) / 0.5) = 0.2 + 2 r is above the sure 0.4 iff r = sqrt(L / (2 n)) > 0.1.
     """
@@ -255,7 +256,8 @@ def test_heaven_is_never_reached_and_the_grid_is_the_same() -> None:
     wide = with_heaven(PATH)
     assert wide.Y == PATH.Y
     policy = np.random.default_rng(0).integers(2, size=(3, 2, PATH.Y))
-    np.testing.assert_allclose(wide.law(policy), PATH.law(policy[:, :1]))
+    narrow = PATH.return_distribution(policy[:, :1])
+    np.testing.assert_allclose(wide.return_distribution(policy), narrow)
 
 
 @pytest.mark.parametrize("family", ["model", "value"])
@@ -272,8 +274,8 @@ def test_a_tuned_learner_ends_within_1_percent_of_the_optimum(family, estimator)
 
 def test_batched_budgets_equal_the_one_sweep() -> None:
     mdp = make_static_task("static/Betting-v0", H=2)
-    laws = np.repeat(mdp.probabilities[..., None], mdp.Y, axis=-1)
-    one, batched = StaticPlanner(mdp), StaticPlanner(mdp, Belief(laws))
+    probabilities = np.repeat(mdp.probabilities[..., None], mdp.Y, axis=-1)
+    one, batched = StaticPlanner(mdp), StaticPlanner(mdp, Belief(probabilities))
     np.testing.assert_allclose(one.shortfalls(), batched.shortfalls(), atol=1e-12)
 
 

@@ -44,7 +44,7 @@ def module_at(rho: RiskMeasure, knots: np.ndarray, kind=StaticRiskModule) -> Sta
 
 @pytest.mark.parametrize("rho", MEASURES, ids=str)
 def test_the_utility_is_the_derivative_of_the_measure(rho: RiskMeasure) -> None:
-    """Against difference quotients on the law; equal masses are exact up to 1 / N."""
+    """Against difference quotients on the distribution; equal masses are exact up to 1 / N."""
     knots = np.sort(np.random.default_rng(0).uniform(0.0, 2.0, 800))
     utility = module_at(rho, knots).utility(torch.as_tensor(knots)).numpy() - TIE * knots
     expected = influence(rho, knots, np.full(800, 1 / 800))
@@ -67,17 +67,19 @@ def test_the_utility_of_cvar_is_the_shortfall_below_the_quantile() -> None:
 
 
 class TableModule(StaticRiskModule):
-    """Exact laws of N quantiles on a task of one state in place of networks.
+    """Exact distributions of N quantiles on a task of one state in place of networks.
 
-    All chances are 1/2 and H = 4, so 16 quantiles hold every law without rounding.
+    All chances are 1/2 and H = 4, so 16 quantiles hold every distribution without rounding.
     """
 
     def forward_target(self, batch):
-        laws = [self.laws(float(shift)) for shift in batch["obs"][:, -1]]
-        return {key: torch.stack([law[key] for law in laws]) for key in (QUANTILES, "qf_preds")}
+        outputs = [self.outputs(float(shift)) for shift in batch["obs"][:, -1]]
+        return {
+            key: torch.stack([each[key] for each in outputs]) for key in (QUANTILES, "qf_preds")
+        }
 
-    def laws(self, shift: float):
-        """The laws of both first actions under the policy that is greedy for g(. + shift)."""
+    def outputs(self, shift: float):
+        """Of both first actions, under the policy that is greedy for g(. + shift)."""
         mdp, N = PATH, len(self.knots)
         after = np.zeros((mdp.Y, N))
         for h in reversed(range(mdp.H)):
@@ -95,8 +97,8 @@ class TableModule(StaticRiskModule):
 
 
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 1.0])
-def test_following_its_law_ends_at_the_exact_optimum(alpha: float) -> None:
-    """With exact laws; without shifts it may end at a law that is best only as seen from itself."""
+def test_following_its_distribution_ends_at_the_exact_optimum(alpha: float) -> None:
+    """With exact distributions; without shifts it may end where it is best only to itself."""
     optimum = StaticPlanner(PATH).solve(CVaR(alpha)).value
     first, ends = torch.zeros(1, 1, dtype=torch.float64), []
     for shifts in ([0.0], [0.0, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3]):
@@ -112,7 +114,7 @@ def test_following_its_law_ends_at_the_exact_optimum(alpha: float) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_the_learner_follows_the_law_and_backs_up_whole_laws(tmp_path: Path) -> None:
+def test_the_learner_follows_the_distribution_and_backs_it_up_whole(tmp_path: Path) -> None:
     agent = RSDisRLDeep(config(return_scale=2.0, judged_episodes=40))
     for _ in range(2):
         result = agent.train()
@@ -122,7 +124,7 @@ def test_the_learner_follows_the_law_and_backs_up_whole_laws(tmp_path: Path) -> 
     np.testing.assert_array_equal(agent.env_runner.module.knots, module.knots)
     assert np.isfinite(float(result["learners"]["default_policy"]["believed_risk"]))
 
-    # All first states of the path are one state, so F is the law of its greedy action.
+    # All first states of the path are one state, so F is the distribution of its greedy action.
     believed = module.follow(learner.first, learner.rho, torch.zeros(1))
     first = {"obs": learner.first[:1]}
     outputs = module.forward_target(first)
@@ -132,7 +134,7 @@ def test_the_learner_follows_the_law_and_backs_up_whole_laws(tmp_path: Path) -> 
     )
     greedy = outputs[QUANTILES][0, int(outputs["qf_preds"].argmax())]
     np.testing.assert_allclose(2.0 * greedy.sort().values, module.knots, atol=1e-5)
-    # At the law that it comes from, the utility's mean is the risk itself.
+    # At the distribution that it comes from, the utility's mean is the risk itself.
     chosen = int(outputs["qf_preds"].argmax())
     assert float(worth[0, chosen]) == pytest.approx(believed, abs=1e-5)
 

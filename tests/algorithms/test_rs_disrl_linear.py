@@ -1,4 +1,4 @@
-"""RS-DisRL-V with the linear class: regression of laws, its optimism, and its bias."""
+"""RS-DisRL-V with the linear class: regression of distributions, its optimism, and its bias."""
 
 import numpy as np
 import pytest
@@ -40,19 +40,19 @@ def test_with_a_hat_at_every_y_and_endless_data_it_is_exact_planning(mdp, rho) -
     assert mdp.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-6)
 
 
-def test_fewer_hats_are_biased_but_keep_laws_and_ends() -> None:
+def test_fewer_hats_are_biased_but_keep_distributions_and_ends() -> None:
     found = hats(PATH.Y, 4)
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     np.testing.assert_allclose(found @ np.linspace(0, PATH.Y - 1, 4), np.arange(PATH.Y))
     planner = LinearPlanner(PATH, endless_data(PATH), found, 1.0, 0.0)
     plan = planner.plan_for(PATH.returns, Expectation())
-    assert plan.law.min() >= 0.0
-    assert plan.law.sum() == pytest.approx(1.0)
+    assert plan.distribution.min() >= 0.0
+    assert plan.distribution.sum() == pytest.approx(1.0)
     assert 0.01 < abs(plan.value - 0.75) < 0.05
 
 
 def test_regression_is_that_of_least_squares() -> None:
-    """The mean of the last step's law against numpy's solution of the ridge problem."""
+    """The mean of the last step's distribution against numpy's solution of the ridge problem."""
     counts, features = sampled_data(PATH, 30, 0), hats(PATH.Y, 5)
     planner = LinearPlanner(PATH, counts, features, 1.0, 0.0)
     end = np.zeros((1, PATH.Y, PATH.Y))

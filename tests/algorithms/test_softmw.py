@@ -58,12 +58,12 @@ def serve(scheduler: Any, slots: int, seed: int = 0) -> list[tuple[np.ndarray, .
     return history
 
 
-def expected_laws(name: str, history: list[Any], constants: dict[str, Any]) -> list[np.ndarray]:
-    """The laws that the docstring of softmw.py gives, with lists and loops only."""
+def expected(name: str, history: list[Any], constants: dict[str, Any]) -> list[np.ndarray]:
+    """The probabilities that the docstring of softmw.py gives, with lists and loops only."""
     c = SCHEDULERS[name].Constants(**constants)
     x = [1 / K] * K
     sizes: list[float] = []
-    laws = []
+    found = []
     for t, (q, _, action, service) in enumerate(history, start=1):
         M = c.c_M * t ** (1 / (2 * c.p)) if name.endswith("_plus") else 1.5
         G = M * max(q)
@@ -84,27 +84,27 @@ def expected_laws(name: str, history: list[Any], constants: dict[str, Any]) -> l
         eta = c.c_eta * growth / math.sqrt(1 + K * total)
         eta = min(eta, 1 / (2 * K * top)) if top > 0 else eta
         gamma = eta * K * G
-        law = np.array([(1 - gamma) * weight + gamma / K for weight in x])
-        laws.append(law)
+        p = np.array([(1 - gamma) * weight + gamma / K for weight in x])
+        found.append(p)
         gain = q[action] * (service if name in UNCLIPPED else min(service, M))
-        x[action] *= math.exp(eta * gain / law[action])
+        x[action] *= math.exp(eta * gain / p[action])
         x = [(1 - e) * weight / sum(x) + e / K for weight in x]
-    return laws
+    return found
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_laws_are_those_of_the_formulas(name: str) -> None:
+def test_probabilities_are_those_of_the_formulas(name: str) -> None:
     constants = SMALL.get(name, {})
     scheduler = SCHEDULERS[name](K, bound=1.5, **constants)
     history = serve(scheduler, 600)
-    expected = expected_laws(name, history, constants)
-    for (_, p, _, _), law in zip(history, expected, strict=True):
-        np.testing.assert_allclose(p, law, rtol=1e-8, atol=1e-10)
+    right = expected(name, history, constants)
+    for (_, p, _, _), wanted in zip(history, right, strict=True):
+        np.testing.assert_allclose(p, wanted, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", UNCLIPPED)
 def test_without_clipping_one_large_service_takes_all_the_weight(name: str) -> None:
-    """exp(eta Q S / p) would overflow: the law stays a law, and mixing brings the others back."""
+    """exp(eta Q S / p) would overflow: p still sums to 1, and mixing brings the others back."""
     free, clipped = SCHEDULERS[name](K), SCHEDULERS[name.removesuffix("_unclipped")](K)
     for scheduler in (free, clipped):
         scheduler.probabilities(np.array([5.0, 4.0, 3.0, 2.0]))
@@ -168,7 +168,9 @@ lengths = st.one_of(
         max_size=30,
     ),
 )
-def test_every_law_is_a_law_and_memory_stays_finite(name: str, slots: list[Any]) -> None:
+def test_probabilities_are_a_distribution_and_memory_stays_finite(
+    name: str, slots: list[Any]
+) -> None:
     scheduler = SCHEDULERS[name](K, **SMALL.get(name, {}))
     for q, action, service in slots:
         p = scheduler.probabilities(q)
@@ -298,10 +300,10 @@ def test_fast_is_the_quick_rule_below_its_threshold_and_softmw_above() -> None:
         q = rng.dirichlet(np.ones(K)) * level
         safe = True if q.sum() > 20 else False if q.sum() < 10 else safe
         softmw.t = t + 1
-        law = softmw.probabilities(q) if safe else quick.probabilities(q)
+        p = softmw.probabilities(q) if safe else quick.probabilities(q)
         quick.probabilities(q)
-        np.testing.assert_allclose(fast.probabilities(q), law, rtol=1e-12)
-        action, service = rng.choice(K, p=law), float(rng.random())
+        np.testing.assert_allclose(fast.probabilities(q), p, rtol=1e-12)
+        action, service = rng.choice(K, p=p), float(rng.random())
         fast.update(action, service)
         quick.update(action, service)
         if safe:

@@ -42,8 +42,8 @@ def test_the_scheduler_that_the_readme_shows_is_found_and_serves(
 
     world = scenario("stationary")
     mine = make_scheduler("proportional", world, 2, alpha=2.0)
-    law = mine.probabilities(np.array([[1.0, 2.0, 0.0, 2.0]] * 2))
-    np.testing.assert_allclose(law, [[1 / 9, 4 / 9, 0, 4 / 9]] * 2, atol=1e-6)
+    p = mine.probabilities(np.array([[1.0, 2.0, 0.0, 2.0]] * 2))
+    np.testing.assert_allclose(p, [[1 / 9, 4 / 9, 0, 4 / 9]] * 2, atol=1e-6)
     simulator = Simulator(world, 2, seed=1)
     simulator.run(mine, 2_000)
     uniform = Simulator(world, 2, seed=1)

@@ -37,7 +37,7 @@ def _remember(params, state, q, p, action, service, t):
     state[-3], state[-2], state[-1] = action, service, t
 
 
-LAWS = {"uniform": _uniform, "longest": _longest, "maxweight": _maxweight}
+RULES = {"uniform": _uniform, "longest": _longest, "maxweight": _maxweight}
 
 
 class Rule:
@@ -50,7 +50,7 @@ class Rule:
         self.state = np.zeros((R, K + 3))
         self.t = 1
         self.knows_rates = name == "maxweight"
-        self.probabilities_fn = LAWS[name]
+        self.probabilities_fn = RULES[name]
         self.update_fn = _remember
 
 

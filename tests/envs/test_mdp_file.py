@@ -66,9 +66,11 @@ def test_every_layout_of_rewards_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rewards(MOVES, full[0, :, 0, 0])[3, :, 2, 1], full[0, :, 0, 0])
 
 
-def test_single_precision_is_rounded_to_laws(tmp_path: Path) -> None:
-    laws = np.random.default_rng(0).dirichlet(np.ones(5), size=(2, 5)).astype(np.float32)
-    file = read_mdp(saved(tmp_path / "own.npz", {**GOOD, "transition": laws, "reward": np.ones(5)}))
+def test_single_precision_is_rounded_to_distributions(tmp_path: Path) -> None:
+    kernel = np.random.default_rng(0).dirichlet(np.ones(5), size=(2, 5)).astype(np.float32)
+    file = read_mdp(
+        saved(tmp_path / "own.npz", {**GOOD, "transition": kernel, "reward": np.ones(5)})
+    )
     np.testing.assert_allclose(file.transitions.sum(axis=-1), 1.0, atol=1e-15)
 
 
@@ -143,14 +145,14 @@ def test_steps_asked_for_win_over_the_file_but_not_over_its_arrays(tmp_path: Pat
 )
 def test_any_mdp_is_a_mixture_of_deterministic_kernels(seed, S, A, stationary, sparse) -> None:
     rng = np.random.default_rng(seed)
-    laws = rng.dirichlet(np.full(S, 0.1 if sparse else 1.0), size=(1 if stationary else 3, S, A))
-    laws = np.broadcast_to(laws, (3, S, A, S))
-    kernels, theta = noise_kernels(laws)
+    kernel = rng.dirichlet(np.full(S, 0.1 if sparse else 1.0), size=(1 if stationary else 3, S, A))
+    kernel = np.broadcast_to(kernel, (3, S, A, S))
+    kernels, theta = noise_kernels(kernel)
     assert set(np.unique(kernels)) <= {0.0, 1.0}
     assert len(kernels) <= (1 if stationary else 3) * (S * A * (S - 1) + 1)
     np.testing.assert_allclose(kernels.sum(axis=-1), 1.0)
     np.testing.assert_allclose(theta.sum(axis=-1), 1.0, atol=1e-12)
-    np.testing.assert_allclose(np.einsum("hd,dsat->hsat", theta, kernels), laws, atol=1e-9)
+    np.testing.assert_allclose(np.einsum("hd,dsat->hsat", theta, kernels), kernel, atol=1e-9)
 
 
 def test_a_file_is_the_same_task_as_the_built_in_one(tmp_path: Path) -> None:
@@ -203,8 +205,8 @@ def test_rewards_of_the_next_state_are_not_iterated_cvars(tmp_path: Path) -> Non
 
 
 def test_too_many_kernels_are_refused(tmp_path: Path) -> None:
-    laws = np.random.default_rng(0).dirichlet(np.ones(40), size=(5, 40))
-    path = saved(tmp_path / "own.npz", {"transition": laws, "reward": np.ones(40), "H": 5})
+    kernel = np.random.default_rng(0).dirichlet(np.ones(40), size=(5, 40))
+    path = saved(tmp_path / "own.npz", {"transition": kernel, "reward": np.ones(40), "H": 5})
     with pytest.raises(ValueError, match="H = 5, S = 40, A = 5, d = 7,801 would need arrays"):
         ICVaRConfig().environment(path).validate()
 

@@ -96,7 +96,7 @@ def test_the_tiger_of_the_literature(tmp_path: Path) -> None:
     for H, value in enumerate(by_hand, 1):
         assert task_risk(file, H, 1e-9, 0.95) == pytest.approx(value, abs=1e-4)
     pomdp = pomdp_of_file(str(tmp_path / "model.pomdp"), H=2)
-    assert (pomdp.S, pomdp.A, pomdp.O) == (4, 3, 2)  # two states with two observation laws each
+    assert (pomdp.S, pomdp.A, pomdp.O) == (4, 3, 2)  # two states with two emissions each
     assert sorted(set(np.round(pomdp.rewards.ravel(), 12))) == [0.0, 0.9, 1.0]
 
 
@@ -139,7 +139,7 @@ def test_every_form_of_the_format_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "law"),
+    ("start", "probabilities"),
     [
         ("", [1 / 3, 1 / 3, 1 / 3]),
         ("start: uniform\n", [1 / 3, 1 / 3, 1 / 3]),
@@ -151,13 +151,15 @@ def test_every_form_of_the_format_is_read(tmp_path: Path) -> None:
         ("start: 0.333333 0.333333 0.333333\n", [1 / 3, 1 / 3, 1 / 3]),
     ],
 )
-def test_every_form_of_a_start_is_read(tmp_path: Path, start: str, law: list[float]) -> None:
+def test_every_form_of_a_start_is_read(
+    tmp_path: Path, start: str, probabilities: list[float]
+) -> None:
     file = parsed(tmp_path, f"{HEAD}{start}T: *\nidentity\nO: *\nuniform\n")
-    np.testing.assert_allclose(file.start, law)
+    np.testing.assert_allclose(file.start, probabilities)
     assert file.start.sum() == pytest.approx(1.0, abs=1e-12)
 
 
-LAWS = f"{HEAD}T: *\nidentity\nO: *\nuniform\n"
+TABLES = f"{HEAD}T: *\nidentity\nO: *\nuniform\n"
 
 
 @pytest.mark.parametrize(
@@ -166,27 +168,27 @@ LAWS = f"{HEAD}T: *\nidentity\nO: *\nuniform\n"
         ("", "'states:' is missing, it must come before start, T, O and R"),
         ("discount: 1\nT: *\nidentity\n", "line 1: 'states:' is missing"),
         (HEAD + "states: 3\n", "line 6: 'states:' is there twice"),
-        (LAWS + "actions: 3\n", "line 10: 'actions:' must come before start"),
-        (f"discount: 2\n{LAWS}", "line 1: the discount is 2, give 0 to 1"),
-        (HEAD.replace("reward", "gain") + LAWS, "'reward' or 'cost', not 'gain'"),
-        (HEAD.replace("a b c", "a b a") + LAWS, "line 3: 'states:' needs names, each once"),
-        (HEAD.replace("a b c", "a 7b c") + LAWS, "'7b' is not a name for states"),
-        (HEAD.replace("a b c", "90000") + LAWS, "states = 90,000 would need arrays"),
+        (TABLES + "actions: 3\n", "line 10: 'actions:' must come before start"),
+        (f"discount: 2\n{TABLES}", "line 1: the discount is 2, give 0 to 1"),
+        (HEAD.replace("reward", "gain") + TABLES, "'reward' or 'cost', not 'gain'"),
+        (HEAD.replace("a b c", "a b a") + TABLES, "line 3: 'states:' needs names, each once"),
+        (HEAD.replace("a b c", "a 7b c") + TABLES, "'7b' is not a name for states"),
+        (HEAD.replace("a b c", "90000") + TABLES, "states = 90,000 would need arrays"),
         (f"{HEAD}T: x\nidentity\nO: *\nuniform\n", "'T' of action 'y' and state 'a' sum to 0"),
         (f"{HEAD}T: *\nidentity\nO: x\nuniform\n", "'O' of action 'y' and state 'a' sum to 0"),
-        (f"{LAWS}T: x : a\n0.5 0.6 0\n", "sum to 1.1"),
-        (f"{LAWS}T: x : a\n1.5 -0.5 0\n", "the least is -0.5"),
-        (f"{LAWS}start: 0.5 0.2 0.2\n", "'start' sum to 0.9"),
-        (f"{LAWS}start exclude: a b c\n", "no state is left"),
-        (f"{LAWS}start: *\n", "give one state to start in"),
-        (f"{LAWS}T: x : d : a 1\n", "line 10: 'd' is none of the states, a, b, c"),
-        (f"{LAWS}T: x : a : 3 1\n", "'3' is none of the states"),
-        (f"{LAWS}O: x : a\n0.5\n", "the file ends where more must come"),
-        (f"{LAWS}O: x : a\n0.5 half\n", "'half' stands where a number must come"),
-        (f"{LAWS}R: x : a : b : 0 nan\n", "'nan' stands where a number must come"),
-        (f"{LAWS}R: x 3\n", "a reward needs an action and a state at least"),
-        (f"{LAWS}Q: x : a : b 1\n", "'Q' stands where one of discount, values"),
-        (f"{LAWS}T x : a : b 1\n", "'x' stands where ':' must come"),
+        (f"{TABLES}T: x : a\n0.5 0.6 0\n", "sum to 1.1"),
+        (f"{TABLES}T: x : a\n1.5 -0.5 0\n", "the least is -0.5"),
+        (f"{TABLES}start: 0.5 0.2 0.2\n", "'start' sum to 0.9"),
+        (f"{TABLES}start exclude: a b c\n", "no state is left"),
+        (f"{TABLES}start: *\n", "give one state to start in"),
+        (f"{TABLES}T: x : d : a 1\n", "line 10: 'd' is none of the states, a, b, c"),
+        (f"{TABLES}T: x : a : 3 1\n", "'3' is none of the states"),
+        (f"{TABLES}O: x : a\n0.5\n", "the file ends where more must come"),
+        (f"{TABLES}O: x : a\n0.5 half\n", "'half' stands where a number must come"),
+        (f"{TABLES}R: x : a : b : 0 nan\n", "'nan' stands where a number must come"),
+        (f"{TABLES}R: x 3\n", "a reward needs an action and a state at least"),
+        (f"{TABLES}Q: x : a : b 1\n", "'Q' stands where one of discount, values"),
+        (f"{TABLES}T x : a : b 1\n", "'x' stands where ':' must come"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, said: str) -> None:
@@ -284,7 +286,7 @@ def kind_of_rewards(file: POMDPFile, depends: str) -> POMDPFile:
 @pytest.mark.parametrize("depends", ["state", "next", "observation"])
 @pytest.mark.parametrize("gamma", [-0.3, 0.1])
 @pytest.mark.parametrize("discount", [1.0, 0.8])
-def test_a_task_has_the_files_law_of_the_return(
+def test_a_task_has_the_files_return_distribution(
     depends: str, gamma: float, discount: float
 ) -> None:
     """Against value iteration on the file's own tables, whatever rewards depend on.
@@ -318,7 +320,7 @@ def test_mean_rewards_would_be_another_task() -> None:
 
 
 def test_equal_rewards_are_no_division_by_zero(tmp_path: Path) -> None:
-    (tmp_path / "flat.pomdp").write_text(f"{LAWS}R: * : * : * : * 5\n")
+    (tmp_path / "flat.pomdp").write_text(f"{TABLES}R: * : * : * : * 5\n")
     pomdp = pomdp_of_file(str(tmp_path / "flat.pomdp"), H=2)
     assert (pomdp.rewards == 0.0).all()
 

@@ -99,11 +99,11 @@ def test_the_reference_policy_of_asymmetric_has_the_stated_slack() -> None:
     assert switches * np.abs(theta[0] - theta[1]).sum() <= (10**6) ** (1 / 2 - 0.146)
 
 
-@pytest.mark.parametrize(("law", "rate"), [("uniform", 0.138), ("longest", 0.216)])
-def test_greedy_and_uniform_service_grow_on_asymmetric_as_stated(rule, law, rate) -> None:
+@pytest.mark.parametrize(("name", "rate"), [("uniform", 0.138), ("longest", 0.216)])
+def test_greedy_and_uniform_service_grow_on_asymmetric_as_stated(rule, name, rate) -> None:
     """Each heavy queue grows at the rate of the drift argument."""
     simulator = Simulator(scenario("asymmetric"), 8, seed=1)
-    simulator.run(rule(law, 4, 8), 100_000)
+    simulator.run(rule(name, 4, 8), 100_000)
     np.testing.assert_allclose(simulator.q[:, :2].mean(axis=0) / 100_000, rate, rtol=0.03)
 
 

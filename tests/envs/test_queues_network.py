@@ -77,9 +77,9 @@ def test_erlang_loss_and_a_short_buffer() -> None:
     close(simulate_network(loss, first_come(loss), 5_000, 16).lost[:, 0], erlang_b(4, 3.0))
     short = one(lam=[0.9], mu=[[1.0]], buffer=[5])
     found = simulate_network(short, first_come(short), 10_000, 16)
-    law = 0.9 ** np.arange(6) / sum(0.9 ** np.arange(6))
-    close(found.lost[:, 0], law[-1])
-    close(found.jobs[:, 0], law @ np.arange(6))
+    stationary = 0.9 ** np.arange(6) / sum(0.9 ** np.arange(6))
+    close(found.lost[:, 0], stationary[-1])
+    close(found.jobs[:, 0], stationary @ np.arange(6))
 
 
 def test_a_jackson_network_with_feedback_has_the_product_form() -> None:
@@ -190,8 +190,8 @@ def chain(network: Network, policy: Any) -> np.ndarray:
     np.fill_diagonal(rates, 0.0)
     generator = rates - np.diag(rates.sum(axis=1))
     equations = np.vstack([generator.T[1:], np.ones(len(states))])
-    law = np.linalg.solve(equations, np.eye(len(states))[-1])
-    return law @ np.array(states)
+    stationary = np.linalg.solve(equations, np.eye(len(states))[-1])
+    return stationary @ np.array(states)
 
 
 @pytest.mark.parametrize("rule", [c_mu, max_weight, max_pressure, longest, last_first])

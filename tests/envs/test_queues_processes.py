@@ -1,4 +1,4 @@
-"""Processes have the laws that they declare, and declarations that make no sense are refused."""
+"""Processes have the distributions that they declare, and senseless declarations are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,15 +52,15 @@ def test_pareto_is_the_quantile_function() -> None:
     np.testing.assert_allclose(ours, stats.pareto.ppf(U, shape, scale=least), rtol=1e-12)
 
 
-def test_lognormal_has_its_law() -> None:
+def test_lognormal_has_its_distribution() -> None:
     sigma, mean = 0.6, 2.0
     rng = np.random.default_rng(0)
     ours = [
         draws.draw(LOGNORMAL, mean, sigma, -(sigma**2) / 2, u, v) for u, v in rng.random((5_000, 2))
     ]
-    law = stats.lognorm(sigma, scale=mean * np.exp(-(sigma**2) / 2))
-    assert law.mean() == pytest.approx(mean)
-    assert stats.kstest(ours, law.cdf).pvalue > 0.01
+    expected = stats.lognorm(sigma, scale=mean * np.exp(-(sigma**2) / 2))
+    assert expected.mean() == pytest.approx(mean)
+    assert stats.kstest(ours, expected.cdf).pvalue > 0.01
 
 
 @pytest.mark.parametrize("leave", [0.02, 0.5, 0.9])

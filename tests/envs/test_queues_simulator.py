@@ -105,8 +105,8 @@ def test_batch_equals_single_replicas_stepped_by_hand(rule, same_worlds, name):
 def test_two_schedulers_meet_the_same_world(rule, name):
     world = scenario(name)
     simulators = [Simulator(world, 2, seed=5) for _ in range(2)]
-    for law, simulator in zip(("uniform", "maxweight"), simulators, strict=True):
-        simulator.run(rule(law, world.K, 2), 2_000)
+    for name, simulator in zip(("uniform", "maxweight"), simulators, strict=True):
+        simulator.run(rule(name, world.K, 2), 2_000)
     first, second = (simulator.metrics() for simulator in simulators)
     np.testing.assert_array_equal(first.arrived, second.arrived)
     np.testing.assert_array_equal(simulators[0].state.rates, simulators[1].state.rates)
@@ -163,12 +163,12 @@ PROCESSES = st.builds(
     pairs=st.lists(st.tuples(PROCESSES, PROCESSES), min_size=1, max_size=5),
     seed=st.integers(0, 10**6),
     cut=st.integers(1, 1_499),
-    law=st.sampled_from(["uniform", "longest", "maxweight"]),
+    name=st.sampled_from(["uniform", "longest", "maxweight"]),
 )
-def test_work_is_conserved_and_littles_law_holds(rule, pairs, seed, cut, law):
+def test_work_is_conserved_and_littles_law_holds(rule, pairs, seed, cut, name):
     world = declare({"name": "any", "queues": [{"arrivals": a, "service": s} for a, s in pairs]})
     simulator = Simulator(world, replicas=2, seed=seed)
-    scheduler = rule(law, world.K, 2)
+    scheduler = rule(name, world.K, 2)
     simulator.run(scheduler, cut)
     simulator.run(scheduler, 1_500 - cut)
     sums = simulator.sums
@@ -183,7 +183,7 @@ def test_work_is_conserved_and_littles_law_holds(rule, pairs, seed, cut, law):
     np.testing.assert_allclose(sums.curve.sum(axis=1), sums.backlog.sum(axis=1), rtol=1e-9)
     np.testing.assert_array_equal(sums.served.sum(axis=1), [1_500, 1_500])
     together = Simulator(world, replicas=2, seed=seed)
-    together.run(rule(law, world.K, 2), 1_500)
+    together.run(rule(name, world.K, 2), 1_500)
     np.testing.assert_array_equal(together.q, simulator.q)
 
 

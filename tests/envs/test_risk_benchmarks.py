@@ -25,10 +25,10 @@ def test_frozen_lake_moves_as_gymnasium_does() -> None:
     lake = gym.make("FrozenLake-v1", map_name="4x4", is_slippery=True).unwrapped
     for s, actions in lake.P.items():
         for a, outcomes in actions.items():
-            law = np.zeros(16)
+            row = np.zeros(16)
             for probability, after, *_ in outcomes:
-                law[after] += probability
-            np.testing.assert_allclose(task.mdp.transitions[0, s, a], law, atol=1e-12)
+                row[after] += probability
+            np.testing.assert_allclose(task.mdp.transitions[0, s, a], row, atol=1e-12)
 
 
 def test_the_cliff_without_wind_moves_as_gymnasium_does() -> None:
@@ -43,17 +43,17 @@ def test_the_cliff_without_wind_moves_as_gymnasium_does() -> None:
 
 
 def test_the_wind_blows_one_cell_down() -> None:
-    law = make_task("mdp/WindyCliff-v0", 0.5, wind=0.25).mdp.transitions[0, 13, 2]
-    assert law[14] == 0.75  # to the right along the edge
-    assert law[20] == 0.25  # into the cliff
+    row = make_task("mdp/WindyCliff-v0", 0.5, wind=0.25).mdp.transitions[0, 13, 2]
+    assert row[14] == 0.75  # to the right along the edge
+    assert row[20] == 0.25  # into the cliff
 
 
 def test_the_queues_are_served_then_filled() -> None:
     task = make_task("mdp/QueueBacklog-v0", 0.5, arrival=0.3, turbo=0.6)
-    law = task.mdp.transitions[0, 2 * 5 + 2, 2].reshape(5, 5)  # queue 1 at full speed
+    row = task.mdp.transitions[0, 2 * 5 + 2, 2].reshape(5, 5)  # queue 1 at full speed
     one = np.array([0.6 * 0.7, 0.6 * 0.3, 0.4 * 0.7, 0.4 * 0.3, 0.0])
     two = np.array([0.0, 0.0, 0.7, 0.3, 0.0])
-    np.testing.assert_allclose(law, np.outer(one, two), atol=1e-12)
+    np.testing.assert_allclose(row, np.outer(one, two), atol=1e-12)
     steady = task.mdp.transitions[0, 4 * 5 + 0, 1].reshape(5, 5)  # queue 2 is empty, 1 is full
     np.testing.assert_allclose(steady[4], [0.7, 0.3, 0.0, 0.0, 0.0], atol=1e-12)
 
@@ -86,9 +86,9 @@ def test_the_switching_alpha_grows_with_the_steps_left() -> None:
     ("name", "fields", "said"),
     [
         ("mdp/Nowhere-v0", {}, "No task 'mdp/Nowhere-v0': choose one of"),
-        ("mdp/RiskyShortcut-v0", {"p": 1.5}, "'theta' at .* is no probability law"),
+        ("mdp/RiskyShortcut-v0", {"p": 1.5}, "'theta' at .* is not a probability distribution"),
         ("mdp/RiskyShortcut-v0", {"risky": 1.2}, "is 1.2: rewards must be in"),
-        ("mdp/LowerBound-v0", {"rarity": 2.0}, "'kernels' at .* is no probability law"),
+        ("mdp/LowerBound-v0", {"rarity": 2.0}, "'kernels' at .* is not a probability distribution"),
         ("mdp/QueueBacklog-v0", {"start": 9}, "give 0 to 4, the value of 'capacity'"),
         ("mdp/QueueBacklog-v0", {"capacity": 10_000}, "capacity = 10,000 would need arrays"),
         ("mdp/WindyCliff-v0", {"rows": 9_999}, "H = 14, rows = 9,999, columns = 6 would"),

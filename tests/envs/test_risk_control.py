@@ -1,4 +1,4 @@
-"""Control tasks with a risk trade-off: Gymnasium's contract, and the laws that they promise."""
+"""Control tasks with a risk trade-off: Gymnasium's contract, and the promised probabilities."""
 
 import gymnasium as gym
 import numpy as np

@@ -13,7 +13,7 @@ from tenfold.envs.risk.own_measures import FunctionDistortion, spectrum
 from tenfold.envs.risk.static_measures import make_measure
 
 VALUES = np.array([0.3, -1.0, 2.0, 0.7])
-LAW = np.array([0.1, 0.4, 0.3, 0.2])
+P = np.array([0.1, 0.4, 0.3, 0.2])
 
 
 @pytest.fixture
@@ -29,17 +29,17 @@ def own(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 def test_a_distortion_of_ones_own_is_the_built_in_one(own) -> None:
     mine, theirs = make_measure("own_risk:cautious", {"k": 2.5}), DualPower(2.5)
-    assert float(mine(VALUES, LAW)) == pytest.approx(float(theirs(VALUES, LAW)), abs=1e-12)
-    np.testing.assert_allclose(mine.derivative(VALUES, LAW), theirs.derivative(VALUES, LAW))
+    assert float(mine(VALUES, P)) == pytest.approx(float(theirs(VALUES, P)), abs=1e-12)
+    np.testing.assert_allclose(mine.derivative(VALUES, P), theirs.derivative(VALUES, P))
     assert mine.lipschitz(1.0) == pytest.approx(2.5, rel=1e-3)
 
 
 def test_a_spectrum_of_ones_own_is_its_integral() -> None:
     """phi(u) = 2 (1 - u) is the dual power with k = 2, and 4 on the worst quarter is CVaR."""
     mine = spectrum(lambda u: 2.0 * (1.0 - u))
-    assert float(mine(VALUES, LAW)) == pytest.approx(float(DualPower(2.0)(VALUES, LAW)), abs=1e-6)
+    assert float(mine(VALUES, P)) == pytest.approx(float(DualPower(2.0)(VALUES, P)), abs=1e-6)
     step = spectrum(lambda u: np.where(u < 0.25, 4.0, 0.0))
-    assert float(step(VALUES, LAW)) == pytest.approx(float(CVaR(0.25)(VALUES, LAW)), abs=1e-3)
+    assert float(step(VALUES, P)) == pytest.approx(float(CVaR(0.25)(VALUES, P)), abs=1e-3)
 
 
 @pytest.mark.parametrize(

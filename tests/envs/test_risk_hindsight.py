@@ -41,7 +41,7 @@ def test_states_and_rewards_are_told_at_the_end_alone() -> None:
     assert reward == pytest.approx(sum(paid))
 
 
-def test_episodes_follow_the_pomdps_laws() -> None:
+def test_episodes_follow_the_pomdps_probabilities() -> None:
     """Frequencies of 4,000 episodes against the model's, which `TabularPOMDP.play` follows too."""
     pomdp = random_pomdp(H=3, S=2, A=2, O=2, instance=1)
     env = HindsightObservation(POMDPEnv(pomdp))
@@ -63,8 +63,8 @@ def test_episodes_follow_the_pomdps_laws() -> None:
 @pytest.mark.parametrize("name", POMDP_NAMES)
 def test_the_protocol_leaks_nothing(name: str) -> None:
     env = make_hindsight(name, H=3)
-    law = env.unwrapped.pomdp.emissions
-    check_no_leak(env, episodes=300, emissions=law)
+    emissions = env.unwrapped.pomdp.emissions
+    check_no_leak(env, episodes=300, emissions=emissions)
 
     def last_seen(history: list[int], info: Any) -> np.int64:
         return np.int64(history[-1] % env.action_space.n)

@@ -1,9 +1,9 @@
-"""Tabular MDPs: what they refuse, episodes, return laws and brute force."""
+"""Tabular MDPs: what they refuse, episodes, return distributions and brute force."""
 
 import numpy as np
 import pytest
 
-from tenfold.envs.risk.mdp import TabularMDP, all_policies, brute_force, return_law
+from tenfold.envs.risk.mdp import TabularMDP, all_policies, brute_force, return_distribution
 
 
 def random_mdp(seed: int, H: int = 3, S: int = 3, A: int = 2) -> TabularMDP:
@@ -13,7 +13,7 @@ def random_mdp(seed: int, H: int = 3, S: int = 3, A: int = 2) -> TabularMDP:
     return TabularMDP(transitions, rewards, rng.dirichlet(np.ones(S)))
 
 
-def test_the_return_law_is_that_of_all_paths() -> None:
+def test_the_return_distribution_is_that_of_all_paths() -> None:
     mdp = random_mdp(0)
     policy = np.random.default_rng(1).integers(mdp.A, size=(mdp.H, mdp.S))
     paths: dict[float, float] = {}
@@ -29,7 +29,7 @@ def test_the_return_law_is_that_of_all_paths() -> None:
 
     for s in range(mdp.S):
         follow(0, s, 0.0, mdp.initial[s])
-    values, mass = return_law(mdp, policy)
+    values, mass = return_distribution(mdp, policy)
     np.testing.assert_allclose(values, sorted(paths), atol=1e-12)
     np.testing.assert_allclose(mass, [paths[key] for key in sorted(paths)], atol=1e-12)
     assert mass.sum() == pytest.approx(1.0)
@@ -45,7 +45,7 @@ def test_episodes_follow_the_model() -> None:
     after = [e.states[2] for e in episodes if e.states[1] == 1]
     seen = np.bincount(after, minlength=mdp.S) / len(after)
     np.testing.assert_allclose(seen, mdp.transitions[1, 1, 0], atol=0.03)
-    values, mass = return_law(mdp, policy)
+    values, mass = return_distribution(mdp, policy)
     assert np.mean([e.total for e in episodes]) == pytest.approx(values @ mass, abs=0.02)
 
 
@@ -73,11 +73,11 @@ def test_brute_force_tries_every_policy() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda P, r, mu: (P * 0.9, r, mu), r"'transitions' at \(0, 0, 0\) is no probability law"),
+        (lambda P, r, mu: (P * 0.9, r, mu), r"'transitions' at \(0, 0, 0\) is not a probability"),
         (lambda P, r, mu: (P - 0.0 * P + 1e-3, r, mu), "must sum to 1"),
         (lambda P, r, mu: (P, r + 0.7, mu), "rewards must be in \\[0, 1\\]"),
         (lambda P, r, mu: (P, r * np.nan, mu), "rewards must be in"),
-        (lambda P, r, mu: (P, r, mu * 2), "'initial' is no probability law"),
+        (lambda P, r, mu: (P, r, mu * 2), "'initial' is not a probability"),
         (lambda P, r, mu: (P, r[:1], mu), "'rewards' must be of shape"),
         (lambda P, r, mu: (P[0], r, mu), "'transitions' must be of shape"),
     ],

@@ -1,4 +1,4 @@
-"""Risk measures on discrete laws: closed forms, integrals, and the properties that define them."""
+"""Risk measures on discrete distributions: closed forms, integrals, and defining properties."""
 
 import math
 from itertools import product
@@ -33,18 +33,18 @@ MEASURES: list[RiskMeasure] = [*DISTORTIONS, Entropic(-1.5), Entropic(0.7)]
 measures = pytest.mark.parametrize("rho", MEASURES, ids=str)
 SPAN = 3.0
 
-Law = tuple[np.ndarray, np.ndarray]
+Distribution = tuple[np.ndarray, np.ndarray]
 
 
 @st.composite
-def laws(draw: st.DrawFn, size: int = 5) -> Law:
-    """A law on [0, SPAN], with ties and empty atoms among them."""
+def distributions(draw: st.DrawFn, size: int = 5) -> Distribution:
+    """A distribution on [0, SPAN], with ties and empty atoms among them."""
     values = draw(st.lists(st.floats(0.0, SPAN), min_size=size, max_size=size))
     weights = draw(st.lists(st.integers(0, 20), min_size=size, max_size=size).filter(any))
     return np.array(values), np.array(weights) / sum(weights)
 
 
-def cdf_distance(first: Law, second: Law) -> float:
+def cdf_distance(first: Distribution, second: Distribution) -> float:
     """sup |F - G|."""
     points = np.concatenate([first[0], second[0]])
     cdfs = [(p[None, :] * (x[None, :] <= points[:, None])).sum(axis=1) for x, p in (first, second)]
@@ -122,25 +122,31 @@ def test_the_measures_of_a_fine_discretised_normal_law_are_its_integrals() -> No
 
 @measures
 @settings(deadline=None, max_examples=60)
-@given(law=laws(), up=st.lists(st.floats(0.0, 2.0), min_size=5, max_size=5), c=st.floats(-2, 2))
+@given(
+    distribution=distributions(),
+    up=st.lists(st.floats(0.0, 2.0), min_size=5, max_size=5),
+    c=st.floats(-2, 2),
+)
 def test_it_is_monotone_and_translation_equivariant(
-    rho: RiskMeasure, law: Law, up: list[float], c: float
+    rho: RiskMeasure, distribution: Distribution, up: list[float], c: float
 ) -> None:
-    x, p = law
+    x, p = distribution
     assert rho(x + np.array(up), p) >= rho(x, p) - 1e-12
     assert rho(x + c, p) == pytest.approx(float(rho(x, p)) + c, abs=1e-9)
 
 
 @measures
 @settings(deadline=None, max_examples=60)
-@given(first=laws(), second=laws())
-def test_it_is_lipschitz_with_its_constants(rho: RiskMeasure, first: Law, second: Law) -> None:
+@given(first=distributions(), second=distributions())
+def test_it_is_lipschitz_with_its_constants(
+    rho: RiskMeasure, first: Distribution, second: Distribution
+) -> None:
     change = abs(float(rho(*first) - rho(*second)))
     moved = wasserstein_distance(first[0], second[0], first[1], second[1])
     assert change <= rho.lipschitz(SPAN) * moved + 1e-9
     assert change <= rho.lipschitz_cdf(SPAN) * cdf_distance(first, second) + 1e-9
-    same_law = abs(float(rho(first[0], first[1]) - rho(second[0], first[1])))
-    assert same_law <= np.abs(first[0] - second[0]).max() + 1e-9
+    same_probabilities = abs(float(rho(first[0], first[1]) - rho(second[0], first[1])))
+    assert same_probabilities <= np.abs(first[0] - second[0]).max() + 1e-9
 
 
 @pytest.mark.parametrize("rho", [*DISTORTIONS, Entropic(-1.5)], ids=str)
@@ -154,7 +160,7 @@ def test_no_smaller_constant_would_do(rho: RiskMeasure) -> None:
 
 
 @measures
-def test_the_derivative_is_that_of_finite_differences_and_a_law(rho: RiskMeasure) -> None:
+def test_the_derivative_is_that_of_finite_differences_and_a_distribution(rho: RiskMeasure) -> None:
     x, p = np.array([0.3, 2.0, 1.1, 0.7]), np.array([0.2, 0.4, 0.25, 0.15])
     step = 1e-6 * np.eye(4)
     slopes = (rho(x + step, p) - rho(x - step, p)) / 2e-6
@@ -165,7 +171,7 @@ def test_the_derivative_is_that_of_finite_differences_and_a_law(rho: RiskMeasure
 
 
 @measures
-def test_batches_are_the_single_laws(rho: RiskMeasure) -> None:
+def test_batches_are_the_single_distributions(rho: RiskMeasure) -> None:
     rng = np.random.default_rng(3)
     x, p = rng.random((2, 3, 4)), rng.dirichlet(np.ones(4), size=(2, 3))
     batch = rho(x, p)
@@ -190,6 +196,6 @@ def test_batches_are_the_single_laws(rho: RiskMeasure) -> None:
         (lambda: Expectation()([0.0, math.inf], [0.5, 0.5]), "must be finite"),
     ],
 )
-def test_bad_parameters_and_laws_are_refused_in_one_sentence(build, said: str) -> None:
+def test_bad_parameters_and_distributions_are_refused_in_one_sentence(build, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         build()

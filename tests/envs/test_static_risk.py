@@ -1,4 +1,4 @@
-"""Static risk: the further measures, laws of the return, the grid, and the Gymnasium views."""
+"""Static risk: the further measures, return distributions, the grid, and the Gymnasium views."""
 
 import math
 
@@ -28,16 +28,16 @@ SPAN = 3.0
 
 
 @st.composite
-def laws(draw: st.DrawFn, size: int = 5) -> tuple[np.ndarray, np.ndarray]:
+def distributions(draw: st.DrawFn, size: int = 5) -> tuple[np.ndarray, np.ndarray]:
     values = draw(st.lists(st.floats(0.0, SPAN), min_size=size, max_size=size))
     weights = draw(st.lists(st.integers(0, 20), min_size=size, max_size=size).filter(any))
     return np.array(values), np.array(weights) / sum(weights)
 
 
-def test_wang_of_a_coin_and_of_a_normal_law_are_closed_forms() -> None:
+def test_wang_of_a_coin_and_of_a_normal_distribution_are_closed_forms() -> None:
     coin = 1.0 - norm.cdf(norm.ppf(0.3) + 0.7)
     assert Wang(0.7)([0.0, 1.0], [0.3, 0.7]) == pytest.approx(coin, abs=1e-14)
-    n = 200_000  # Wang's transform moves a normal law by its shift
+    n = 200_000  # Wang's transform moves a normal distribution by its shift
     x = norm.ppf((np.arange(n) + 0.5) / n)
     assert Wang(0.7)(x, np.full(n, 1.0 / n)) == pytest.approx(-0.7, abs=1e-3)
 
@@ -48,7 +48,7 @@ def test_wang_is_not_lipschitz() -> None:
     assert (1.0 - Wang(0.7)([0.0, 1.0], [p, 1.0 - p])) / p > 50.0
 
 
-def test_semideviation_of_a_uniform_law_is_its_integral() -> None:
+def test_semideviation_of_a_uniform_distribution_is_its_integral() -> None:
     n = 100_000
     x = (np.arange(n) + 0.5) / n
     below = quad(lambda u: 0.5 - u, 0.0, 0.5)[0]
@@ -57,10 +57,17 @@ def test_semideviation_of_a_uniform_law_is_its_integral() -> None:
 
 
 @pytest.mark.parametrize("rho", NEW, ids=str)
-@given(law=laws(), other=laws(), shift=st.floats(0.0, 1.0), index=st.integers(0, 4))
+@given(
+    distribution=distributions(),
+    other=distributions(),
+    shift=st.floats(0.0, 1.0),
+    index=st.integers(0, 4),
+)
 @settings(max_examples=60, deadline=None)
-def test_new_measures_are_monotone_equivariant_and_lipschitz(rho, law, other, shift, index) -> None:
-    x, p = law
+def test_new_measures_are_monotone_equivariant_and_lipschitz(
+    rho, distribution, other, shift, index
+) -> None:
+    x, p = distribution
     value = float(rho(x, p))
     more = x.copy()
     more[index] += shift
@@ -83,17 +90,17 @@ def test_the_derivative_in_values_is_the_difference_quotient(rho: RiskMeasure) -
 
 
 @pytest.mark.parametrize("rho", ALL, ids=str)
-def test_influence_predicts_small_changes_of_the_law(rho: RiskMeasure) -> None:
+def test_influence_predicts_small_changes_of_the_distribution(rho: RiskMeasure) -> None:
     x, p = np.array([0.1, 0.7, 1.3, 2.2]), np.array([0.15, 0.3, 0.35, 0.2])
     direction = np.array([0.01, -0.02, 0.03, -0.02])
     moved = rho(x, p + 1e-4 * direction) - rho(x, p)
     assert influence(rho, x, p) @ direction * 1e-4 == pytest.approx(moved, rel=2e-3)
 
 
-@given(law=laws(), points=st.integers(2, 30))
+@given(distribution=distributions(), points=st.integers(2, 30))
 @settings(max_examples=60, deadline=None)
-def test_projection_keeps_the_mean_and_moves_less_than_a_grid_step(law, points) -> None:
-    x, p = law
+def test_projection_keeps_the_mean_and_moves_less_than_a_grid_step(distribution, points) -> None:
+    x, p = distribution
     grid = np.linspace(0.0, SPAN, points)
     projected = project(x, p, grid)
     assert projected @ grid == pytest.approx(p @ x, abs=1e-9)
@@ -111,18 +118,18 @@ def test_a_grid_that_does_not_cover_is_refused() -> None:
 def test_forward_convolution_is_the_sum_over_paths() -> None:
     mdp = make_static_task("static/BudgetedPath-v0", H=3)
     policy = np.random.default_rng(0).integers(2, size=(3, 1, mdp.Y))
-    law = np.zeros(mdp.Y)
+    mass = np.zeros(mdp.Y)
 
     def walk(h: int, y: int, p: float) -> None:
         if h == mdp.H:
-            law[y] += p
+            mass[y] += p
             return
         a = policy[h, 0, y]
         for reward, q in zip(mdp.rewards[h, 0, a], mdp.probabilities[h, 0, a], strict=True):
             walk(h + 1, y + reward, p * q)
 
     walk(0, 0, 1.0)
-    np.testing.assert_allclose(mdp.law(policy), law, atol=1e-15)
+    np.testing.assert_allclose(mdp.return_distribution(policy), mass, atol=1e-15)
 
 
 def test_brute_force_tries_every_policy_on_what_can_be_reached() -> None:
@@ -141,9 +148,9 @@ def test_played_returns_have_the_exact_mean(name: str) -> None:
     mdp = make_static_task(name)
     rng = np.random.default_rng(1)
     policy = rng.integers(mdp.A, size=(mdp.H, mdp.S, mdp.Y))
-    law = mdp.law(policy)
-    mean = mdp.returns @ law
-    deviation = math.sqrt(mdp.returns**2 @ law - mean**2)
+    mass = mdp.return_distribution(policy)
+    mean = mdp.returns @ mass
+    deviation = math.sqrt(mdp.returns**2 @ mass - mean**2)
     totals = [mdp.play(policy, rng).total for _ in range(800)]
     assert np.mean(totals) == pytest.approx(mean, abs=4 * deviation / math.sqrt(800) + 1e-9)
 
@@ -171,7 +178,7 @@ def test_played_returns_have_the_exact_mean(name: str) -> None:
             lambda: make_static_task("static/Inventory-v0", H=900, orders=900),
             "H = 900, most = 9, orders = 900 would need arrays",
         ),
-        (lambda: make_static_task("static/Betting-v0", win=1.5), "no probability law"),
+        (lambda: make_static_task("static/Betting-v0", win=1.5), "not a probability distribution"),
         (lambda: make_static_task("static/BudgetedPath-v0", H=900), "coarser"),
         (lambda: next(every_policy(make_static_task("static/Betting-v0"))), "can be tried"),
         (
