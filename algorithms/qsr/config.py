@@ -190,7 +190,7 @@ class QSRConfig(WorkersConfig):
                 check_model(self, None, classes=256)
             return
         from tenfold.envs.data.images import load_images, worker_indices
-        from tenfold.envs.data.text import check_tokenizer
+        from tenfold.envs.data.tokenizer import check_tokenizer
 
         check_tokenizer(self.tokenizer)
         data = load_images(

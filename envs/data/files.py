@@ -15,7 +15,7 @@ HELD_OUT = ("validation", "valid", "val", "dev", "test", "testing")
 
 _LITTER = {"__macosx", "__pycache__", "thumbs.db", "desktop.ini"}
 _SHARD = re.compile(r"([a-z]+)(-\d+-of-\d+.*)?")  # train, train-00000-of-00004
-_NAMED_SPLITS = (".txt", ".parquet")  # a test.py is part of a program, not a split
+_NAMED_SPLITS = (".txt", ".parquet", ".jsonl")  # a test.py is part of a program, not a split
 
 
 def data_files(root: Path) -> list[Path]:
@@ -44,8 +44,8 @@ def say_left_out(root: Path, count: int, why: str) -> None:
 def train_and_held_out(root: Path, files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
     """Files by split where a folder's layout names a training and a held-out one.
 
-    A split is a top folder of that name (``train/``, ``val/``), or a .txt or .parquet file of that
-    name (``train.txt``, ``test-00000-of-00001.parquet``).
+    A split is a top folder of that name (``train/``, ``val/``), or a .txt, .parquet or .jsonl file
+    of that name (``train.txt``, ``test-00000-of-00001.parquet``), packed (.gz) or not.
     """
     splits: dict[str | None, list[Path]] = {}
     for file in files:
@@ -64,8 +64,14 @@ def first_of(names: Iterable[str | None], wanted: Sequence[str]) -> str | None:
     return next((name for name in wanted if name in there), None)
 
 
+def unpacked(path: Path) -> Path:
+    """A path without the ``.gz`` of a packed file."""
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
 def _split_name(path: Path) -> str | None:
     known = (*TRAIN, *HELD_OUT)
+    path = unpacked(path)
     top = path.parts[0].lower()
     if len(path.parts) > 1 and top in known:
         return top

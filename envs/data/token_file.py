@@ -23,12 +23,15 @@ def is_token_source(source: Path) -> bool:
     return source.suffix == SUFFIX or os.path.isfile(source / _SPLITS[0])
 
 
-def load_tokens(source: Path, cache: Path) -> tuple[np.ndarray, np.ndarray, int]:
+def load_tokens(
+    source: Path, cache: Path, unseen: bool = False
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Map a file, or a folder's two.
 
     Args:
         source: As `is_token_source` takes it.
         cache: Folder for the size of the vocabulary, which takes a pass over all tokens.
+        unseen: A single file is held out as a whole, see `text.load_corpus`.
 
     Returns:
         The tokens of the training split and of the held-out one, (tokens,) uint16, and one more
@@ -39,7 +42,7 @@ def load_tokens(source: Path, cache: Path) -> tuple[np.ndarray, np.ndarray, int]
     """
     if source.suffix == SUFFIX:
         tokens = _mapped(source)
-        cut = len(tokens) - max(1, int(len(tokens) * _HELD_OUT))
+        cut = 0 if unseen else len(tokens) - max(1, int(len(tokens) * _HELD_OUT))
         train, held_out, files = tokens[:cut], tokens[cut:], [source]
     else:
         files = [source / name for name in _SPLITS]

@@ -3,6 +3,7 @@
 About 9 s on one core, two fresh processes among them.
 """
 
+import gzip
 import itertools
 import json
 import logging
@@ -15,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -113,6 +116,8 @@ LAYOUTS = {
     "unusual names": (["Training/a.txt"], ["valid/deep/c.txt"], ["notes.txt"]),
     "three splits": (["train/a.txt"], ["validation/c.txt"], ["test/d.txt", "test/e.txt"]),
     "files": (["train.txt"], ["test.txt"], []),
+    "packed files": (["train.jsonl.gz"], ["val.jsonl"], []),
+    "packed texts": (["train.txt.gz"], ["dev.txt"], []),
     "shards": (
         ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"],
         ["data/test-00000-of-00001.parquet"],
@@ -126,8 +131,70 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         pq.write_table(pa.table({"text": [text]}), path)
+        return
+    if ".jsonl" in path.suffixes:
+        text = json.dumps({"text": text}) + "\n"
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
     else:
         path.write_text(text)
+
+
+def test_json_lines_and_packed_files_are_the_same_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": TEXTS}), tmp_path / "rows.parquet")
+    expected = load_corpus(str(tmp_path / "rows.parquet"), "bytes", tmp_path / "cache")
+    rows = [json.dumps({"id": str(i), "Text": text}) for i, text in enumerate(TEXTS)]
+    lines = "\n\n".join([*rows, '{"text": null}']).encode()
+    (tmp_path / "rows.jsonl").write_bytes(lines)
+    (tmp_path / "packed.jsonl.gz").write_bytes(gzip.compress(lines))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.jsonl").write_bytes(lines[: lines.index(b"\n")])
+    (tmp_path / "folder" / "b.jsonl.gz").write_bytes(gzip.compress(lines[lines.index(b"\n") :]))
+    (tmp_path / "folder" / "README.md").write_text("what is in the folder")
+    for source in ("rows.jsonl", "packed.jsonl.gz", "folder"):
+        found = load_corpus(str(tmp_path / source), "bytes", tmp_path / "cache")
+        for field in ("train", "validation", "widths"):
+            np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+    whole = "\n".join(TEXTS)
+    (tmp_path / "plain.txt").write_text(whole)
+    (tmp_path / "packed.txt.gz").write_bytes(gzip.compress(whole.encode()))
+    plain, packed = (
+        load_corpus(str(tmp_path / name), "bytes", tmp_path / "cache")
+        for name in ("plain.txt", "packed.txt.gz")
+    )
+    np.testing.assert_array_equal(packed.train, plain.train)
+    np.testing.assert_array_equal(packed.validation, plain.validation)
+
+
+def test_a_text_that_was_not_trained_on_is_held_out_as_a_whole(
+    folder: Path, tmp_path: Path
+) -> None:
+    unseen = load_corpus(str(folder), "bytes", tmp_path / "cache", unseen=True)
+    assert decoded(unseen.validation) == "\n".join(TEXTS)
+    assert (len(unseen.train), unseen.train_bytes) == (0, 0)
+    (tmp_path / "one.txt").write_text("short")
+    one = load_corpus(str(tmp_path / "one.txt"), "bytes", tmp_path / "cache", unseen=True)
+    assert decoded(one.validation) == "short"
+    for name in ("train/a.txt", "val/b.txt", "val/c.txt"):
+        write_text(tmp_path / "own" / name, name)
+    own = load_corpus(str(tmp_path / "own"), "bytes", tmp_path / "cache", unseen=True)
+    assert decoded(own.validation) == "val/b.txt\nval/c.txt"
+    seen = load_corpus(str(folder), "bytes", tmp_path / "cache")
+    assert 0 < len(seen.validation) < len(unseen.validation)
+
+
+def test_bytes_are_also_a_tokenizers_file(folder: Path, tmp_path: Path) -> None:
+    (folder / "all.txt").write_bytes("".join(map(chr, range(0, 0xD7FF, 9))).encode())
+    corpus = load_corpus(str(folder), "bytes", tmp_path / "cache")
+    assert corpus.tokenizer is not None
+    found = load_corpus(str(folder), str(corpus.tokenizer), tmp_path / "cache")
+    np.testing.assert_array_equal(found.train, corpus.train)
+    np.testing.assert_array_equal(found.validation, corpus.validation)
+    assert found.vocabulary == 256
+    assert found.widths is not None
+    assert found.widths.sum() == len(corpus.validation)
+    vocabulary = Tokenizer.from_file(str(corpus.tokenizer)).get_vocab()
+    assert sorted(vocabulary.values()) == list(range(256))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
@@ -302,7 +369,7 @@ def test_two_processes_that_fill_a_cache_at_once_get_the_same(tmp_path: Path) ->
 def test_bpe_is_trained_on_the_training_split_and_decodes(folder: Path, tmp_path: Path) -> None:
     corpus = load_corpus(str(folder), "bpe:300", tmp_path / "cache")
     plain = load_corpus(str(folder), "bytes", tmp_path / "cache")
-    (file,) = (tmp_path / "cache").glob("*/tokenizer.json")
+    file = corpus.tokenizer
     tokenizer = Tokenizer.from_file(str(file))
     assert corpus.vocabulary == tokenizer.get_vocab_size() == 300
     assert tokenizer.decode(corpus.train.tolist()) == decoded(plain.train)
@@ -348,6 +415,25 @@ def test_batches_are_windows_at_places_that_the_key_gives() -> None:
     np.testing.assert_array_equal(in_order[:, 1:].ravel(), np.arange(1, 991))
 
 
+@given(st.integers(1, 20), st.integers(1, 400), st.integers(1, 60))
+def test_windows_are_spread_over_all_of_the_text_without_overlap(
+    context: int, further: int, most: int
+) -> None:
+    tokens = np.arange(context + further)
+    found = windows(tokens, context, most)
+    whole = (len(tokens) - 1) // context
+    assert len(found) == min(whole, most)
+    starts = found[:, 0]
+    np.testing.assert_array_equal(
+        found - starts[:, None], np.tile(np.arange(context + 1), (len(found), 1))
+    )
+    gaps = np.diff(starts)
+    assert bool((gaps >= context).all())  # no target is judged twice
+    if len(found) > 1:
+        assert gaps.max() - gaps.min() <= context
+        assert len(tokens) - starts[-1] <= gaps.max() + 2 * context
+
+
 def bad_parquet(path: Path) -> None:
     pq.write_table(pa.table({"a": ["x"], "b": ["y"]}), path)
 
@@ -361,6 +447,13 @@ def bad_parquet(path: Path) -> None:
         ("x" * 300, None, "bytes", ["does not exist"]),
         ("good.txt", b"text " * 99, "t" * 300, ["'tokenizer'"]),
         ("good.txt", b"text " * 99, "bpe:\u00b2", ["'tokenizer'"]),
+        ("broken.txt.gz", b"no gzip", "bytes", ["broken.txt.gz", "not a whole gzip file"]),
+        ("cut.jsonl.gz", gzip.compress(b"x" * 99)[:-9], "bytes", ["cut.jsonl.gz", "gzip"]),
+        ("a.jsonl", b'{"text": "x"}\n{"text"', "bytes", ["a.jsonl", "no JSON on line 2"]),
+        ("b.jsonl", b'["x"]', "bytes", ["b.jsonl", "no JSON object on line 1"]),
+        ("c.jsonl", b'{"a": "x", "b": "y"}', "bytes", ["c.jsonl", "line 1", "'text'", "a, b"]),
+        ("d.jsonl", b'{"text": 3}', "bytes", ["d.jsonl", "'text' among text"]),
+        ("latin.jsonl", '{"text": "ü"}'.encode("latin-1"), "bytes", ["latin.jsonl", "UTF-8"]),
         ("latin.txt", "ü".encode("latin-1") * 99, "bytes", ["latin.txt", "UTF-8"]),
         ("broken.parquet", b"no parquet", "bytes", ["broken.parquet", "not a Parquet file"]),
         ("columns.parquet", bad_parquet, "bytes", ["columns.parquet", "'text'", "a, b"]),
