@@ -76,11 +76,13 @@ class Compute:
         """Scales the loss where gradients of float16 would vanish; does nothing elsewhere."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
-    def adamw(self, parameters: list[torch.Tensor], **options: Any) -> torch.optim.AdamW:
-        """AdamW, on a card as one kernel for all parameters.
+    def adamw(
+        self, parameters: list[torch.Tensor] | list[dict[str, Any]], **options: Any
+    ) -> torch.optim.AdamW:
+        """AdamW, on a card as one kernel for all parameters of a group.
 
         Args:
-            parameters: On the device.
+            parameters: On the device, or groups of them as torch takes them.
             **options: As `torch.optim.AdamW` takes them.
         """
         return torch.optim.AdamW(parameters, fused=True if self.on_card else None, **options)

@@ -86,7 +86,9 @@ def evaluate(
 
     The metrics go into a new MLflow run (tag ``kind=evaluation``) under the trial's run, and with
     them the files that the algorithm draws, if it has a ``draw_evaluation(folder) -> list[Path]``,
-    and the video.
+    and the video. A trainable that can be judged on what its own config could not be built for has
+    an ``evaluate_elsewhere(checkpoint, task, changes)`` of its class: of a language model whose
+    tokenizer and sizes are those of the checkpoint, whatever the other text.
 
     Args:
         run_id: A trial, as `find_trial` takes it.
@@ -107,19 +109,26 @@ def evaluate(
     method, point = chosen.method, chosen.point
     tags, checkpoint = run.data.tags, chosen.checkpoint
     on = point.task if task is None else resolve(method, task)
-    config = build_config(method, on, point.variant, point.overrides, point.seed)
     label = next(iter(labels([on])))
-    if video is not None:
-        check_video(video, config, label)
-    algorithm = restore(chosen, config)
+    trainable: Any = method.load_trainable()
+    algorithm = None
     try:
-        result = flatten(algorithm.evaluate(), separator="/")
-        if video is not None:
-            film(algorithm, video)
+        if video is None and on != point.task and hasattr(trainable, "evaluate_elsewhere"):
+            changes = {**method.variants[point.variant], **point.overrides}
+            result = trainable.evaluate_elsewhere(checkpoint, on, changes)
+        else:
+            config = build_config(method, on, point.variant, point.overrides, point.seed)
+            if video is not None:
+                check_video(video, config, label)
+            algorithm = restore(chosen, config)
+            result = flatten(algorithm.evaluate(), separator="/")
+            if video is not None:
+                film(algorithm, video)
     except ValueError as error:
         raise InputError(" ".join(str(error).split())) from None
     finally:
-        algorithm.stop()
+        if algorithm is not None:
+            algorithm.stop()
     metrics = {
         key: float(value)
         for key, value in result.items()

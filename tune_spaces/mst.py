@@ -13,6 +13,13 @@ SPACES = {
         samples=12,
         scheduler="asha",
     ),
+    "restoration": Space(
+        define=lambda tune: {
+            "restoration": tune.uniform(0.5, 0.93),
+            "restoration_lr": tune.loguniform(1e-4, 4e-3),
+        },
+        samples=12,
+    ),
     "growth": Space(
         define=lambda tune: {"growth": tune.choice(["mixed", "gradient", "random", "none"])},
         samples=4,

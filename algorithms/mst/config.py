@@ -1,13 +1,17 @@
 """Config of MST, its ablations and its baselines."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tenfold.algorithms.common.learning_rate import LearningRate
+from tenfold.algorithms.common.saved_gpt2 import read_sizes, tokenizer_of
 from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
 from tenfold.algorithms.common.text_tasks import check_text
 from tenfold.algorithms.common.workers_config import WorkersConfig
+from tenfold.algorithms.mst.restoration import RewarmedRate
 from tenfold.algorithms.mst.schedule import SparsitySchedule, UpToChanges, active_weights
 from tenfold.algorithms.qsr.schedule import QuadraticSync
 from tenfold.platform.parameters import parameter
@@ -16,12 +20,23 @@ from tenfold.platform.training import Listed, Pair
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+_SAVED = {
+    "n_layer": "n_layer",
+    "n_head": "n_head",
+    "n_embd": "n_embd",
+    "vocabulary": "vocab_size",
+}
+"""What the model of `init_from` fixes: our key, and its own."""
+
 
 class MSTConfig(WorkersConfig):
     """Sparse pretraining of a GPT-2 (arXiv:2408.11746), T steps."""
 
     fixed: ClassVar[frozenset[str]] = frozenset(
-        {"n_layer", "n_head", "n_embd", "context", "tokenizer", "sync", "workers_per_process"}
+        {
+            *("n_layer", "n_head", "n_embd", "context", "vocabulary", "tokenizer"),
+            *("mask_head", "sync", "workers_per_process"),
+        }
     )
 
     task: str = parameter("stdlib", "The texts to train on")
@@ -32,11 +47,21 @@ class MSTConfig(WorkersConfig):
     n_embd: int = parameter(256, "Width d", ge=1, le=2**16)
     context: int = parameter(128, "Length of a sequence", unit="tokens", ge=1, le=2**16)
     tokenizer: str = parameter("bytes", "bytes, bpe:<vocabulary> or the path of a tokenizers file")
+    vocabulary: int | None = parameter(
+        None, "Tokens that the model has; when null those of the text", ge=1, le=2**16
+    )
+    init_from: str = parameter(
+        "",
+        "Folder of a saved GPT-2 to go on from, whose sizes, context and tokenizer then are the "
+        "defaults; when empty the model is drawn at random",
+    )
     batch: int = parameter(8, "Sequences of a worker in a micro-batch", ge=1, le=2**20)
     lr: float = parameter(4e-3, "Peak learning rate of the cosine", gt=0, le=1e6)
     lr_floor: float = parameter(1e-4, "Learning rate at the end, at most lr", ge=0, le=1e6)
     warmup: float = parameter(0.03, "Fraction of T with rising learning rate", ge=0, lt=1)
-    weight_decay: float = parameter(0.1, "Of AdamW", ge=0, le=1e6)
+    weight_decay: float = parameter(
+        0.1, "Of AdamW, on the blocks' weight matrices alone", ge=0, le=1e6
+    )
     betas: Pair[tuple[Fraction, Fraction]] = parameter((0.9, 0.95), "Of AdamW")
     clip: float = parameter(1.0, "Largest norm of the gradient; 0 does not clip", ge=0, le=1e9)
     sparsity: Listed[tuple[Pair[tuple[Share, Fraction]], ...]] = parameter(
@@ -49,6 +74,9 @@ class MSTConfig(WorkersConfig):
             (0.98, 0.0),
         ),
         "Table of [start as a fraction of T, fraction of weights that are off]",
+    )
+    mask_head: bool = parameter(
+        False, "Mask the output layer, too, which is one matrix with the token embeddings"
     )
     distribution: Literal["erdos_renyi", "uniform"] = parameter(
         "erdos_renyi", "Sparsity over layers"
@@ -70,6 +98,19 @@ class MSTConfig(WorkersConfig):
         0.3, "Fraction of active weights that a topology step replaces, at first", ge=0, lt=1
     )
     delta: int = parameter(20, "Between topology steps", unit="steps", ge=1, le=10**9)
+    restoration: float | None = parameter(
+        None, "Fraction of T from which weights come back; when null as sparsity says", gt=0, lt=1
+    )
+    restoration_zeta: float = parameter(
+        0.0, "zeta as restoration begins; with 0 weights come back and none is dropped", ge=0, lt=1
+    )
+    restoration_lr: float | None = parameter(
+        None,
+        "Learning rate that restoration warms up to; when null the cosine goes on",
+        gt=0,
+        le=1e6,
+    )
+    restoration_warmup: float = parameter(0.02, "Fraction of T over which it warms up", ge=0, lt=1)
     attention: Literal["dense", "local", "strided", "sparse", "fixed"] = parameter(
         "sparse", "Pattern while attention is sparse; sparse is local or strided"
     )
@@ -92,16 +133,38 @@ class MSTConfig(WorkersConfig):
         256, "Sequences of held-out text that are judged", ge=1, le=10**9
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_in_the_saved_model(cls, values: Any) -> Any:
+        """What is not given is as in the model of `init_from`, if it can be read."""
+        folder = values.get("init_from")
+        if not folder or not isinstance(folder, str):
+            return values
+        with suppress(ValueError):
+            sizes = read_sizes(folder)
+            own = {key: getattr(sizes, name) for key, name in _SAVED.items()}
+            tokenizer = tokenizer_of(folder)
+            if tokenizer is not None:
+                own["tokenizer"] = str(tokenizer)
+            return {"context": sizes.n_positions, **own, **values}
+        return values
+
     @property
     def schedule(self) -> SparsitySchedule:
         """Sparsity of each step."""
-        return SparsitySchedule(self.steps, self.sparsity)
+        schedule = SparsitySchedule(self.steps, self.sparsity)
+        return schedule if self.restoration is None else schedule.restored_from(self.restoration)
 
     @property
-    def learning_rate(self) -> LearningRate:
+    def learning_rate(self) -> Callable[[int], float]:
         """Learning rate of each step."""
         warmup = int(self.warmup * self.steps)
-        return LearningRate("cosine", self.lr, self.steps, warmup, self.lr_floor)
+        rate = LearningRate("cosine", self.lr, self.steps, warmup, self.lr_floor)
+        start = self.schedule.restoration
+        if self.restoration_lr is None or start is None:
+            return rate
+        rewarm = int(self.restoration_warmup * self.steps)
+        return RewarmedRate(rate, start, rewarm, self.restoration_lr)
 
     @property
     def rule(self) -> SyncRule:
@@ -119,6 +182,7 @@ class MSTConfig(WorkersConfig):
             ValueError: One sentence with the field, its value and what would be right.
         """
         super().check()
+        self._check_init()
         self._check_sparsity()
         if self.n_embd % self.n_head:
             raise ValueError(
@@ -134,6 +198,17 @@ class MSTConfig(WorkersConfig):
             raise ValueError(
                 f"Bad value {self.lr_floor} for 'lr_floor': give at most 'lr', which is {self.lr}."
             )
+        if self.restoration_lr is not None:
+            if self.schedule.restoration is None:
+                raise ValueError(
+                    f"Bad value {self.restoration_lr} for 'restoration_lr': no weights come back "
+                    "by 'sparsity', so leave it out."
+                )
+            if self.restoration_lr < self.lr_floor:
+                raise ValueError(
+                    f"Bad value {self.restoration_lr} for 'restoration_lr': give at least "
+                    f"'lr_floor', which is {self.lr_floor}."
+                )
         if self.workers_per_process > 1 and self.kernels == "auto":
             raise ValueError(
                 "Bad value 'auto' for 'kernels': stacked workers run dense, "
@@ -149,15 +224,51 @@ class MSTConfig(WorkersConfig):
                 "Bad value 'auto' for 'kernels': they compute in fp32, so give dense or "
                 "'precision' fp32."
             )
-        check_text(self.task, self.tokenizer, self.context)
+        self._check_vocabulary(check_text(self.task, self.tokenizer, self.context))
 
-    def _check_sparsity(self) -> None:
-        """Refuse a table that is out of order, or that leaves a layer without any weight."""
-        _ = self.schedule
+    def _check_init(self) -> None:
+        """Refuse a saved model that is not there or that has other sizes than those given."""
+        if not self.init_from:
+            return
+        saved = read_sizes(self.init_from)
+        for key, name in _SAVED.items():
+            value, right = getattr(self, key), getattr(saved, name)
+            if value != right:
+                raise ValueError(
+                    f"Bad value {value} for '{key}': the model of 'init_from' has {right}, so "
+                    "leave it out."
+                )
+        if self.context > saved.n_positions:
+            raise ValueError(
+                f"Bad value {self.context} for 'context': the model of 'init_from' has "
+                f"{saved.n_positions} positions, so give at most that."
+            )
+
+    def _check_vocabulary(self, tokens: int) -> None:
+        """Refuse a model of fewer tokens than the text has."""
+        if self.vocabulary is not None and tokens > self.vocabulary:
+            if self.init_from:
+                raise ValueError(
+                    f"Bad value '{self.tokenizer}' for 'tokenizer': the text then has {tokens} "
+                    f"tokens and the model of 'init_from' {self.vocabulary}, so give the model's."
+                )
+            raise ValueError(
+                f"Bad value {self.vocabulary} for 'vocabulary': the text has {tokens} tokens, so "
+                "give at least that."
+            )
+        if self.mask_head:
+            self._check_sparsity(((self.vocabulary or tokens, self.n_embd),))
+
+    def _check_sparsity(self, further: tuple[tuple[int, int], ...] = ()) -> None:
+        """Refuse a table that is out of order, or that leaves a layer without any weight.
+
+        Args:
+            further: (n_in, n_out) of masked layers beside those of a block.
+        """
         d = self.n_embd
-        shapes = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)]
-        for _, sparsity in self.sparsity:
-            least = min(active_weights(shapes, self.distribution, sparsity))
+        shapes = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)] * self.n_layer
+        for _, sparsity in self.schedule.table:
+            least = min(active_weights([*shapes, *further], self.distribution, sparsity))
             if least == 0:
                 raise ValueError(
                     f"Bad value {sparsity} in 'sparsity': a layer of width {d} would have no "

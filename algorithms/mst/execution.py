@@ -33,12 +33,13 @@ class SparsePath:
         self.on = True
         self.calibration = calibration
         self._structures: dict[str, MaskStructure] = {}
+        self._names = tuple(layers)
         for name, layer in layers.items():
             self._attach(name, layer)
 
     def follow(self, masks: Mapping[str, torch.Tensor]) -> None:
-        """Take up new masks."""
-        found = {name: MaskStructure.from_mask(mask) for name, mask in masks.items()}
+        """Take up new masks; those of layers that are not here stay dense."""
+        found = {name: MaskStructure.from_mask(masks[name]) for name in self._names}
         self._structures = {
             name: structure
             for name, structure in found.items()

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
+HEAD = ("wte", "lm_head")
+"""How the name of the output layer's weight ends, tied to the embeddings or not."""
+
 
 class Sizes(Protocol):
     """What is counted of a `GPT2Config`."""
@@ -24,10 +27,10 @@ class StepFlops:
     """FLOPs by part.
 
     Attributes:
-        linear: Masked layers of the blocks, forward and backward.
+        linear: Linear layers of the blocks, forward and backward.
         attention: Scores and weighted sums of the blocks, forward and backward.
-        dense_gradient: What a topology step adds: gradients of weights that are off.
-        head: Output layer, forward and backward.
+        dense_gradient: What a topology step adds in the blocks: gradients of weights that are off.
+        head: Output layer, forward and backward, and what a topology step adds there.
     """
 
     linear: float = 0.0
@@ -66,20 +69,28 @@ def step_flops(
         sizes: The model's.
         sequences: Sequences of the batch.
         length: Tokens of each, T.
-        density: Density by masked layer; names end in c_attn, attn.c_proj, c_fc or mlp.c_proj.
+        density: Density by masked layer; names end in c_attn, attn.c_proj, c_fc, mlp.c_proj, and
+            for the output layer in wte or lm_head, which is dense if it is not there. To look up
+            embeddings costs nothing, whatever their density.
         attention_kept: Fraction of the causal pairs that attention computes.
         topology_step: Whether the dense gradient of the weights is computed.
     """
     d, tokens = sizes.n_embd, sequences * length
     linear = dense_gradient = 0.0
+    head = 3.0
     for name, share in density.items():
+        if name.endswith(HEAD):
+            head = 3 * share + (1 - share if topology_step else 0.0)
+            continue
         product = 2 * tokens * d * d * _outputs(name)
         linear += 3 * product * share
         if topology_step:
             dense_gradient += product * (1 - share)
     # Scores and weighted sums: two products forward, four backward.
     attention = 6 * sizes.n_layer * 2 * tokens * length * d * attention_kept
-    return StepFlops(linear, attention, dense_gradient, head=3 * 2 * tokens * d * sizes.vocab_size)
+    return StepFlops(
+        linear, attention, dense_gradient, head=head * 2 * tokens * d * sizes.vocab_size
+    )
 
 
 class FlopLedger:

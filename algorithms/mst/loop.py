@@ -4,22 +4,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
+from transformers import GPT2LMHeadModel
 
-from tenfold.algorithms.common.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.common.language_model import (
+    judge,
+    load_gpt2,
+    make_gpt2,
+    next_token_loss,
+    save_gpt2,
+)
 from tenfold.algorithms.common.local_optimizer import AllReduce, LocalOptimizer, StackMean
 from tenfold.algorithms.common.shard import Shard
 from tenfold.algorithms.common.workers import Batch, Workers
 from tenfold.algorithms.mst.attention import kept_fraction, pattern_mask, set_pattern
 from tenfold.algorithms.mst.config import MSTConfig
 from tenfold.algorithms.mst.execution import SparsePath, calibrated
-from tenfold.algorithms.mst.flops import FlopLedger, StepFlops, step_flops
-from tenfold.algorithms.mst.masks import Masks, masked_layers
+from tenfold.algorithms.mst.flops import HEAD, FlopLedger, StepFlops, step_flops
+from tenfold.algorithms.mst.masks import Masks, assert_same_masks, masked_layers, norm_share
 from tenfold.algorithms.mst.topology import DROP, GRADIENT_SHARE
 from tenfold.envs.data.text import batch, check_length, load_corpus
 from tenfold.platform.devices import Batches, Compute
 from tenfold.platform.store import runs_folder
-from tenfold.platform.training import TrainingLoop, TrainingTrial
+from tenfold.platform.training import TrainingLoop
 
 Tensors = dict[str, torch.Tensor]
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
@@ -35,8 +41,7 @@ class MSTLoop(TrainingLoop):
         self.corpus = load_corpus(config.task, config.tokenizer, runs_folder() / "data")
         check_length(self.corpus, config.context)
         torch.manual_seed(config.seed)
-        sizes = {"n_layer": config.n_layer, "n_head": config.n_head, "n_embd": config.n_embd}
-        model = make_gpt2(self.corpus.vocabulary, config.context, sizes)
+        model = self._model()
         if config.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         self.compute = Compute.of(config)
@@ -44,8 +49,9 @@ class MSTLoop(TrainingLoop):
             model.train(), config.workers_per_process, self._loss, self.compute, config.compile
         )
         self.batches = Batches(self._batch, self.compute)
-        layers = masked_layers(model)
-        self.weights: Tensors = {n: self.workers.parameters[f"{n}.weight"] for n in layers}
+        linear = masked_layers(model)
+        masked = masked_layers(model, config.mask_head)
+        self.weights: Tensors = {n: self.workers.parameters[f"{n}.weight"] for n in masked}
         self.schedule = config.schedule
         self.masks = Masks(
             self.weights, config.distribution, self.schedule(0), config.first_mask, config.seed
@@ -54,11 +60,11 @@ class MSTLoop(TrainingLoop):
         self.sparse_path = None
         if config.kernels == "auto" and not self.compute.on_card:
             rows = config.batch * config.context
-            self.sparse_path = SparsePath(layers, calibrated(layers, rows))
+            self.sparse_path = SparsePath(linear, calibrated(linear, rows))
             self.sparse_path.follow(self.masks.masks)
         self.optimizer = LocalOptimizer(
             self.compute.adamw(
-                list(self.workers.parameters.values()),
+                self._groups({f"{name}.weight" for name in linear}),
                 lr=config.lr,
                 betas=config.betas,
                 weight_decay=config.weight_decay,
@@ -78,6 +84,26 @@ class MSTLoop(TrainingLoop):
         self.pattern: torch.Tensor | None = None
         self.attention_kept = 1.0  # of the pairs of a query and a key
         self._set_attention()
+
+    def _model(self) -> GPT2LMHeadModel:
+        """The model to begin with."""
+        c = self.config
+        if c.init_from:
+            return load_gpt2(c.init_from)
+        sizes = {"n_layer": c.n_layer, "n_head": c.n_head, "n_embd": c.n_embd}
+        return make_gpt2(c.vocabulary or self.corpus.vocabulary, c.context, sizes)
+
+    def _groups(self, decayed: set[str]) -> list[dict[str, Any]]:
+        """Parameters of the optimizer: those that decay, and those that do not.
+
+        The blocks' matrices decay; biases, norms and embeddings (and so the tied output layer) do
+        not, as in the authors' released code.
+        """
+        parameters = self.workers.parameters.items()
+        return [
+            {"params": [p for name, p in parameters if name in decayed]},
+            {"params": [p for name, p in parameters if name not in decayed], "weight_decay": 0.0},
+        ]
 
     @property
     def K(self) -> int:
@@ -111,6 +137,8 @@ class MSTLoop(TrainingLoop):
                 self._evolve(gradients)
         train_loss = torch.stack(losses).mean()
         self.uncounted([train_loss])
+        mean = self._mean()
+        judged = self._judge(mean)
         return {
             "train_loss": float(train_loss),
             "lr": self.optimizer.inner.param_groups[0]["lr"],
@@ -126,42 +154,59 @@ class MSTLoop(TrainingLoop):
             "flop_reduction_blocks": self.ledger.reduction_blocks,
             "communication_fraction": self.optimizer.averages / self.step,
             "sent_bytes": self.optimizer.average.sent + self.scores.sent,
-            **self.evaluate(),
+            **self._restored(mean, judged["loss"]),
+            **judged,
         }
 
     def evaluate(self) -> dict[str, float]:
         """Held-out loss, bits a byte and accuracy of the model, averaged over workers."""
+        return self._judge(self._mean())
+
+    def _mean(self) -> Tensors:
+        """The parameters, averaged over all workers."""
         mean = self.workers.means()
         if self.config.sync == "quadratic":
             self.uncounted(list(mean.values()))
+        return mean
+
+    def _judge(self, mean: Tensors) -> dict[str, float]:
         if self.sparse_path is not None:
             self.sparse_path.on = False
         with self.workers.standing(mean) as module:
             c = self.config
             return judge(module, self.corpus, c.context, c.validation_windows, self.compute.device)
 
+    def _restored(self, mean: Tensors, loss: float) -> dict[str, float]:
+        """What the weights that came with the restoration carry.
+
+        Their share of the squared norm, and at the end of the run how much the held-out loss rises
+        if they are set to 0.
+        """
+        restored = self.masks.restored
+        weights = {name: mean[f"{name}.weight"] for name in restored}
+        found = {"restored_norm_share": norm_share(weights, restored)}
+        if self.finished and self.masks.settled is not None:
+            without = {f"{name}.weight": w * ~restored[name] for name, w in weights.items()}
+            found["restored_loss_gap"] = self._judge({**mean, **without})["loss"] - loss
+        return found
+
     def save(self, folder: Path) -> None:
         """This process's tensors; process 0 adds the averaged model, plain and loadable."""
-        held = {
-            "parameter": self.workers.parameters,
-            "mask": self.masks.masks,
-            "ever": self.masks.ever,
-        }
         counters = {
             "processes": self.size,
             "churn": self.masks.churn,
             "evolved_at": self.evolved_at,
             "ledger": self.ledger.state_dict(),
             "scores": self.scores.sent,
+            "decay_groups": True,
         }
+        held = {"parameter": self.workers.parameters, **self.masks.groups()}
         Shard(held, counters).write(folder, self.rank, self.optimizer)
-        mean = self.workers.means()
-        if self.config.sync == "quadratic":
-            self.uncounted(list(mean.values()))
+        mean = self._mean()
         if self.rank == 0:
             set_pattern(self.workers.module, None)
             with self.workers.standing(mean) as module:
-                module.save_pretrained(folder / "model")
+                save_gpt2(module, self.corpus.tokenizer, folder / "model")
             set_pattern(self.workers.module, self.pattern)
 
     def load(self, folder: Path) -> None:
@@ -180,14 +225,21 @@ class MSTLoop(TrainingLoop):
             shards = [Shard.read(folder, rank) for rank in range(saved)]
             self.workers.meet([found.tensors["parameter"] for found in shards])
             self.optimizer.restart_round()
-        found = shard.tensors
-        self.masks.restore(found["mask"], found["ever"], shard.counters["churn"])
+        if "decay_groups" not in shard.counters:
+            self._regroup()
+        self.masks.restore(shard.tensors, shard.counters["churn"])
         self.evolved_at = shard.counters.get("evolved_at", self.step)
         self.ledger.load_state_dict(shard.counters["ledger"])
         self.scores.sent = shard.counters["scores"]
         if self.sparse_path is not None:
             self.sparse_path.follow(self.masks.masks)
         self._set_attention()
+
+    def _regroup(self) -> None:
+        """Give state of the optimizer that was saved before there were groups to its parameters."""
+        state = self.optimizer.inner.state
+        saved = [state.pop(p) for p in self.optimizer.parameters if p in state]
+        state.update(zip(self.workers.parameters.values(), saved, strict=False))
 
     def _averager(self) -> AllReduce | StackMean:
         stacked = self.config.workers_per_process
@@ -246,9 +298,17 @@ class MSTLoop(TrainingLoop):
         if after == self.config.steps or after != self.optimizer.round_start + self.optimizer.H:
             return False
         delta = self.config.delta
-        if self.config.growth != "none" and after // delta > self.evolved_at // delta:
+        if after // delta > self.evolved_at // delta and self._zeta(after) > 0:
             return True
         return sum(self.masks.targets(self.schedule(after)).values()) != self.masks.active
+
+    def _zeta(self, step: int) -> float:
+        """Fraction of the active weights that a topology step replaces."""
+        c = self.config
+        if c.growth == "none":
+            return 0.0
+        restoring = self.schedule.phase(step) == "restoration"
+        return self.schedule.zeta(step, c.restoration_zeta if restoring else c.zeta)
 
     def _dense_gradients(self) -> Tensors:
         """Gradients of the last micro-batch, averaged over all workers, (n_in, n_out) each."""
@@ -278,8 +338,9 @@ class MSTLoop(TrainingLoop):
             moments,
             {n: DROP[c.drop](w, gradients[n], c.mest_lambda) for n, w in one.items()},
             self.schedule(self.step),
-            0.0 if c.growth == "none" else self.schedule.zeta(self.step, c.zeta),
+            self._zeta(self.step),
             GRADIENT_SHARE["mixed" if c.growth == "none" else c.growth](c.grad_rand_ratio),
+            self.schedule.phase(self.step) == "restoration",
         )
         self.evolved_at = self.step
         if self.sparse_path is not None:
@@ -308,9 +369,10 @@ class MSTLoop(TrainingLoop):
 
     def _density_by_kind(self) -> dict[str, float]:
         """Density of each kind of layer: layers of one shape have one density."""
-        kinds: dict[str, float] = {}
+        kinds = {"head": 1.0}
         for name, density in self.masks.density().items():
-            kinds[name.split(".", 3)[-1].replace(".", "_")] = density
+            kind = "head" if name.endswith(HEAD) else name.split(".", 3)[-1].replace(".", "_")
+            kinds[kind] = density
         return kinds
 
     def _count(self, topology: bool) -> None:
@@ -326,25 +388,3 @@ class MSTLoop(TrainingLoop):
             spent = spent + flops(density, kept, False, c.accumulate - 1)
         whole = dict.fromkeys(density, 1.0)
         self.ledger.add(spent, flops(whole, 1.0, False, c.accumulate))
-
-
-def assert_same_masks(masks: Masks) -> None:
-    """Check that every process has the same masks.
-
-    Raises:
-        RuntimeError: They differ.
-    """
-    flat = torch.cat([mask.flatten() for mask in masks.masks.values()]).to(torch.int64)
-    places = torch.arange(1, flat.numel() + 1, device=flat.device)
-    checksum = (flat * (places * 2_654_435_761 % 2**31)).sum()
-    most, least = checksum.clone(), checksum.clone()
-    dist.all_reduce(most, dist.ReduceOp.MAX)
-    dist.all_reduce(least, dist.ReduceOp.MIN)
-    if not torch.equal(most, least):
-        raise RuntimeError("The workers' masks differ: their scores or seeds were not the same.")
-
-
-class MST(TrainingTrial):
-    """MST as a Tune trainable."""
-
-    loop_class = MSTLoop

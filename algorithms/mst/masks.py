@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -15,12 +16,24 @@ from tenfold.algorithms.mst.schedule import active_weights
 from tenfold.algorithms.mst.topology import evolve, first_mask
 
 
-def masked_layers(model: nn.Module) -> dict[str, Conv1D]:
-    """The linear layers of the blocks by name; embeddings, norms and the tied head stay dense.
+def masked_layers(model: nn.Module, head: bool = False) -> dict[str, nn.Module]:
+    """The layers that have masks, by name.
 
-    GPT-2's `Conv1D` stores its weight as (n_in, n_out).
+    These are the linear layers of the blocks; GPT-2's `Conv1D` stores its weight as (n_in, n_out).
+    Norms and positions never have one.
+
+    Args:
+        model: A GPT-2.
+        head: The output layer, too. It is tied to the token embeddings, so that these are masked
+            with it, as in the authors' released code; the name is that of the one parameter.
     """
-    return {name: layer for name, layer in model.named_modules() if isinstance(layer, Conv1D)}
+    found = {name: layer for name, layer in model.named_modules() if isinstance(layer, Conv1D)}
+    if head:
+        weight = model.get_output_embeddings().weight
+        name = next(name for name, own in model.named_parameters() if own is weight)
+        own = name.removesuffix(".weight")
+        found[own] = model.get_submodule(own)
+    return found
 
 
 class Masks:
@@ -33,6 +46,7 @@ class Masks:
         counts: How many each layer has, known without waiting for a GPU.
         ever: Weights that were active at some time.
         churn: Fraction of the active weights that the last topology step replaced.
+        settled: The masks as restoration began, None before it.
     """
 
     def __init__(
@@ -47,6 +61,7 @@ class Masks:
         self.shapes = {name: (w.shape[-2], w.shape[-1]) for name, w in weights.items()}
         self.seed = seed
         self.churn = 0.0
+        self.settled: dict[str, torch.Tensor] | None = None
         targets = self.targets(sparsity)
         generator = torch.Generator().manual_seed(seed)
         self.masks = {
@@ -56,13 +71,21 @@ class Masks:
         self.counts = targets
         self.ever = {name: mask.clone() for name, mask in self.masks.items()}
 
-    def restore(
-        self, masks: Mapping[str, torch.Tensor], ever: Mapping[str, torch.Tensor], churn: float
-    ) -> None:
-        """Go on from what was saved."""
-        self.masks = {n: mask.to(self.masks[n].device) for n, mask in masks.items()}
-        self.counts = {name: int(mask.sum()) for name, mask in masks.items()}
-        self.ever = {n: mask.to(self.masks[n].device) for n, mask in ever.items()}
+    def groups(self) -> dict[str, Mapping[str, torch.Tensor]]:
+        """All masks by what they tell, for a checkpoint."""
+        found: dict[str, Mapping[str, torch.Tensor]] = {"mask": self.masks, "ever": self.ever}
+        return found if self.settled is None else {**found, "settled": self.settled}
+
+    def restore(self, groups: Mapping[str, Mapping[str, torch.Tensor]], churn: float) -> None:
+        """Go on from what `groups` gave."""
+        device = next(iter(self.masks.values())).device
+        on = {
+            group: {name: mask.to(device) for name, mask in groups[group].items()}
+            for group in ("mask", "ever", "settled")
+            if group in groups
+        }
+        self.masks, self.ever, self.settled = on["mask"], on["ever"], on.get("settled")
+        self.counts = {name: int(mask.sum()) for name, mask in groups["mask"].items()}
         self.churn = churn
 
     def targets(self, sparsity: float) -> dict[str, int]:
@@ -89,6 +112,12 @@ class Masks:
         """Fraction of the weights that were active at some time (in-time overparameterisation)."""
         return sum(int(ever.sum()) for ever in self.ever.values()) / self.size
 
+    @property
+    def restored(self) -> dict[str, torch.Tensor]:
+        """The weights that came with the restoration and are on; none before it."""
+        settled = self.masks if self.settled is None else self.settled
+        return {name: mask & ~settled[name] for name, mask in self.masks.items()}
+
     @torch.no_grad()
     def apply(self, tensors: Mapping[str, torch.Tensor | None]) -> None:
         """Set to 0 what is off, in weights or gradients by layer."""
@@ -108,6 +137,7 @@ class Masks:
         sparsity: float,
         zeta: float,
         gradient_share: float,
+        restoring: bool,
     ) -> None:
         """A topology step of all layers, in place.
 
@@ -120,7 +150,12 @@ class Masks:
             sparsity: Of all layers together, afterwards.
             zeta: Fraction of active weights to replace.
             gradient_share: See `topology.evolve`.
+            restoring: Whether restoration has begun.
         """
+        if not restoring:
+            self.settled = None
+        elif self.settled is None:
+            self.settled = dict(self.masks)
         targets = self.targets(sparsity)
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
@@ -145,6 +180,37 @@ class Masks:
         self.churn = replaced / before
 
 
+def norm_share(weights: Mapping[str, torch.Tensor], chosen: Mapping[str, torch.Tensor]) -> float:
+    """Share of the squared norm of weights that chosen ones hold; 0 where none is chosen.
+
+    Args:
+        weights: By layer.
+        chosen: Bool, of the same shapes.
+    """
+    total = held = 0.0
+    for name, weight in weights.items():
+        squares = weight.double().square()
+        total += float(squares.sum())
+        held += float((squares * chosen[name]).sum())
+    return held / total if total else 0.0
+
+
 def _of_one(weight: torch.Tensor) -> torch.Tensor:
     """A weight of one worker of a stack."""
     return weight if weight.dim() == 2 else weight[0]
+
+
+def assert_same_masks(masks: Masks) -> None:
+    """Check that every process has the same masks.
+
+    Raises:
+        RuntimeError: They differ.
+    """
+    flat = torch.cat([mask.flatten() for mask in masks.masks.values()]).to(torch.int64)
+    places = torch.arange(1, flat.numel() + 1, device=flat.device)
+    checksum = (flat * (places * 2_654_435_761 % 2**31)).sum()
+    most, least = checksum.clone(), checksum.clone()
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    if not torch.equal(most, least):
+        raise RuntimeError("The workers' masks differ: their scores or seeds were not the same.")

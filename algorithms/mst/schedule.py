@@ -7,7 +7,7 @@ before the largest sparsity is the warm-up, what comes after it the restoration.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenfold.algorithms.common.synchronisation import SyncRule
 
@@ -46,14 +46,44 @@ class SparsitySchedule:
 
     def phase(self, step: int) -> str:
         """``warm-up``, ``ultra`` or ``restoration``; ``dense`` throughout if nothing is off."""
-        most = max(sparsity for _, sparsity in self.table)
-        if most == 0:
+        ultra = self._ultra
+        if not ultra:
             return "dense"
-        ultra = [i for i, (_, sparsity) in enumerate(self.table) if sparsity == most]
         place = self._place(step)
         if place < ultra[0]:
             return "warm-up"
         return "ultra" if place <= ultra[-1] else "restoration"
+
+    @property
+    def restoration(self) -> int | None:
+        """The step at which weights begin to come back, if they ever do."""
+        place = self._restoration
+        return None if place is None else self._start(place)
+
+    def restored_from(self, start: float) -> "SparsitySchedule":
+        """This schedule with a restoration that begins at another time and has the same shape.
+
+        Args:
+            start: As a fraction of T; what comes after it keeps its share of what is left.
+
+        Raises:
+            ValueError: There is no restoration, or it would begin before the ultra phase.
+        """
+        place = self._restoration
+        if place is None:
+            raise ValueError(
+                f"Bad value {start} for 'restoration': no weights come back by 'sparsity', "
+                f"{self.table}, so leave it out."
+            )
+        ultra, first = self.table[place - 1][0], self.table[place][0]
+        if start <= ultra:
+            raise ValueError(
+                f"Bad value {start} for 'restoration': give more than {ultra}, where the largest "
+                "sparsity of 'sparsity' begins."
+            )
+        stretch = (1 - start) / (1 - first)
+        later = ((start + (s - first) * stretch, level) for s, level in self.table[place:])
+        return replace(self, table=(*self.table[:place], *later))
 
     @property
     def changes(self) -> tuple[int, ...]:
@@ -66,6 +96,18 @@ class SparsitySchedule:
         of_phase = [i for i in range(len(self.table)) if self.phase(self._start(i)) == here]
         begin, end = self._start(of_phase[0]), self._start(of_phase[-1] + 1)
         return first * 0.5 * (1 + math.cos(math.pi * (step - begin) / (end - begin)))
+
+    @property
+    def _ultra(self) -> list[int]:
+        """Entries of the largest sparsity; none if nothing is ever off."""
+        most = max(sparsity for _, sparsity in self.table)
+        return [i for i, (_, sparsity) in enumerate(self.table) if sparsity == most > 0]
+
+    @property
+    def _restoration(self) -> int | None:
+        """The first entry of the restoration."""
+        after = self._ultra[-1] + 1 if self._ultra else len(self.table)
+        return after if after < len(self.table) else None
 
     def _start(self, place: int) -> int:
         """First step of an entry, T for the one after the last.

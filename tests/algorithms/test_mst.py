@@ -228,6 +228,7 @@ def test_another_rate_changes_the_rounds_of_local_workers_from_the_resumed_step_
 
 def test_every_key_of_the_search_spaces_can_change_in_mid_run(tmp_path: Path) -> None:
     values = {"lr": 8e-3, "zeta": 0.5, "delta": 3, "grad_rand_ratio": 9.0, "growth": "random"}
+    values |= {"restoration": 0.6, "restoration_lr": 4e-3}
     keys = {key for space in SPACES.values() for key in space.define(tune)}
     assert values.keys() == keys
     assert not keys & MSTConfig.fixed
@@ -315,9 +316,11 @@ def test_bits_a_byte_are_those_of_the_text_that_was_judged() -> None:
     widths = np.arange(40, dtype=np.uint32)
     corpus = Corpus(tokens, tokens, 8, 40, widths)
     judged = judge(Uniform(), corpus, context=5, most=3)
-    # Tokens 1 to 15 are predicted, at 3 bits each; they stand for 1 + ... + 15 bytes.
+    # Of seven windows the first, third and fifth: tokens 1 to 5, 11 to 15 and 21 to 25 are
+    # predicted, at 3 bits each; they stand for as many bytes as their numbers say.
     assert judged["loss"] == pytest.approx(math.log(8))
-    assert judged["bits_per_byte"] == pytest.approx(15 * 3 / 120)
+    assert judged["perplexity"] == pytest.approx(8)
+    assert judged["bits_per_byte"] == pytest.approx(15 * 3 / (15 + 65 + 115))
     nothing = judge(Uniform(), replace(corpus, widths=0 * widths), context=5, most=3)
     assert nothing["bits_per_byte"] == math.inf
 
