@@ -134,12 +134,19 @@ def export(run_id: str, uri: str, best: bool = False, trust: bool = False) -> Ex
         _log(run, uri, step, mlflow.pyfunc, **served)
         signature = served["signature"]
     else:
-        signature = log_network(*_served_network(chosen), run, uri, step)
+        signature = log_network(
+            *_served_network(chosen), run, uri, step, beside=_saved_folder(checkpoint)
+        )
     return Exported(f"runs:/{run.info.run_id}/{NAME}", checkpoint.name, signature)
 
 
 def log_network(
-    network: nn.Module, example: np.ndarray, run: Run, uri: str, step: int
+    network: nn.Module,
+    example: np.ndarray,
+    run: Run,
+    uri: str,
+    step: int,
+    beside: Path | None = None,
 ) -> ModelSignature:
     """Log a network as a graph under a run, whose status stays as it is.
 
@@ -149,6 +156,8 @@ def log_network(
         run: The run.
         uri: Its store.
         step: Of the run's metrics, at which the network had these weights.
+        beside: A folder whose files go with it, as ``extra_files``: a network and its tokenizer as
+            transformers loads them.
 
     Returns:
         The signature, in which the size of the batch is open.
@@ -169,6 +178,7 @@ def log_network(
         signature=signature,
         input_example=example,
         serialization_format="pt2",
+        extra_files=None if beside is None else [str(file) for file in sorted(beside.iterdir())],
         pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "torch")],
     )
     return signature
@@ -214,9 +224,9 @@ def _spec(array: np.ndarray, free: int) -> TensorSpec:
 def _served_network(chosen: Chosen) -> tuple[nn.Module, np.ndarray]:
     """What a checkpoint holds, from one tensor to one, and two rows of an input."""
     method, checkpoint, point = chosen.method, chosen.checkpoint, chosen.point
-    saved = sorted(checkpoint.rglob("model/config.json"))
-    if saved:
-        return _network(saved[0].parent)
+    saved = _saved_folder(checkpoint)
+    if saved is not None:
+        return _network(saved)
     trainable = method.load_trainable()
     config = build_config(method, point.task, point.variant, point.overrides, point.seed)
     speaks = hasattr(trainable, "as_network")
@@ -233,6 +243,12 @@ def _served_network(chosen: Chosen) -> tuple[nn.Module, np.ndarray]:
         raise InputError(" ".join(str(error).split())) from None
     finally:
         algorithm.stop()
+
+
+def _saved_folder(checkpoint: Path) -> Path | None:
+    """Where a checkpoint has a network that `save_pretrained` wrote."""
+    saved = sorted(checkpoint.rglob("model/config.json"))
+    return saved[0].parent if saved else None
 
 
 def _policy(method: Method, algorithm: Any, checkpoint: Path) -> tuple[nn.Module, np.ndarray]:
