@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tenfold.platform.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster.yaml"
+DOCKERFILE = ROOT / "docs/kuberay/Dockerfile"
 AWS_SKETCH = "# provider: {type: aws"
 
 
@@ -67,8 +70,35 @@ def test_ray_job_runs_the_installed_ray() -> None:
     assert _ray_job()["spec"]["rayClusterSpec"]["rayVersion"] == ray
     images = {container["image"] for container in _containers()}
     assert images == {f"registry.example.com/tenfold:{version('tenfold')}-ray{ray}"}
-    (base,) = re.findall(r"^FROM rayproject/ray:([\d.]+)-", _cluster_doc(), re.MULTILINE)
+    (base,) = re.findall(r"^ARG BASE=([\d.]+)-", DOCKERFILE.read_text(), re.MULTILINE)
     assert base == ray
+
+
+def _linted(file: Path) -> subprocess.CompletedProcess[str]:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    return subprocess.run([hadolint, file], capture_output=True, text=True, check=False)
+
+
+def test_the_linter_of_dockerfiles_has_nothing_to_say(tmp_path: Path) -> None:
+    assert _linted(DOCKERFILE).returncode == 0, _linted(DOCKERFILE).stdout
+    careless = DOCKERFILE.read_text().replace("--no-cache-dir ", "")
+    (tmp_path / "Dockerfile").write_text(careless)
+    assert "DL3042" in _linted(tmp_path / "Dockerfile").stdout
+
+
+def test_workers_with_gpus_start_when_a_trial_asks() -> None:
+    cluster = _ray_job()["spec"]["rayClusterSpec"]
+    assert cluster["enableInTreeAutoscaling"] is True
+    groups = {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
+    (container,) = groups["gpu-workers"]["template"]["spec"]["containers"]
+    for kind in ("requests", "limits"):  # Kubernetes takes no other than equal numbers of GPUs
+        assert container["resources"][kind]["nvidia.com/gpu"] == 1
+    assert groups["gpu-workers"]["minReplicas"] == _aws_types()["gpu_workers"]["min_workers"] == 0
+
+
+def _aws_types() -> dict[str, Any]:
+    types: dict[str, Any] = _aws()["available_node_types"]
+    return types
 
 
 def test_ray_job_asks_for_a_token() -> None:

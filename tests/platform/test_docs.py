@@ -43,7 +43,6 @@ METHODS = [
 COVERED = {
     "adding-a-method.md": {"python", "toml", ""},  # test_adding_a_method.py
     "tutorial.md": {"python", "toml"},  # its files: written, its method's installed, below
-    "cluster.md": {"dockerfile"},  # needs Docker
     "offline-multi-agent.md": {"python"},  # test_offline.py
     "experiment.md": {"json"},  # a setting of an editor
     "models.md": {"python"},  # test_export.py
