@@ -10,6 +10,8 @@ has not got that much may go all-in. A player never bets more than the other can
 
 from dataclasses import dataclass, replace
 
+from tenfold.envs.poker.rake import NO_RAKE, Rake
+
 FOLD = -1
 CALL = 0
 STREETS = ("preflop", "flop", "turn", "river")
@@ -26,6 +28,7 @@ class Rules:
         big_blind: The smallest bet, in chips.
         street: The street that play starts on.
         pot: Chips in the pot that are nobody's any more: those of earlier streets.
+        rake: What the house takes.
     """
 
     stacks: tuple[int, int]
@@ -34,6 +37,7 @@ class Rules:
     big_blind: int = 100
     street: int = 0
     pot: int = 0
+    rake: Rake = NO_RAKE
 
     def __post_init__(self) -> None:
         if self.big_blind < 1 or min(self.blinds) < 0 or max(self.blinds) > self.big_blind:
@@ -90,6 +94,13 @@ class BettingState:
     def pot(self) -> int:
         """All chips in the middle, this street's bets included."""
         return self.rules.pot + sum(self.committed)
+
+    @property
+    def raked(self) -> float:
+        """Chips that the house takes once play is over, see `rake`."""
+        if self.folded is not None and self.street == 0:
+            return 0.0
+        return self.rules.rake.of(self.rules.pot + 2 * min(self.committed))
 
     @property
     def stacks(self) -> tuple[int, int]:
@@ -174,7 +185,7 @@ class BettingState:
             winner: Who wins the showdown, None if they tie; after a fold it does not count.
 
         Returns:
-            Two numbers with sum `rules.pot`.
+            Two numbers with sum `rules.pot` less the rake.
 
         Raises:
             ValueError: Play is not over.
@@ -184,10 +195,8 @@ class BettingState:
         if self.folded is not None:
             winner = 1 - self.folded
         shares = [0.5, 0.5] if winner is None else [float(winner == 0), float(winner == 1)]
-        return (
-            shares[0] * self.pot - self.committed[0],
-            shares[1] * self.pot - self.committed[1],
-        )
+        pot = self.pot - self.raked
+        return shares[0] * pot - self.committed[0], shares[1] * pot - self.committed[1]
 
     def _why_illegal(self, action: int) -> str:
         if self.over:

@@ -1,11 +1,20 @@
-"""Which raises a solver may use: menus of pot fractions, and the learned abstraction's size map.
+"""Which raises a solver may use: menus of sizes, and the learned abstraction's size map.
 
-A raise by the fraction f of the pot first calls, then adds f times the pot after the call. Targets
-are whole chips, at least the smallest legal raise, at most all-in; equal ones merge.
+| entry of a menu | raise |
+|---|---|
+| ``0.5`` ``50%`` | calls, then adds half of the pot after the call |
+| ``2.5x`` | to 2.5 times the bet that is faced; where there is none, none |
+| ``e`` ``2e`` ``3e`` | fraction of the pot that is all-in if bet on each street left (2, 3 times) |
+| ``allin`` ``a`` | all chips |
+| ``spr=1.5`` | all chips, where what is left after a call is at most 1.5 times the pot then |
+| ``commit=0.67`` | none: a raise of at least that share of a player's chips becomes all-in |
+| ``merge=0.1`` | none: of raises whose pots, once called, are within 10 %, the largest stays |
+
+Targets are whole chips, at least the smallest legal raise, at most all-in; equal ones merge.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenfold.envs.poker.cards import one_line
@@ -13,6 +22,8 @@ from tenfold.envs.poker.rules import STREETS, BettingState
 from tenfold.envs.poker.words import format_chips
 
 ALL_IN = "allin"
+
+RIVER = STREETS.index("river")
 
 PLAYERS = ("first", "second")
 """To act after the flop."""
@@ -29,11 +40,21 @@ class Menu:
         fractions: Raises as fractions of the pot.
         all_in: Whether all-in is one of them.
         multiples: Raises as multiples of the bet that is faced; where there is none, none.
+        geometric: Raises that, so many times in all, put in all chips; 0 stands for as many times
+            as there are streets left, this one included.
+        spr: Stack-to-pot ratio after a call, up to which all-in is one of them as well.
+        commit: Share of the player's chips from which on a raise becomes all-in.
+        near: Raises merge with a larger one whose pot, if it is called, is less than 1 + this times
+            as large.
     """
 
     fractions: tuple[float, ...]
     all_in: bool = True
     multiples: tuple[float, ...] = ()
+    geometric: tuple[int, ...] = ()
+    spr: float = 0.0
+    commit: float = 1.0
+    near: float = 0.0
 
     def __post_init__(self) -> None:
         for fraction in self.fractions:
@@ -45,18 +66,20 @@ class Menu:
 
     def raises(self, state: BettingState) -> list[int]:
         """The menu's legal raises at a decision, ascending, without duplicates."""
-        return merge(state, [target for _, target in self._wanted(state)], self.all_in)
+        return [target for target, *_ in self._groups(state)]
 
     def _wanted(self, state: BettingState) -> list[tuple[str, int]]:
         """Names of the sizes and the raises that they are, not yet made legal."""
         faced = max(state.bets)
         parts = [(f"{f:g}", pot_raise(state, f)) for f in self.fractions]
         times = [(f"{m:g}x", state.level + round(m * faced)) for m in self.multiples if faced]
-        return parts + times
+        left = RIVER - state.street + 1
+        steps = [(f"{n or ''}e", geometric(state, n or left)) for n in self.geometric]
+        return parts + times + [(name, pot_raise(state, each)) for name, each in steps]
 
     def changes(self, state: BettingState) -> bool:
         """Whether a size is moved or merges at a decision where raises are legal."""
-        return any(len(names) > 1 or moved for _, names, moved in self._groups(state))
+        return any(len(names) > 1 or why for _, names, why in self._groups(state))
 
     def notes(self, state: BettingState, unit: int = 1) -> list[str]:
         """A sentence for each raise that is not what was asked for, at a decision.
@@ -65,38 +88,68 @@ class Menu:
             state: The decision.
             unit: Units of a chip, see `Spot.unit`.
         """
-        if state.raises is None:
-            return []
-        notes, (low, high) = [], state.raises
-        for target, names, moved in self._groups(state):
-            if len(names) < 2 and not moved:
+        notes = []
+        for target, names, why in self._groups(state):
+            if len(names) < 2 and not why:
                 continue
-            said = " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
             verb = "are one raise" if len(names) > 1 else "is a raise"
             if not max(state.bets):
                 verb = verb.replace("raise", "bet")
             chips = format_chips(target - state.level, unit)
-            why = ""
-            if moved and target == high:
-                why = ", for no more can be called"
-            elif moved and target == low:
-                why = f", the smallest that is legal, where {' and '.join(moved)} would be less"
-            notes.append(f"Size{'s' * (len(names) > 1)} {said} {verb} of {chips} chips{why}.")
+            reasons = "".join(f", {_REASONS[each](self, names)}" for each, names in why.items())
+            notes.append(
+                f"Size{'s' * (len(names) > 1)} {_listed(names)} {verb} of {chips} chips{reasons}."
+            )
         return notes
 
-    def _groups(self, state: BettingState) -> list[tuple[int, list[str], list[str]]]:
-        """Each legal raise, the sizes that it is, and those of them that were moved to it."""
-        low, high = state.raises or (0, 0)
-        groups: dict[int, tuple[list[str], list[str]]] = {}
+    def _groups(self, state: BettingState) -> list[tuple[int, list[str], dict[str, list[str]]]]:
+        """Each legal raise, the sizes that it is, and those that were moved to it, by reason."""
+        if state.raises is None:
+            return []
+        low, high = state.raises
+        groups: dict[int, tuple[list[str], dict[str, list[str]]]] = {}
+
+        def add(target: int, name: str, why: str | None) -> None:
+            names, reasons = groups.setdefault(target, ([], {}))
+            names.append(name)
+            if why:
+                reasons.setdefault(why, []).append(name)
+
+        put = state.committed[state.player]
         for name, wanted in self._wanted(state):
             target = min(max(wanted, low), high)
-            names, moved = groups.setdefault(target, ([], []))
-            names.append(name)
-            if wanted != target:
-                moved.append(name)
-        if self.all_in:
-            groups.setdefault(high, ([], []))[0].append(ALL_IN)
-        return [(target, *each) for target, each in sorted(groups.items())]
+            why = "high" if wanted > high else "low" if wanted < low else None
+            if target < high and target - put >= self.commit * (high - put):
+                target, why = high, "commit"
+            add(target, name, why)
+        called = state.pot + state.to_call
+        if self.all_in or high - max(state.committed) <= self.spr * called:
+            add(high, ALL_IN if self.all_in else f"spr={self.spr:g}", None)
+        kept: list[int] = []
+        for target in sorted(groups, reverse=True):
+            # The pot if a raise is called: what is there after a call, and the raise twice.
+            after = called + 2 * (target - max(state.committed))
+            if not kept or kept[-1] >= (1.0 + self.near) * after:
+                kept.append(after)
+                last = target
+                continue
+            for name in groups.pop(target)[0]:
+                add(last, name, "near")
+        return [(target, *groups[target]) for target in sorted(groups)]
+
+
+_REASONS: dict[str, Callable[[Menu, list[str]], str]] = {
+    "high": lambda menu, names: "for no more can be called",
+    "low": lambda menu, names: f"the smallest that is legal, where {_listed(names)} would be less",
+    "commit": lambda menu, names: (
+        f"for {_listed(names)} would put in {menu.commit:g} of the stack or more"
+    ),
+    "near": lambda menu, names: f"which {_listed(names)} would be near",
+}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + [*names[-1:]])
 
 
 @dataclass(frozen=True)
@@ -173,33 +226,98 @@ def parse_menus(texts: Sequence[str]) -> Menus:
 
 
 def parse_menu(text: str) -> Menu:
-    """Read a menu such as ``"0.5,1,allin"`` or ``"0.5,2.5x"``.
+    """Read a menu such as ``"0.5,1,allin"`` or ``"33%,2e,2.5x,spr=1.5"``, see the module.
 
     Raises:
-        ValueError: An entry is no fraction above 0, no multiple of a bet and not "allin", or it
-            stands there twice.
+        ValueError: An entry is none of these, or it stands there twice.
     """
     names = [name.strip().lower() for name in text.split(",")]
-    fractions: list[float] = []
-    multiples: list[float] = []
+    names = [ALL_IN if name == "a" else name for name in names]
+    sizes: dict[str, list[float]] = {"": [], "x": [], "e": []}
+    limits: dict[str, float] = {}
     for name in names:
         if name == ALL_IN:
             continue
-        times = name.endswith("x")
-        try:
-            size = float(name.removesuffix("x"))
-        except ValueError:
-            size = math.nan
-        if not (1 if times else 0) < size <= LARGEST:
+        key, equals, number = name.partition("=")
+        if equals:
+            if key in limits:
+                raise ValueError(f"Bet sizes '{one_line(text)}' give '{key}' twice: give it once.")
+            limits[key] = _limit(key, number, name, text)
+            continue
+        kind = name[-1:] if name.endswith(("x", "e")) else ""
+        size = _size(name.removesuffix(kind), kind)
+        if size is None:
             raise ValueError(
                 f"Unknown bet size '{one_line(name)}' in '{one_line(text)}': give fractions of the "
-                f"pot above 0 and up to {LARGEST:g}, multiples of a bet such as 2.5x, or "
-                f"'{ALL_IN}', with commas between them."
+                f"pot above 0 and up to {LARGEST:g} (0.5 or 50%), multiples of a bet such as 2.5x, "
+                f"geometric sizes e, 2e or 3e, '{ALL_IN}', or spr=1.5, commit=0.67, merge=0.1, "
+                "with commas between them."
             )
-        (multiples if times else fractions).append(size)
-    if len(set(names)) < len(names) or any(len(set(s)) < len(s) for s in (fractions, multiples)):
+        sizes[kind].append(size)
+    if len(set(names)) < len(names) or any(len(set(s)) < len(s) for s in sizes.values()):
         raise ValueError(f"Bet sizes '{one_line(text)}' name a size twice: name each once.")
-    return Menu(tuple(sorted(fractions)), ALL_IN in names, tuple(sorted(multiples)))
+    return Menu(
+        fractions=tuple(sorted(sizes[""])),
+        all_in=ALL_IN in names,
+        multiples=tuple(sorted(sizes["x"])),
+        geometric=tuple(sorted(int(each) for each in sizes["e"])),
+        **{_LIMITS[key][0]: limit for key, limit in limits.items()},
+    )
+
+
+_LIMITS = {
+    "spr": ("spr", LARGEST, "the stack after a call in pots"),
+    "commit": ("commit", 1.0, "a share of the stack"),
+    "merge": ("near", 1.0, "a share of the pot"),
+}
+"""Field of `Menu`, the most it can be, and what it is."""
+
+
+def _limit(key: str, number: str, name: str, text: str) -> float:
+    """The number of ``spr=1.5`` and the like.
+
+    Raises:
+        ValueError: There is no such limit, or the number is not above 0 or too large.
+    """
+    limit = _number(number)
+    if key not in _LIMITS:
+        raise ValueError(
+            f"Unknown limit '{one_line(name)}' in '{one_line(text)}': give spr=1.5, commit=0.67 or "
+            "merge=0.1."
+        )
+    _, most, meaning = _LIMITS[key]
+    if not 0 < limit <= most:
+        raise ValueError(
+            f"Bad limit '{one_line(name)}' in '{one_line(text)}': give {meaning}, above 0 and up "
+            f"to {most:g}."
+        )
+    return limit
+
+
+def _size(number: str, kind: str) -> float | None:
+    """The number of a size of a kind: a fraction of the pot, of a multiple, of a geometric one."""
+    if kind == "e":
+        return float(number or 0) if number in ("", *"123456789") else None
+    size = _number(number)
+    return size if (1 if kind else 0) < size <= LARGEST else None
+
+
+def _number(text: str) -> float:
+    """A number or one in per cent; NaN where there is none."""
+    try:
+        return float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        return math.nan
+
+
+def geometric(state: BettingState, times: int) -> float:
+    """The fraction of the pot that, bet and called so many times, puts in all chips.
+
+    With n times and s the stack to the pot after a call: ((1 + 2 s)^(1/n) - 1) / 2.
+    """
+    called = state.pot + state.to_call
+    left = state.rules.depth - max(state.committed)
+    return ((1.0 + 2.0 * left / called) ** (1.0 / times) - 1.0) / 2.0 if called else LARGEST
 
 
 def pot_raise(state: BettingState, fraction: float) -> int:

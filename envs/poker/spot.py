@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.envs.poker.cards import CARDS, HANDS, format_cards, live_hands, one_line, parse_cards
+from tenfold.envs.poker.rake import Rake
 from tenfold.envs.poker.ranges import parse_range
 from tenfold.envs.poker.rules import STREETS, Rules
 
@@ -50,6 +51,8 @@ def read_spot(
     big_blind: int | str | None = None,
     fractions: Sequence[float] = (),
     decimals: bool = False,
+    rake: str | None = None,
+    rake_cap: str | None = None,
 ) -> Spot:
     """Read a spot as players write it.
 
@@ -63,6 +66,8 @@ def read_spot(
         fractions: Bet sizes that will be asked for, in pots.
         decimals: Whether chips may be split: amounts may have decimals, and bets are rounded to a
             thousandth of the pot or finer.
+        rake: The house's share of each pot, ``"5%"`` or ``"0.05"``; None takes nothing.
+        rake_cap: Chips that it takes of a pot at most.
 
     Raises:
         ValueError: Something of this cannot be; the message names it.
@@ -98,6 +103,7 @@ def read_spot(
         big_blind=whole[-1],
         street=BOARD_CARDS.index(len(cards)),
         pot=whole[0],
+        rake=_rake(rake, rake_cap, unit),
     )
     return Spot(tuple(cards), rules, weights, unit=unit)
 
@@ -147,6 +153,7 @@ _WANTED = {
     "pot": "give chips above 0",
     "stacks": "give chips above 0, one number for both players or two",
     "big blind": "give chips above 0, the smallest bet",
+    "rake cap": "give chips above 0",
 }
 
 _MOST = 10**9
@@ -170,6 +177,24 @@ def _amount(given: int | str, name: str, decimals: bool, shown: str | None = Non
             f"Bad {name} '{one_line(shown or text)}': {_WANTED[name]}, {kind}, up to {_MOST:,}."
         )
     return amount
+
+
+def _rake(share: str | None, cap: str | None, unit: int) -> Rake:
+    """The rake in units of the rules."""
+    if share is None:
+        if cap is not None:
+            raise ValueError(f"Rake cap '{one_line(cap)}' caps nothing: give a rake such as 5%.")
+        return Rake()
+    number = share.strip().removesuffix("%")
+    text = number if re.fullmatch(r"\d{1,3}(\.\d{1,6})?", number, re.ASCII) else "nan"
+    part = float(text) / (100.0 if "%" in share else 1.0)
+    if not 0 <= part < 1:
+        raise ValueError(
+            f"Bad rake '{one_line(share)}': give a share of the pot below 1, such as 5% or 0.05."
+        )
+    if cap is None:
+        return Rake(part)
+    return Rake(part, float(_amount(cap, "rake cap", decimals=True) * unit))
 
 
 def _unit(amounts: Sequence[Decimal]) -> int:

@@ -1,5 +1,7 @@
 """The betting rules: OpenSpiel's hands replayed, and the rules of thumb of no-limit poker."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyspiel
 import pytest
@@ -7,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.envs.poker.openspiel import disagreement, game_string, random_action
+from tenfold.envs.poker.rake import Rake
 from tenfold.envs.poker.rules import CALL, FOLD, HUNL, BettingState, Rules, start
 from tenfold.envs.poker.sizes import (
     Menu,
     abstraction_raises,
     component_fraction,
+    geometric,
     parse_menu,
     parse_menus,
     pot_raise,
@@ -80,6 +84,29 @@ def test_payoffs_of_a_subgame_share_its_pot() -> None:
     assert play(RIVER, 500, FOLD).payoffs() == (1_000, 0)
     assert play(RIVER, CALL, 500, CALL).payoffs(1) == (-500, 1_500)
     assert play(RIVER, CALL, CALL).payoffs(None) == (500, 500)
+
+
+def test_the_house_takes_of_what_is_called_up_to_its_cap() -> None:
+    rules = replace(RIVER, rake=Rake(0.05, 80.0))
+    # 500 that nobody calls go back: 5 % of 1,000.
+    assert play(rules, 500, FOLD).payoffs() == (950, 0)
+    assert play(rules, 200, 900, FOLD).payoffs() == (-200, 1_200 - 70)
+    assert play(rules, 500, CALL).payoffs(0) == (1_500 - 80, -500)
+    assert play(rules, CALL, CALL).payoffs(None) == (475, 475)
+    assert play(replace(rules, rake=Rake(0.05)), 500, CALL).payoffs(1) == (-500, 1_400)
+
+
+def test_no_flop_no_drop() -> None:
+    rules = replace(HUNL, rake=Rake(0.05))
+    assert play(rules, 300, FOLD).payoffs() == (-100, 100)
+    assert play(rules, 300, CALL, CALL, 600, FOLD).payoffs() == (-300, 270)
+    assert play(rules, 20_000, CALL).raked == 2_000
+
+
+@pytest.mark.parametrize("fields", [{"share": -0.1}, {"share": 1.0}, {"share": 0.1, "cap": -1.0}])
+def test_impossible_rakes_are_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"Rake .* give"):
+        Rake(**fields)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +253,72 @@ def test_sizes_are_those_of_the_street_and_the_player() -> None:
     assert menus.fractions == (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
+@pytest.mark.parametrize("stack", [37, 400, 9_500])
+@pytest.mark.parametrize(("street", "size"), [(1, "e"), (2, "e"), (3, "e"), (1, "3e"), (2, "2e")])
+def test_a_geometric_size_bet_on_every_street_is_all_in(street: int, size: str, stack: int) -> None:
+    state = start(Rules(stacks=(stack, stack), street=street, pot=100, big_blind=1))
+    menu, fractions = parse_menu(size), []
+    for left in range(4 - street, 0, -1):
+        # One size less each street, where their number is given.
+        menu = menu if size == "e" else parse_menu(f"{left}e")
+        (bet,) = menu.raises(state)
+        fractions.append((bet - state.level) / state.pot)
+        state = state.apply(bet).apply(CALL)
+    assert state.over
+    assert state.committed == (stack, stack)
+    assert max(fractions) - min(fractions) < 0.02 * max(fractions) + 0.02
+
+
+def test_a_geometric_raise_counts_from_the_pot_after_the_call() -> None:
+    # 1,000 and twice 500 after the call; 9,000 behind: (1 + 2 f)^2 = 10.
+    assert geometric(play(RIVER, 500), 2) == pytest.approx((10**0.5 - 1) / 2)
+    assert parse_menu("2e").raises(play(RIVER, 500)) == [500 + round(2_000 * (10**0.5 - 1) / 2)]
+    assert parse_menu("1e").raises(play(RIVER, 500)) == [9_500]
+
+
+def test_per_cent_are_fractions() -> None:
+    assert parse_menu("50%, 133%, a") == Menu((0.5, 1.33), all_in=True)
+
+
+@pytest.mark.parametrize(("ratio", "there"), [("9.4", False), ("9.5", True), ("950%", True)])
+def test_all_in_is_there_up_to_a_ratio_of_stack_to_pot(ratio: str, there: bool) -> None:
+    assert parse_menu(f"1,spr={ratio}").raises(start(RIVER)) == [1_000, *[9_500] * there]
+
+
+def test_all_in_counts_the_stack_after_the_call() -> None:
+    # 1,000 and twice 3,000 after the call, and 6,500 behind.
+    assert parse_menu("0.5,spr=0.92").raises(play(RIVER, 3_000)) == [6_500]
+    assert parse_menu("0.5,spr=0.93").raises(play(RIVER, 3_000)) == [6_500, 9_500]
+
+
+@pytest.mark.parametrize(("share", "largest"), [("0.33", 3_100), ("0.32", 9_500)])
+def test_a_bet_of_much_of_the_stack_is_all_in(share: str, largest: int) -> None:
+    # 3,100 of 9,500 are 0.326.
+    assert parse_menu(f"1,3.1,commit={share}").raises(start(RIVER)) == [1_000, largest]
+
+
+def test_commitment_counts_the_chips_that_are_left() -> None:
+    # 2,000 in, 28,000 left, of which a raise by half the pot to 9,500 puts in 0.268.
+    state = play(Rules(stacks=(30_000, 30_000), street=3, pot=1_000), 2_000, 4_500)
+    assert parse_menu("0.5,commit=0.27").raises(state) == [9_500]
+    assert parse_menu("0.5,commit=0.26").raises(state) == [30_000]
+    assert (
+        "would put in 0.67 of the stack or more"
+        in parse_menu("7,commit=0.67").notes(start(RIVER))[0]
+    )
+
+
+def test_near_sizes_merge_into_the_largest() -> None:
+    # Pots after a call: 1,980, 2,000, 2,200 and 3,000.
+    assert parse_menu("0.49,0.5,0.6,1,merge=0.09").raises(start(RIVER)) == [500, 600, 1_000]
+    assert parse_menu("0.49,0.5,0.6,1,merge=0.12").raises(start(RIVER)) == [600, 1_000]
+    menu = parse_menu("0.5,0.6,merge=0.2")
+    assert menu.changes(start(RIVER))
+    assert menu.notes(start(RIVER)) == [
+        "Sizes 0.6 and 0.5 are one bet of 600 chips, which 0.5 would be near."
+    ]
+
+
 @pytest.mark.parametrize(
     ("texts", "sentence"),
     [
@@ -235,6 +328,18 @@ def test_sizes_are_those_of_the_street_and_the_player() -> None:
         (["river:2"], "'river:2' leave decisions without any"),
         (["1x"], "Unknown bet size '1x'"),
         (["2x,2.0x"], "name a size twice"),
+        (["0.5,50%"], "name a size twice"),
+        (["a,allin"], "name a size twice"),
+        (["e,e"], "name a size twice"),
+        (["0e"], "Unknown bet size '0e'"),
+        (["2.5e"], "Unknown bet size '2.5e'"),
+        (["%"], "Unknown bet size '%'"),
+        (["spr="], "Bad limit 'spr='"),
+        (["spr=0"], "Bad limit 'spr=0' in 'spr=0': give the stack after a call in pots"),
+        (["commit=1.1"], "Bad limit 'commit=1.1'"),
+        (["merge=nan"], "Bad limit 'merge=nan'"),
+        (["spr=1,spr=2"], "give 'spr' twice"),
+        (["rsp=1"], "Unknown limit 'rsp=1'"),
     ],
 )
 def test_sizes_that_cannot_be_read_are_named(texts: list[str], sentence: str) -> None:
