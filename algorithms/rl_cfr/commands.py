@@ -6,7 +6,7 @@ What they need is imported when they run, so that the command line stays quick.
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.color import Color
@@ -19,13 +19,15 @@ from rich.text import Text
 from tenfold.platform.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from tenfold.algorithms.rl_cfr.play.growth import Abstraction
+    from tenfold.algorithms.rl_cfr.solver.locks import Lock
     from tenfold.algorithms.rl_cfr.solver.saved import Question
     from tenfold.algorithms.rl_cfr.solver.solve import Solution
+    from tenfold.algorithms.rl_cfr.solver.tree_size import TreeSize
     from tenfold.envs.poker.sizes import Menus
     from tenfold.envs.poker.spot import Spot
 
@@ -36,6 +38,9 @@ _DEFAULTS: dict[str, Any] = {
     "max_raises": 3,
     "big_blind": None,
     "variant": "dcfr",
+    "rake": None,
+    "rake_cap": None,
+    "locks": (),
 }
 
 
@@ -53,8 +58,9 @@ def solve(
     sizes: Annotated[
         list[str] | None,
         typer.Option(
-            help="Raises: fractions of the pot, multiples of a bet (2.5x), allin. Again with a "
-            "street or player before a colon: river:1,allin, second:0.33, turn/first:0.5.",
+            help="Raises: fractions of the pot (0.5, 50%), multiples of a bet (2.5x), geometric "
+            "ones (e, 2e), allin, and limits: spr=1.5, commit=0.67, merge=0.1. Again with a street "
+            "or player before a colon: river:1,allin, second:0.33, turn/first:0.5.",
             show_default=",".join(_DEFAULTS["sizes"]),
         ),
     ] = None,
@@ -78,8 +84,23 @@ def solve(
             show_default=_DEFAULTS["variant"],
         ),
     ] = None,
+    rake: Annotated[
+        str | None,
+        typer.Option(help="Share of each pot that the house takes, 5% or 0.05.", show_default="0"),
+    ] = None,
+    rake_cap: Annotated[
+        str | None, typer.Option(help="Chips that it takes at most.", show_default="no cap")
+    ] = None,
+    locks: Annotated[
+        Path | None,
+        typer.Option(help="A YAML or JSON file of decisions whose strategies are fixed."),
+    ] = None,
     target: Annotated[float, typer.Option(help="Stop at this % of the pot.")] = 0.0,
     max_memory: Annotated[float, typer.Option(help="Solve no tree that needs more GB.")] = 4.0,
+    max_time: Annotated[
+        float | None,
+        typer.Option(help="Stop iterating after so many seconds.", show_default="no limit"),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -111,15 +132,16 @@ def solve(
     --ranges random --iterations 200
     """
     from tenfold.algorithms.rl_cfr.solver.browse import decisions, page
+    from tenfold.algorithms.rl_cfr.solver.locks import parse_locks, read_lock_file
     from tenfold.algorithms.rl_cfr.solver.saved import save_solved
     from tenfold.algorithms.rl_cfr.solver.solve import solve as solve_subgame
-    from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
+    from tenfold.algorithms.rl_cfr.solver.subgame import Subgame, legal_moves
     from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, check_variant
     from tenfold.envs.poker.sizes import parse_menus
     from tenfold.envs.poker.spot import read_spot
 
     console = Console(stderr=True, highlight=False)
-    spoken = {
+    spoken: dict[str, Any] = {
         "board": board,
         "pot": pot,
         "stacks": stacks,
@@ -128,12 +150,17 @@ def solve(
         "max_raises": max_raises,
         "big_blind": big_blind,
         "variant": variant,
+        "rake": rake,
+        "rake_cap": rake_cap,
     }
+    cores = threads or len(os.sched_getaffinity(0))
     try:
+        if locks is not None:
+            spoken["locks"] = read_lock_file(locks)
         asked, start = _question(spoken, load)
         menu = parse_menus(asked.sizes)
         words = asked.board, asked.pot, asked.stacks, asked.ranges, asked.big_blind
-        spot = read_spot(*words, menu.fractions, decimals=True)
+        spot = read_spot(*words, menu.fractions, True, asked.rake, asked.rake_cap)
         check_variant(asked.variant)
         if nodes and not as_json:
             raise ValueError("'--nodes' adds to the JSON: give --json too.")
@@ -147,23 +174,29 @@ def solve(
                 f"{iterations} iterations to a target of {target} % solve nothing: give at least 1 "
                 "iteration, and 0 % or more."
             )
+        if max_time is not None and not max_time > 0:
+            raise ValueError(f"Bad value {max_time:g} for 'max-time': give seconds, above 0.")
+        held = parse_locks(
+            asked.locks, spot, lambda state: legal_moves(state, menu.raises, asked.max_raises)
+        )
         copies = 3 if asked.variant in PREDICTIVE else 2
-        notes = _prospect(spot, menu, asked.max_raises, copies, max_memory)
+        tree = _Tree(spot, menu, asked.max_raises, held, copies)
+        notes = _prospect(tree, max_memory, iterations, cores)
     except ValueError as error:
         raise InputError(str(error)) from None
     for note in notes:
         console.print(note, soft_wrap=True)
     with Progress(console=console) as bar:
         task = bar.add_task("building the tree", total=iterations)
-        subgame = Subgame(spot, menu.raises, asked.max_raises, own_hands=True)
+        subgame = Subgame(spot, menu.raises, asked.max_raises, own_hands=True, locks=held)
         bar.update(task, description="first iteration")
 
         def show(done: int, chips: float, seconds: float) -> None:
             share = 100 * chips * spot.unit / spot.rules.pot
             bar.update(task, completed=done, description=f"exploitability {share:.3f} % of the pot")
 
-        cores = threads or len(os.sched_getaffinity(0))
-        args = subgame, asked.variant, iterations, target, show, cores, start
+        limit = float("inf") if max_time is None else max_time
+        args = subgame, asked.variant, iterations, target, show, cores, start, limit
         try:
             solution = solve_subgame(*args)
         except ValueError as error:  # what was loaded does not fit
@@ -212,7 +245,7 @@ def _question(
                 f"Option '--{name}' is missing: give it, or a solved tree by '--load'."
             )
     words = {**_DEFAULTS, **given}
-    lists = {name: tuple(words[name]) for name in ("ranges", "sizes")}
+    lists = {name: tuple(words[name]) for name in ("ranges", "sizes", "locks")}
     return Question(**{**words, **lists}), None
 
 
@@ -277,36 +310,53 @@ def play(
     session(spot, solving, abstraction, hands, rng, Console(highlight=False))
 
 
-def _prospect(
-    spot: "Spot", menu: "Menus", max_raises: int, copies: int, max_memory: float
-) -> list[str]:
+class _Tree(NamedTuple):
+    """What is about to be built, see `tree_size`."""
+
+    spot: "Spot"
+    menu: "Menus"
+    max_raises: int
+    locks: "Sequence[Lock]"
+    copies: int
+
+    def size(self, most: float) -> "TreeSize":
+        """Its size, counted up to so many bytes."""
+        from tenfold.algorithms.rl_cfr.solver.tree_size import tree_size
+
+        args = self.spot, self.menu.raises, self.max_raises, self.menu, most, self.copies
+        return tree_size(*args, own_hands=True, locks=self.locks)
+
+
+def _prospect(tree: _Tree, max_memory: float, iterations: int, threads: int) -> list[str]:
     """What is about to be solved, in sentences: the size of its tree, and bets that were moved.
 
     Raises:
         ValueError: The tree needs more than the limit, which is in GB; or that is none.
     """
-    from tenfold.algorithms.rl_cfr.solver.tree_size import BASE_BYTES, tree_size
+    from tenfold.algorithms.rl_cfr.solver.tree_size import BASE_BYTES
     from tenfold.envs.poker.rules import start
+    from tenfold.envs.poker.spot import BOARD_CARDS
     from tenfold.envs.poker.words import format_chips
 
     if not BASE_BYTES / 1e9 <= max_memory < float("inf"):
         raise ValueError(
             f"Bad value {max_memory:g} for 'max-memory': give GB, at least {BASE_BYTES / 1e9:g}."
         )
-    args = spot, menu.raises, max_raises, menu, 1e9 * max_memory, copies
-    size = tree_size(*args, own_hands=True)
-    memory = f"{size.memory(copies) / 1e9:.1f} GB"
+    size, spot = tree.size(1e9 * max_memory), tree.spot
+    memory = f"{size.memory(tree.copies) / 1e9:.1f} GB"
     if not size.complete:
         raise ValueError(
             f"The tree has more than {size.nodes:,} nodes with {size.hands:,} hands and needs more "
-            f"than {memory}: give fewer sizes, raises or hands, a later street, or a larger "
-            f"--max-memory than {max_memory:g}."
+            f"than {memory}{_with_fewer_raises(tree, max_memory)}give fewer sizes or hands, a "
+            f"later street, or a larger --max-memory than {max_memory:g}."
         )
     blind = format_chips(spot.rules.big_blind, spot.unit)
+    seconds = size.seconds(threads if len(spot.board) < BOARD_CARDS[-1] else 1)
     notes = [
         f"The tree has {size.nodes:,} nodes with {size.hands:,} hands and needs about {memory}; "
-        f"the smallest bet is {blind} chips.",
-        *menu.notes(start(spot.rules), spot.unit),
+        f"the smallest bet is {blind} chips. An iteration takes about {_duration(seconds)}, "
+        f"{iterations:,} of them {_duration(seconds * iterations)}.",
+        *tree.menu.notes(start(spot.rules), spot.unit),
     ]
     if size.changed:
         notes.append(
@@ -314,6 +364,27 @@ def _prospect(
             f"{size.lines - 1:,} decisions, counted once whatever the cards."
         )
     return notes
+
+
+def _with_fewer_raises(tree: _Tree, max_memory: float) -> str:
+    """The middle of a sentence: how many raises a street would fit."""
+    if tree.locks:  # their lines may need the raises
+        return ": "
+    for most in range(tree.max_raises - 1, 0, -1):
+        size = tree._replace(max_raises=most).size(1e9 * max_memory)
+        if size.complete:
+            memory = size.memory(tree.copies) / 1e9
+            return f", and with --max-raises {most} {memory:.1f} GB: take that, or "
+    return ", also with --max-raises 1: "
+
+
+def _duration(seconds: float) -> str:
+    """Two digits: 0.012 s, 3.4 s, 5 min."""
+    if seconds < 0.01:
+        return "0.01 s or less"
+    if seconds < 100:
+        return f"{float(f'{seconds:.2g}'):g} s"
+    return f"{seconds / 60:.0f} min"
 
 
 def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
@@ -350,21 +421,44 @@ def _print_grid(solution: "Solution", console: Console) -> None:
 
 
 def _print(answer: dict[str, Any], decimals: int, console: Console) -> None:
-    table = Table("hand", "weight", *answer["actions"], "EV", "equity")
+    actions = answer["actions"]
+    heads = (head for action in actions for head in (action, "EV"))
+    table = Table("hand", "weight", *heads, "EV", "equity")
     for name, hand in sorted(answer["hands"].items(), key=lambda item: -item[1]["equity"]):
-        shares = [f"{share:.3f}" for share in hand["strategy"]]
         table.add_row(
-            *(name, f"{hand['weight']:.3g}", *shares),
+            *(name, f"{hand['weight']:.3g}"),
+            *(
+                cell
+                for share, chips in zip(hand["strategy"], hand["action_ev"], strict=True)
+                for cell in (f"{share:.3f}", f"{chips:.{decimals + 1}f}")
+            ),
             *(f"{hand['ev']:.{decimals + 1}f}", f"{hand['equity']:.3f}"),
         )
     table.add_section()
-    table.add_row("all", "", *(f"{share:.3f}" for share in answer["frequencies"]), "", "")
-    console.print(table)
     first, second = answer["ev"]
-    lost = answer["exploitability"]
+    own = answer["ev"][answer["player"]]
+    table.add_row(
+        *("all", ""),
+        *(
+            cell
+            for share, mean in zip(answer["frequencies"], answer["by_action"], strict=True)
+            for cell in (f"{share:.3f}", _or_dash(mean["ev"], decimals + 1))
+        ),
+        *(f"{own:.{decimals + 1}f}", ""),
+    )
+    equities = (_or_dash(mean["equity"], 3) for mean in answer["by_action"])
+    table.add_row("equity", "", *(cell for each in equities for cell in ("", each)), "", "")
+    console.print(table)
+    lost, taken = answer["exploitability"], answer["rake"]["chips"]
+    house = f", {taken:.{decimals + 2}f} for the house" if taken else ""
     console.print(
         f"Player {answer['player']} acts. EV {first:.{decimals + 2}f} and "
-        f"{second:.{decimals + 2}f} chips; exploitability {lost['chips']:.{decimals + 3}f} chips, "
-        f"{lost['percent_of_pot']:.3f} % of the pot, after {answer['iterations']} iterations in "
-        f"{answer['seconds']:.2f} s."
+        f"{second:.{decimals + 2}f} chips{house}; exploitability {lost['chips']:.{decimals + 3}f} "
+        f"chips, {lost['percent_of_pot']:.3f} % of the pot, after {answer['iterations']} "
+        f"iterations in {answer['seconds']:.2f} s."
     )
+
+
+def _or_dash(number: float | None, decimals: int) -> str:
+    """A mean, or a dash where nobody acts so."""
+    return "-" if number is None else f"{number:.{decimals}f}"

@@ -7,7 +7,7 @@ about 12 s on one core.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pyspiel
@@ -16,12 +16,13 @@ from phevaluator.evaluator import evaluate_7cards
 from scipy.optimize import linprog
 from scipy.sparse import bmat, coo_matrix
 
+from tenfold.algorithms.rl_cfr.solver.dealing import deal_out
 from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.solver.solve import solve
 from tenfold.algorithms.rl_cfr.solver.solver import Solver
 from tenfold.algorithms.rl_cfr.solver.subgame import Raises, Subgame
 from tenfold.envs.poker.cards import HANDS, parse_cards
-from tenfold.envs.poker.isomorphism import HAND_MAPS, symmetries
+from tenfold.envs.poker.isomorphism import CARD_MAPS, HAND_MAPS, symmetries
 from tenfold.envs.poker.rules import BettingState, Rules
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import Spot, read_spot
@@ -290,6 +291,37 @@ def test_merged_suits_do_not_drift(board: str) -> None:
     for renamed in symmetries(merged.spot.board, *merged.spot.ranges):
         images = np.searchsorted(merged.hands, HAND_MAPS[renamed, merged.hands])
         np.testing.assert_array_equal(law[:, images], law)
+
+
+@pytest.mark.parametrize(("board", "deck"), [("5s4s2s", 20), ("5s4s2h", 24), ("5s4h2d", 20)])
+def test_boards_up_to_suits_are_the_orbits_of_turn_and_river(board: str, deck: int) -> None:
+    cards = parse_cards(board)
+    renamings = symmetries(cards)
+    dealt = deal_out(cards, renamings, 2, deck)
+    pairs = set(permutations(set(range(deck)) - set(cards), 2))
+    orbits = {min((int(m[a]), int(m[b])) for m in CARD_MAPS[renamings]) for a, b in pairs}
+    found = [each[len(cards) :] for each in dealt[2].boards]
+    assert sorted(found) == sorted(orbits)
+    assert sum(len(rows) for rows in dealt[1].stands_for) == deck - len(cards)
+    rivers = iter(len(rows) for rows in dealt[2].stands_for)
+    for after in dealt[1].after:  # every river after each turn, once
+        assert sum(next(rivers) for _ in range(after)) == deck - len(cards) - 1
+
+
+@pytest.mark.parametrize("board", ["5s4s2s", "5s4s2h"])
+def test_merged_turns_and_rivers_change_nothing(board: str) -> None:
+    spot = read_spot(board, POT, "150", ["66,55,64s,53s,43:0.5", "66,44,65s,54s,63"], 10)
+    spot = replace(spot, deck=24)
+    raises = parse_menu("allin").raises
+    merged, plain = (
+        solve(Subgame(spot, raises, 1, isomorphism=each, dtype=np.float64), "cfr", 3)
+        for each in (True, False)
+    )
+    sizes = [len(each.subgame.game.tree.kind) for each in (merged, plain)]
+    assert sizes[0] < {"5s4s2s": 0.3, "5s4s2h": 0.6}[board] * sizes[1]
+    assert merged.exploitability == pytest.approx(plain.exploitability, abs=1e-6)
+    np.testing.assert_allclose(merged.ev, plain.ev, atol=1e-6)
+    np.testing.assert_allclose(merged.strategy, plain.strategy, atol=1e-6)
 
 
 def test_games_whose_players_forget_are_refused() -> None:

@@ -4,6 +4,7 @@ Cost: about 10 s on one core.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,14 @@ import pytest
 from tenfold.algorithms.rl_cfr.solver import subgame
 from tenfold.algorithms.rl_cfr.solver.browse import Decision, cells, decisions, names, page
 from tenfold.algorithms.rl_cfr.solver.saved import load_solved, save_solved
-from tenfold.algorithms.rl_cfr.solver.solve import CHECK_EVERY, Solution, solve
+from tenfold.algorithms.rl_cfr.solver.solve import CHECK_EVERY, Solution, by_action, solve
 from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
+from tenfold.algorithms.rl_cfr.solver.tree import FOLD, MATRIX, SHOWDOWN
 from tenfold.algorithms.rl_cfr.solver.tree_size import tree_size
+from tenfold.envs.poker.cards import HANDS
 from tenfold.envs.poker.sizes import parse_menu
-from tenfold.envs.poker.spot import read_spot
+from tenfold.envs.poker.spot import deals, read_spot
+from tenfold.envs.poker.strength import board_ranks
 from tenfold.platform import cli
 
 SPOT = {
@@ -111,25 +115,33 @@ def test_a_flop_is_solved(
     assert found["ev"][0] > 99
 
 
+@pytest.mark.parametrize("own_hands", [False, True])
 @pytest.mark.parametrize(
     ("board", "ranges", "sizes", "most"),
     [
-        ("AsKd7h2c3d", "22+,AK", "0.5,1,allin", 3),
-        ("AsKs7s2d", "77+,AK,QJs", "0.5,allin", 2),
-        ("7c8c9c", "AA,K2o:0.5", "allin", 1),
+        ("AsKd7h2c3d", ["22+,AK", "22+,AK"], "0.5,1,allin", 3),
+        ("AsKs7s2d", ["77+,AK,QJs", "TT+"], "0.5,allin", 2),
+        ("AsKd7h2c", ["22+,A2+,KT+", "55+,K2s+"], "2e,spr=3", 2),
+        ("7c8c9c", ["AA,K2o:0.5", "AA,K2o:0.5"], "allin", 1),
     ],
 )
-def test_a_tree_is_counted_as_it_is_built(board: str, ranges: str, sizes: str, most: int) -> None:
-    spot, menu = read_spot(board, 100, "450,400", [ranges, ranges]), parse_menu(sizes)
-    size, built = tree_size(spot, menu.raises, most), Subgame(spot, menu.raises, most)
-    tree = built.game.tree
+def test_a_tree_is_counted_as_it_is_built(
+    board: str, ranges: list[str], sizes: str, most: int, own_hands: bool
+) -> None:
+    spot, menu = read_spot(board, 100, "450,400", ranges), parse_menu(sizes)
+    size = tree_size(spot, menu.raises, most, own_hands=own_hands)
+    tree = Subgame(spot, menu.raises, most, own_hands=own_hands).game.tree
     assert size.complete
     assert (size.nodes, size.rows, size.hands) == (len(tree.kind), tree.rows, tree.hands)
-    # On flops the two orders of turn and river share a board.
-    assert len(tree.sizes) <= size.boards < 2.1 * len(tree.sizes)
+    assert (size.numbers, size.boards) == (tree.size, len(tree.sizes))
     assert size.matrices == len(tree.matrices)
-    assert size.memory() > tree.nbytes + 2 * 4 * tree.size
-    stopped = tree_size(spot, menu.raises, most, most=size.memory() - 1)
+    assert size.products == int((tree.kind == MATRIX).sum())
+    assert size.ends == int(np.isin(tree.kind, (FOLD, SHOWDOWN, MATRIX)).sum())
+    arrays = tree.nbytes + 2 * 4 * tree.size
+    assert 0.8 * arrays < size.arrays() < 1.2 * arrays
+    assert size.memory() > size.arrays()
+    assert size.seconds(2) == pytest.approx(size.seconds() / 2)
+    stopped = tree_size(spot, menu.raises, most, most=size.memory() - 1, own_hands=own_hands)
     assert not stopped.complete
 
 
@@ -142,7 +154,29 @@ def test_a_tree_too_large_is_refused_before_it_is_built(
     said = capsys.readouterr().err
     assert "The tree has more than" in said
     assert "nodes with 1,176 hands and needs more than 4.0 GB" in said
+    assert "also with --max-raises 1: give fewer sizes" in " ".join(said.split())
     assert "--max-memory than 4." in said
+
+
+def test_what_would_fit_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spot = {"--board": ["QsJh2h8c"], "--ranges": ["22+,A2s+", "22+,A2s+"], "--stacks": ["9500"]}
+    spot |= {"--sizes": ["0.3,0.5,1,allin"], "--max-raises": ["4"], "--max-memory": ["0.3"]}
+    assert tenfold(monkeypatch, {**SPOT, **spot}) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    fits = re.search(r"with --max-raises (\d) (0\.\d) GB: take that", said)
+    assert fits is not None
+    spot |= {"--max-raises": [fits[1]], "--iterations": ["1"]}
+    assert tenfold(monkeypatch, {**SPOT, **spot}) == 0
+    assert f"needs about {fits[2]} GB" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_limit_of_time_ends_at_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    spot = read_spot("AsKd7h2c3d", 1_000, "1000", ["AhAd,5h4h", "KhKs"])
+    built = Subgame(spot, parse_menu("1").raises)
+    assert solve(built, "dcfr", 10 * CHECK_EVERY, limit=1e-9).iterations == CHECK_EVERY
+    assert solve(built, "dcfr", 3 * CHECK_EVERY, limit=1e9).iterations == 3 * CHECK_EVERY
 
 
 @pytest.mark.parametrize("target", [0.0, 50.0])
@@ -194,6 +228,11 @@ def test_who_is_told_of_progress_gets_the_same_solution() -> None:
         ({"--sizes": ["half"]}, "Unknown bet size 'half'"),
         ({"--iterations": ["0"]}, "0 iterations"),
         ({"--variant": ["fast"]}, "fast"),
+        ({"--rake": ["5"]}, "Bad rake '5'"),
+        ({"--rake-cap": ["5"]}, "caps nothing"),
+        ({"--max-time": ["0"]}, "0 for 'max-time'"),
+        ({"--locks": ["none.yaml"]}, "does not exist"),
+        ({"--sizes": ["0.5,spr=x"]}, "Bad limit 'spr=x'"),
     ],
 )
 def test_mistakes_are_told_by_name(
@@ -253,6 +292,40 @@ def test_a_fold_wins_nothing_and_no_action_is_worth_more_than_all_chips(
             assert (np.abs(chips) <= 700.0 + 1e-3).all()
             if action == "fold":
                 np.testing.assert_allclose(chips, 0.0, atol=1e-3)
+
+
+def test_equities_and_means_by_action_are_those_of_the_hands_here(
+    solved: tuple[Solution, list[Decision]],
+) -> None:
+    solution, every = solved
+    spot, strength = solution.subgame.spot, board_ranks(solution.subgame.spot.board)
+    root, checked = every[0], every[1]
+    assert checked.line == ("check",)
+    reach = spot.ranges[0] * root.strategy[0]  # of the first player's, what checks
+    for hand in np.flatnonzero(checked.weights)[::40]:
+        apart = [h for h in np.flatnonzero(reach) if not {*HANDS[h]} & {*HANDS[hand]}]
+        score = 0.5 + 0.5 * np.sign(strength[hand] - strength[apart])
+        expected = float(score @ reach[apart] / reach[apart].sum())
+        assert checked.equity[hand] == pytest.approx(expected, abs=1e-5)
+    shares = solution.frequencies()
+    for found in (root.by_action(), solution.by_action()):
+        taken = [each for each in found if each.ev is not None and each.equity is not None]
+        assert len(taken) == len(found) == 4
+        # Over all actions the means are those of the range.
+        assert sum(
+            s * each.ev for s, each in zip(shares, taken, strict=True) if each.ev is not None
+        ) == pytest.approx(solution.value[0], rel=1e-3)
+        weights = deals(spot.ranges)[0]
+        assert sum(
+            s * each.equity for s, each in zip(shares, taken, strict=True) if each.equity
+        ) == pytest.approx(weights @ solution.equity[0] / weights.sum(), rel=1e-3)
+    np.testing.assert_allclose(solution.action_ev, root.ev, atol=1e-9)
+
+
+def test_an_action_that_nobody_takes_has_no_mean() -> None:
+    strategy = np.array([[1.0], [0.0]]) * np.ones((2, 1326))
+    found = by_action(strategy, np.ones((2, 1326)), np.full(1326, 0.5), np.ones(1326))
+    assert found == [(1.0, 0.5), (None, None)]
 
 
 def test_the_grid_holds_all_hands_once_by_rank_and_suitedness(
@@ -374,3 +447,42 @@ def test_numbers_of_another_tree_are_refused(
     save_solved(file, asked, numbers)
     assert tenfold(monkeypatch, {"--load": [str(file)]}) == 2
     assert "are no numbers any more" in capsys.readouterr().err
+
+
+def test_rake_and_locks_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    locks, file = tmp_path / "locks.yaml", str(tmp_path / "solved.npz")
+    locks.write_text("locks:\n  - {line: [check], strategy: {check: 0.75, allin: 0.25}}\n")
+    spot = question(**{"--rake": ["5%"], "--rake-cap": ["60"], "--locks": [str(locks)]})
+
+    def solved(options: dict[str, list[str]]) -> dict[str, Any]:
+        assert tenfold(monkeypatch, options, "--json", "--nodes") == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        del found["seconds"]
+        return found
+
+    found = solved({**spot, "--save": [file]})
+    assert found["rake"]["share"] == 0.05
+    assert found["rake"]["cap"] == 60.0
+    assert found["rake"]["chips"] == pytest.approx(1000 - sum(found["ev"]))
+    assert 50 - 1e-3 < found["rake"]["chips"] < 60
+    (checked,) = (node for node in found["nodes"] if node["line"] == ["check"])
+    assert checked["frequencies"] == [0.75, 0.25]
+    assert {tuple(hand["strategy"]) for hand in checked["hands"].values()} == {(0.75, 0.25)}
+    locks.unlink()
+    assert solved({"--load": [file], "--iterations": ["300"]}) == found
+    assert tenfold(monkeypatch, {"--load": [file]}) == 0
+    assert "for the house" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_report_has_the_ev_of_each_action(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    assert tenfold(monkeypatch, SPOT) == 0
+    said, told = capsys.readouterr()
+    assert said.splitlines()[1].count("EV") == 3  # of each of two actions, and of the hand
+    (equities,) = (line.split("│") for line in said.splitlines() if line.startswith("│ equity"))
+    assert [cell.strip() for cell in equities[3:7]] == ["", "1.000", "", "1.000"]
+    assert "An iteration takes about" in told

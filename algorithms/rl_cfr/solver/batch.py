@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.solver.game import Game
 from tenfold.algorithms.rl_cfr.solver.kernels import DECK, TINY
-from tenfold.algorithms.rl_cfr.solver.solver import Values
+from tenfold.algorithms.rl_cfr.solver.solver import Values, mean_gain
 from tenfold.algorithms.rl_cfr.solver.tree import (
     CHANCE,
     DECISION,
@@ -35,7 +35,8 @@ class BatchSolver:
         dtype: torch.float32 or torch.float64.
 
     Raises:
-        ValueError: The variant is unknown, shapes differ, or a tree has leaves or merged cards.
+        ValueError: The variant is unknown, shapes differ, or a tree has leaves, merged cards, locks
+            or lists of hands by player.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class BatchSolver:
                     answers=answers,
                     players=(float(players[0]), float(players[1])),
                     best=(float(top[0]), float(top[1])),
-                    exploitability=float(top.sum() - game.total) / 2.0,
+                    exploitability=mean_gain(top, players, game.total),
                 )
             )
         return result
@@ -212,9 +213,11 @@ def _match(mass: torch.Tensor) -> torch.Tensor:
 
 
 def _check_shape(tree: PublicTree, other: PublicTree) -> None:
-    if tree.leaves or tree.renamings.shape[1] or (tree.counts < tree.hands).any():
+    lists = (tree.counts < tree.hands).any()
+    if tree.leaves or tree.renamings.shape[1] or lists or len(tree.fixed):
         raise ValueError(
-            "A batch takes no leaves, no merged cards and no hands of one player alone: use Solver."
+            "A batch takes no leaves, no merged cards, no locks and no hands of one player alone: "
+            "use Solver."
         )
     for name in ("kind", "parent", "action", "player", "table"):
         if not np.array_equal(getattr(tree, name), getattr(other, name)):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.solver.solve import Solution
+from tenfold.algorithms.rl_cfr.solver.solve import ByAction, Solution, by_action
 from tenfold.algorithms.rl_cfr.solver.tree import DECISION
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, RANKS, SUITS, format_cards, format_hand
 from tenfold.envs.poker.ranges import hand_classes
@@ -37,6 +37,7 @@ class Decision:
         children: Places of the decisions after each action among all; None where there is none.
         strategy: (A, 1326) average probabilities.
         ev: (A, 1326) chips that each action wins from here on, the pot included.
+        equity: (1326,) chance to win if nobody bets on, ties half, against the other's hands here.
         weights: (1326,) how often each hand of the player is here, given that it can be dealt.
         reached: How often the decision is reached.
     """
@@ -49,6 +50,7 @@ class Decision:
     children: list[int | None]
     strategy: NDArray[np.float64]
     ev: NDArray[np.float64]
+    equity: NDArray[np.float64]
     weights: NDArray[np.float64]
     reached: float
 
@@ -59,6 +61,10 @@ class Decision:
             return np.full(len(self.actions), 1.0 / len(self.actions))
         found: NDArray[np.float64] = self.strategy @ self.weights / total
         return found
+
+    def by_action(self) -> list[ByAction]:
+        """EV and equity of each action, over the hands that take it."""
+        return by_action(self.strategy, self.ev, self.equity, self.weights)
 
     def grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Strategies (13, 13, A) and weights (13, 13) of hands that differ by suits alone.
@@ -74,6 +80,7 @@ class Decision:
                 "weight": round(float(self.weights[hand]), 6),
                 "strategy": [round(float(share), 4) for share in self.strategy[:, hand]],
                 "ev": [round(float(chips), 3) for chips in self.ev[:, hand]],
+                "equity": round(float(self.equity[hand]), 4),
             }
             for hand in np.flatnonzero(self.weights > 0.0)
         }
@@ -85,6 +92,7 @@ class Decision:
             "actions": self.actions,
             "children": self.children,
             "frequencies": [round(float(share), 5) for share in self.frequencies()],
+            "by_action": [each._asdict() for each in self.by_action()],
             "hands": hands,
         }
 
@@ -158,6 +166,7 @@ def _add(
             children=children,
             strategy=strategy,
             ev=(known + state.committed[player]) / unit * (weights > 0.0),
+            equity=subgame.equities(reach)[player] * (weights > 0.0),
             weights=weights,
             reached=float(weights.sum()) / mass,
         )

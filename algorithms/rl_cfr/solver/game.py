@@ -33,12 +33,13 @@ class Game:
         tree: `PublicTree`.
         ranges: (2, H) weights of the hands at the root.
         mass: Total weight of the pairs of hands that can be dealt: values divide by it.
-        total: Sum of both players' payoffs (the pot at a subgame's root; 0 if zero-sum).
+        total: Sum of both players' payoffs (the pot at a subgame's root; 0 if zero-sum); None where
+            it depends on how they play, as with a rake.
         leaf: Values of the tree's leaves, if it has any.
     """
 
     tree: PublicTree
     ranges: NDArray[np.floating]
     mass: float
-    total: float
+    total: float | None
     leaf: LeafEvaluator | None = None

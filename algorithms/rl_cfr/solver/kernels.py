@@ -111,6 +111,28 @@ def _match(mass, first, count, into, row, norm):
 
 
 @inlined
+def _hold(fixed, start, count, into, row, hands):
+    """Put fixed probabilities, from `start` on, into the rows of a strategy; see `_match`."""
+    for a in range(count):
+        share, sigma = fixed[start + a * hands : start + (a + 1) * hands], into[row + a]
+        for hand in range(hands):
+            if share[hand] >= 0:
+                sigma[hand] = share[hand]
+
+
+@inlined
+def _hold_value(tree, node, value, buffers):
+    """What a decision is worth to hands whose probabilities are fixed."""
+    hands, below = len(value), tree.layout.below[node]
+    for a in range(tree.actions[node]):
+        start = tree.locked[node] + a * hands
+        share, child = tree.fixed[start : start + hands], buffers.value[below + a]
+        for hand in range(hands):
+            if share[hand] >= 0:
+                value[hand] = share[hand] * child[hand] + (value[hand] if a else 0)
+
+
+@inlined
 def _make_alike(orbit, value, total, members):
     """Every hand gets the mean of the hands that are alike.
 
@@ -148,15 +170,18 @@ def _down(tree, segment, player, mass, sums, weights, mode, buffers):
         rows = buffers.reach[who]
         into = buffers.sigma if own else rows
         _match(mass, first, count, into, grown, buffers.norm[0, :hands])
-        if tree.alike[node]:
+        if tree.alike[node] >= 0:
             # In exact arithmetic hands that are alike have one strategy anyway. But a regret that
             # is 0 for one of them and 1e-17 for another, by rounding alone, decides between two
             # pure strategies, and a subgame that stands for its images needs reaches that are the
             # same under every renaming.
+            orbit = tree.orbit[who, tree.alike[node]]
             for a in range(count):
                 sigma = into[grown + a]
                 for hand in range(hands):
-                    sigma[hand] = sigma[tree.orbit[who, hand]]
+                    sigma[hand] = sigma[orbit[hand]]
+        if tree.locked[node] >= 0:
+            _hold(tree.fixed, tree.locked[node], count, into, grown, hands)
         if own and mode == AVERAGE:
             continue
         above = rows[layout.reached[node, who]]
@@ -219,9 +244,10 @@ def _up(
     layout, hands = tree.layout, tree.counts[player]
     for place in range(layout.other_bounds[segment], layout.other_bounds[segment + 1]):
         node = layout.others[place]
-        if tree.kind[node] == CHANCE and tree.alike[node]:
+        if tree.kind[node] == CHANCE and tree.alike[node] >= 0:
             value, scratch = buffers.value[layout.slot[node], :hands], buffers.norm
-            _make_alike(tree.orbit[player], value, scratch[0, :hands], scratch[1, :hands])
+            orbit = tree.orbit[player, tree.alike[node]]
+            _make_alike(orbit, value, scratch[0, :hands], scratch[1, :hands])
     start, stop = layout.decider_bounds[segment], layout.decider_bounds[segment + 1]
     for back in range(stop - start):
         node = layout.deciders[stop - 1 - back]
@@ -250,6 +276,8 @@ def _up(
             else:
                 for hand in range(hands):
                     value[hand] += child[hand]
+        if own and mode == BEST and tree.locked[node] >= 0:
+            _hold_value(tree, node, value, buffers)
         if own and mode == UPDATE:
             _regret(tree, node, value, regrets, forecast, weights, predictive, buffers)
 

@@ -6,12 +6,13 @@ the same after every card and copied in whole arrays.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.algorithms.rl_cfr.solver.dealing import Deal
 from tenfold.algorithms.rl_cfr.solver.tree import (
     CHANCE,
     DECISION,
@@ -30,14 +31,13 @@ class Expanded(NamedTuple):
         line: (N,) the line of a node.
         parent: (N,) -1 at the root.
         action: (N,) which child of its parent a node is.
-        path: (N,) number of the cards that led there: that of the first card times the number of
-            later cards, and so on.
+        board: (N,) place of a node's board among those of its street.
     """
 
     line: NDArray[np.int32]
     parent: NDArray[np.int32]
     action: NDArray[np.int32]
-    path: NDArray[np.int32]
+    board: NDArray[np.int32]
 
 
 @dataclass
@@ -94,40 +94,55 @@ class Lines:
         below += [self.add(state.apply(action), street, depth + 1) for action in actions]
         return line
 
-    def expand(self, cards: Sequence[int], line: int = 0) -> Expanded:
+    def expand(self, deal: Deal, line: int = 0) -> Expanded:
         """The nodes of a line and of all below it.
 
         Args:
-            cards: How many cards come after each board, by street from the root's on.
+            deal: The cards that come after the board of the line.
             line: The line.
         """
         parts = [Expanded(*(np.array([each], np.int32) for each in (line, -1, 0, 0)))]
         size = 1
-        first = self.street[0]
         for place, below in enumerate(self.children[line]):
-            part = self.expand(cards, below)
-            parent = part.parent + size
-            parent[0] = 0
-            part.action[0] = place
-            part = part._replace(parent=parent)
             if self.kind[line] == CHANCE:
-                street = self.street[line] - first
-                part = _copies(part, cards[street], prod(cards[street + 1 :]))
-            parts.append(part)
+                part = self._deal_out(deal, below)
+            else:
+                part = self.expand(deal, below)
+                part.action[0] = place
+            parent = part.parent + size
+            parent[part.parent < 0] = 0
+            parts.append(part._replace(parent=parent))
             size += len(part.line)
-        return Expanded(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        return _joined(parts)
+
+    def _deal_out(self, deal: Deal, line: int) -> Expanded:
+        """The nodes of a line after each card; parents of -1 are the chance node."""
+        parts: list[Expanded] = []
+        cards, size = 0, 0
+        passed = np.zeros(1 + self.last, np.int32)  # boards by street, from the line's on
+        known: dict[Deal, Expanded] = {}
+        for after, run in groupby(deal):
+            if after not in known:
+                known[after] = self.expand(after, line)
+            part, count = known[after], len(list(run))
+            nodes = len(part.line)
+            street = np.array(self.street)[part.line] - self.street[line]
+            boards = np.array([1, len(after), *[0] * self.last], np.int32)
+            copy = np.repeat(np.arange(count, dtype=np.int32), nodes)
+            parent = np.tile(part.parent, count) + copy * nodes + size
+            parent[::nodes] = -1
+            action = np.tile(part.action, count)
+            action[::nodes] = cards + np.arange(count)
+            board = np.tile((passed[street] + part.board).astype(np.int32), count)
+            board += copy * np.tile(boards[street], count)
+            parts.append(Expanded(np.tile(part.line, count), parent, action, board))
+            cards, size = cards + count, size + count * nodes
+            passed += count * boards[: len(passed)]
+        return _joined(parts)
 
 
-def _copies(part: Expanded, count: int, later: int) -> Expanded:
-    """The nodes below a chance node after each of `count` cards, `later` paths apart."""
-    nodes = len(part.line)
-    card = np.repeat(np.arange(count, dtype=np.int32), nodes)
-    parent = np.tile(part.parent, count) + card * nodes
-    parent[::nodes] = 0
-    action = np.tile(part.action, count)
-    action[::nodes] = np.arange(count)
-    path = np.tile(part.path, count) + card * later
-    return Expanded(np.tile(part.line, count), parent, action, path)
+def _joined(parts: Sequence[Expanded]) -> Expanded:
+    return Expanded(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 Value = TypeVar("Value")

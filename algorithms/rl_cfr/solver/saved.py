@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from tenfold.algorithms.rl_cfr.solver.locks import LockWords
+
 _QUESTION = "question"
 
 
@@ -26,6 +28,9 @@ class Question(BaseModel):
         max_raises: A street.
         big_blind: Smallest bet; derived when None.
         variant: Of CFR.
+        rake: As `read_spot` takes it.
+        rake_cap: The same.
+        locks: Decisions whose strategies are fixed.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -38,6 +43,9 @@ class Question(BaseModel):
     max_raises: int
     big_blind: str | None
     variant: str
+    rake: str | None = None
+    rake_cap: str | None = None
+    locks: tuple[LockWords, ...] = ()
 
 
 def save_solved(file: Path, question: Question, numbers: dict[str, NDArray[Any]]) -> None:

@@ -25,9 +25,10 @@ class Values(NamedTuple):
         hands: (2, H) counterfactual values: sums over the other player's hands, not normalised;
             0 for hands that are not in a player's list.
         answers: (2, H) the same of best answers.
-        players: Expected payoff of each player; their sum is the game's `total`.
+        players: Expected payoff of each player; their sum is the game's `total` if it has one.
         best: Expected payoff of each player that answers best.
-        exploitability: Mean of what the two best answers gain, as OpenSpiel defines it.
+        exploitability: Mean of what the two best answers gain, as OpenSpiel defines it. 0 in an
+            equilibrium, also where payoffs have no constant sum.
     """
 
     hands: NDArray[np.floating]
@@ -120,6 +121,8 @@ class Solver:
     def strategy(self, node: int) -> NDArray[np.floating]:
         """The average strategy at a decision, (A, H); uniform for hands that never get there.
 
+        What is locked is as it was fixed.
+
         Raises:
             ValueError: The node is no decision.
         """
@@ -129,11 +132,17 @@ class Solver:
         law = np.divide(block, norm, out=uniform, where=norm > 0)
         tree, player = self.game.tree, self.game.tree.player[node]
         sigma = np.full((len(law), tree.hands), 1.0 / len(law), law.dtype)
-        sigma[:, tree.mine(player)] = law[:, tree.orbit[player]] if tree.alike[node] else law
+        if tree.alike[node] >= 0:
+            law = law[:, tree.orbit[player, tree.alike[node], : law.shape[1]]]
+        start = tree.locked[node]
+        if start >= 0:
+            fixed = tree.fixed[start : start + law.size].reshape(law.shape)
+            law = np.where(fixed >= 0, fixed, law)
+        sigma[:, tree.mine(player)] = law
         return sigma
 
     def play(self, node: int, law: NDArray[np.floating]) -> None:
-        """Make (A, H) probabilities the average strategy at a decision.
+        """Make (A, H) probabilities the average strategy at a decision, but for what is locked.
 
         Raises:
             ValueError: The node is no decision.
@@ -143,6 +152,8 @@ class Solver:
 
     def values(self) -> Values:
         """Values of the average strategies and of the best answers to them, exact on the tree.
+
+        Best answers, too, keep to what is locked.
 
         At leaves both are what the leaf evaluator says of the average strategies.
         """
@@ -156,7 +167,7 @@ class Solver:
             answers=answers,
             players=(float(players[0]), float(players[1])),
             best=(float(best[0]), float(best[1])),
-            exploitability=float(best.sum() - self.game.total) / 2.0,
+            exploitability=mean_gain(best, players, self.game.total),
         )
 
     def action_values(self, node: int, best: bool) -> NDArray[np.float64]:
@@ -250,3 +261,10 @@ class Solver:
             reaches[:, who, tree.mine(who)] = buffers.leaf_values[:, : tree.counts[who]]
         values = self.game.leaf(reaches)[:, player, tree.mine(player)]
         buffers.leaf_values[:, : tree.counts[player]] = values
+
+
+def mean_gain(
+    best: NDArray[np.float64], players: NDArray[np.float64], total: float | None
+) -> float:
+    """Mean gain of best answers; a total that is known is exact where sums are rounded."""
+    return float(best.sum() - (players.sum() if total is None else total)) / 2.0

@@ -3,15 +3,16 @@
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import pairwise
-from math import comb, prod
+from math import comb
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from tenfold.algorithms.rl_cfr.solver.dealing import Boards, deal_out, nested
 from tenfold.algorithms.rl_cfr.solver.game import Game, LeafEvaluator
-from tenfold.algorithms.rl_cfr.solver.lines import ByNode, Lines
+from tenfold.algorithms.rl_cfr.solver.lines import ByNode, Expanded, Lines
+from tenfold.algorithms.rl_cfr.solver.locks import Lock, symmetries_with
 from tenfold.algorithms.rl_cfr.solver.tree import (
     CHANCE,
     FOLD,
@@ -23,11 +24,11 @@ from tenfold.algorithms.rl_cfr.solver.tree import (
     TreeBuilder,
 )
 from tenfold.envs.poker.cards import CARDS, HAND_COUNT, HANDS, format_cards, live_hands
-from tenfold.envs.poker.isomorphism import HAND_MAPS, next_cards, symmetries
+from tenfold.envs.poker.isomorphism import HAND_MAPS
 from tenfold.envs.poker.potential import run_outs
 from tenfold.envs.poker.rules import CALL, STREETS, BettingState, start
 from tenfold.envs.poker.rules import FOLD as FOLD_ACTION
-from tenfold.envs.poker.spot import BOARD_CARDS, Spot, deals
+from tenfold.envs.poker.spot import BOARD_CARDS, Spot, dealable, deals
 from tenfold.envs.poker.strength import board_order, board_ranks
 
 ALL_HANDS = tuple(range(HAND_COUNT))
@@ -59,6 +60,8 @@ class Subgame:
             count towards `max_raises`.
         own_hands: Whether each player has but the hands of its own range. Else both have those of
             either, and strategies and values are found for hands that a player cannot hold, too.
+        locks: Decisions whose strategies are fixed, by the lines from the start of the spot's
+            rules.
 
     Attributes:
         game: What the solver takes. Values are chips won since the start of the spot's rules.
@@ -69,8 +72,9 @@ class Subgame:
         leaf_states: Betting state of each leaf.
 
     Raises:
-        ValueError: The spot is preflop, the raises are not legal, or the root is no decision under
-            the spot's rules on the board's street.
+        ValueError: The spot is preflop, the raises are not legal, the root is no decision under
+            the spot's rules on the board's street, or a tree with a rake has leaves, which are
+            valued without one.
     """
 
     def __init__(
@@ -83,12 +87,16 @@ class Subgame:
         dtype: type[np.floating] = np.float32,
         root: BettingState | None = None,
         own_hands: bool = False,
+        locks: Sequence[Lock] = (),
     ) -> None:
         if leaf is None and len(spot.board) < BOARD_CARDS[1]:
             raise ValueError(
                 "Subgames without a leaf evaluator start on the flop or later: give a board of 3 "
                 "to 5 cards."
             )
+        raked = spot.rules.rake.share > 0
+        if leaf is not None and raked:
+            raise ValueError("Leaves are valued without a rake: give rules that have none.")
         self.root = start(spot.rules) if root is None else root
         _check_root(self.root, spot)
         self.spot, self.dtype = spot, dtype
@@ -102,7 +110,6 @@ class Subgame:
         ranges = spot.ranges[:, self.hands]
         lists = (np.flatnonzero(ranges[0]), np.flatnonzero(ranges[1])) if own_hands else None
         self._builder = TreeBuilder(HANDS[self.hands].astype(np.int32), lists)
-        self._orbit: NDArray[np.integer] | None = None
         self._tables: dict[tuple[int, ...], int] = {}
         self._matrices: dict[tuple[int, ...], tuple[int, int]] = {}
         lines = Lines(
@@ -111,7 +118,8 @@ class Subgame:
             limited=leaf is not None,
         )
         lines.add(self.root, BOARD_CARDS.index(len(spot.board)))
-        tree, line = self._build(lines, isomorphism)
+        tree, line = self._build(lines, isomorphism, locks)
+        del self._builder  # what it collected is in the tree
         self.states = ByNode(lines.states, line, tree.kind)
         self.moves = ByNode(lines.actions, line, tree.kind)
         self.leaf_states: list[BettingState] = [
@@ -119,7 +127,8 @@ class Subgame:
         ]
         mass = float(deals(spot.ranges)[0].sum())
         evaluator = leaf(self) if leaf and self.leaf_states else None
-        self.game = Game(tree, ranges, mass, float(spot.rules.pot), evaluator)
+        total = None if raked else float(spot.rules.pot)
+        self.game = Game(tree, ranges, mass, total, evaluator)
 
     def spread(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., H) values by hand of the tree -> (..., 1326), 0 for hands that are not in it."""
@@ -127,56 +136,53 @@ class Subgame:
         out[..., self.hands] = values
         return out
 
-    def equities(self) -> NDArray[np.float64]:
+    def equities(self, ranges: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """(2, 1326): chance to win, ties half, when all cards are dealt and nobody bets.
 
         Against the other player's range; 0 for hands that are not in the tree.
+
+        Args:
+            ranges: (2, 1326) weights; None takes the spot's.
         """
         signs = self.signs()
-        ranges = self.spot.ranges[:, self.hands]
-        blocked = (HANDS[self.hands][:, None, :, None] == HANDS[self.hands][None, :, None, :]).any(
-            axis=(2, 3)
-        )
-        free = np.maximum((~blocked) @ ranges[::-1].T, 1e-30).T  # (2, H)
-        return self.spread(0.5 + 0.5 * (signs @ ranges[::-1].T).T / free)
+        others = (self.spot.ranges if ranges is None else ranges)[::-1]
+        free = np.maximum(dealable(others)[:, self.hands], 1e-30)
+        ahead = (signs @ others[:, self.hands].T).T / free
+        return self.spread(0.5 + 0.5 * np.clip(ahead, -1.0, 1.0))
 
-    def _build(self, lines: Lines, isomorphism: bool) -> tuple[PublicTree, NDArray[np.int32]]:
+    def _build(
+        self, lines: Lines, isomorphism: bool, locks: Sequence[Lock]
+    ) -> tuple[PublicTree, NDArray[np.int32]]:
         """The tree of betting lines, and the line of each of its nodes."""
         first, deck = lines.street[0], self.spot.deck
-        boards, chances = [[self.spot.board]], [1.0]  # by street from the root's on
-        members = np.zeros((1, 2), np.int32)
-        if CHANCE in lines.kind:
-            cards, members = self._first_cards(isomorphism)
-            boards.append([(*self.spot.board, card) for card in cards])
-            for _ in range(first + 2, lines.last + 1):
-                left = (set(range(deck)) - {*board} for board in boards[-1])
-                boards.append(
-                    [
-                        (*b, card)
-                        for b, c in zip(boards[-1], left, strict=True)
-                        for card in sorted(c)
-                    ]
-                )
-            for street in range(first, lines.last):
-                chances.append(chances[-1] / (deck - BOARD_CARDS[street] - 4))
-        counts = [len(after) // len(before) for before, after in pairwise(boards)]
-        line, parent, action, path = lines.expand(counts)
+        symmetric = symmetries_with(self.spot, locks) if isomorphism else [0]
+        more = lines.last - first if CHANCE in lines.kind else 0
+        dealt = deal_out(self.spot.board, symmetric, more, deck)
+        chances = [1.0]  # by street from the root's on
+        for street in range(first, first + more):
+            chances.append(chances[-1] / (deck - BOARD_CARDS[street] - 4))
+        nodes = lines.expand(nested(dealt))
+        line, parent, action, board = nodes
         kinds, streets = np.array(lines.kind), np.array(lines.street) - first
         base, swing = _payoffs(lines)
         chance = np.array(chances)[streets[line]]
         table = np.full(len(line), -1)
         matrix = np.full((len(line), 2), -1)
-        for street, dealt in enumerate(boards):
-            place = path // prod(counts[street:])
+        members = np.zeros((len(line), 2), np.int32)
+        alike = np.full(len(line), -1)
+        for street, boards in enumerate(dealt):
             here = streets[line] == street
             ends = here & np.isin(kinds[line], (FOLD, SHOWDOWN, MATRIX))
             if ends.any():
-                table[ends] = np.array([self._table(board) for board in dealt])[place[ends]]
+                table[ends] = np.array([self._table(b) for b in boards.boards])[board[ends]]
             ends = here & (kinds[line] == MATRIX)
             if ends.any():
-                matrix[ends] = np.array([self._all_in(board) for board in dealt])[place[ends]]
-        dealt_first = (kinds[line[parent]] == CHANCE) & (streets[line[parent]] == 0) & (parent >= 0)
-        nodes = Nodes(
+                matrix[ends] = np.array([self._all_in(b) for b in boards.boards])[board[ends]]
+            dealt_here = here & (kinds[line[parent]] == CHANCE) & (parent >= 0)
+            members[dealt_here] = self._members(boards)[board[dealt_here]]
+            if street < more:
+                alike[here] = self._alike(boards)[board[here]]
+        columns = Nodes(
             kind=kinds[line],
             parent=parent,
             action=action,
@@ -185,31 +191,59 @@ class Subgame:
             actions=np.array([len(each) for each in lines.actions])[line],
             table=table,
             matrix=matrix,
-            members=np.where(dealt_first[:, None], members[np.where(dealt_first, action, 0)], 0),
+            members=members,
+            alike=alike,
+            lock=self._locked(lines, nodes, dealt, locks),
             base=base[line] * chance[:, None],
             swing=swing[line] * chance,
         )
-        return self._builder.assemble(nodes, self.dtype, self._orbit), line
+        return self._builder.assemble(columns, self.dtype), line
 
-    def _first_cards(self, isomorphism: bool) -> tuple[list[int], NDArray[np.int32]]:
-        """The next cards after the root's board, each class of like cards once, and `members`.
-
-        Only the root's classes are merged: a renaming must keep the cards since the root one by
-        one.
-        """
-        board, deck = self.spot.board, self.spot.deck
-        symmetric = symmetries(board, *self.spot.ranges) if isomorphism else [0]
-        classes = next_cards(board, symmetric).items()
-        inside = {card: members for card, members in classes if card < deck}
+    def _members(self, boards: Boards) -> NDArray[np.int32]:
+        """(boards, 2): `PublicTree.members` of the nodes that the last card of each leads to."""
         renamings, bounds = self._builder.renamings, []
-        for members in inside.values():
-            start = len(renamings)
-            if len(members) > 1:
-                renamings += [self._place[HAND_MAPS[p, self.hands]] for _, p in members]
-                group = [self._place[HAND_MAPS[p, self.hands]] for p in symmetric]
-                self._orbit = np.min(group, axis=0)
-            bounds.append((start, len(renamings)))
-        return list(inside), np.array(bounds, np.int32)
+        for rows in boards.stands_for:
+            begin = len(renamings)
+            if len(rows) > 1:
+                renamings += [self._place[HAND_MAPS[p, self.hands]] for p in rows]
+            bounds.append((begin, len(renamings)))
+        return np.array(bounds, np.int32)
+
+    def _alike(self, boards: Boards) -> NDArray[np.int64]:
+        """(boards,): `PublicTree.alike` of the nodes on each."""
+        found, known = [], dict[tuple[int, ...], int]()
+        for symmetric in boards.symmetric:
+            rows = tuple(symmetric)
+            if len(rows) > 1 and rows not in known:
+                known[rows] = len(self._builder.orbits)
+                images = [self._place[HAND_MAPS[p, self.hands]] for p in rows]
+                self._builder.orbits.append(np.min(images, axis=0))
+            found.append(known.get(rows, -1))
+        return np.array(found)
+
+    def _locked(
+        self, lines: Lines, nodes: Expanded, dealt: Sequence[Boards], locks: Sequence[Lock]
+    ) -> NDArray[np.int32]:
+        """(N,): which lock holds at a node; -1 for none."""
+        lock_of, cards = np.full(len(nodes.line), -1, np.int32), len(self.spot.board)
+        for number, lock in enumerate(locks):
+            line = 0
+            for place in lock.line:
+                line = lines.children[line][place]
+                if lines.kind[line] == CHANCE:
+                    line = lines.children[line][0]
+            boards = dealt[len(lock.cards)].boards
+            meant = np.array(
+                [
+                    all(c in (None, own) for c, own in zip(lock.cards, b[cards:], strict=True))
+                    for b in boards
+                ]
+            )
+            at = nodes.line == line
+            at[at] = meant[nodes.board[at]]
+            lock_of[at] = number
+            self._builder.fixed.append(lock.strategy[:, self.hands])
+        return lock_of
 
     def _table(self, board: tuple[int, ...]) -> int:
         """The place of a board among the tables; the order of its cards does not count."""
@@ -254,7 +288,7 @@ def _payoffs(lines: Lines) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     for line, state in enumerate(lines.states):
         if state.over:
             base[line] = state.payoffs()
-            swing[line] = 0.0 if state.folded is not None else state.pot / 2
+            swing[line] = 0.0 if state.folded is not None else (state.pot - state.raked) / 2
     return base, swing
 
 

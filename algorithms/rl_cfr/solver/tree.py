@@ -66,9 +66,13 @@ class PublicTree(NamedTuple):
         groups: (2, T, .) int32: bounds in `order` of the strengths that either player can have.
         sizes: (T, 3) int32: number of either player's hands, and of strengths.
         matrices: (Q, H0 * H1) float: S for the player that has the row.
-        orbit: (2, .) int32: the first of the hands that the renamings of merged cards make of a
-            hand, those before the cards come; such hands play alike.
-        alike: (N,) bool: nodes before the first merged cards, where that holds.
+        orbit: (2, O, .) int32: the first of the hands that the renamings of merged cards make of a
+            hand; before those cards such hands play alike. One row for each board after which cards
+            are merged.
+        alike: (N,) the row of `orbit` that holds on a node's street and board; -1 for none.
+        locked: (N,) int64: where the (actions, hands of its player) probabilities of a decision
+            begin in `fixed`; -1 where none is fixed.
+        fixed: Flat: probabilities that are fixed, -1 for hands that are free.
         layout: `Layout`.
     """
 
@@ -96,7 +100,9 @@ class PublicTree(NamedTuple):
     sizes: NDArray[np.int32]
     matrices: NDArray[np.floating]
     orbit: NDArray[np.int32]
-    alike: NDArray[np.bool_]
+    alike: NDArray[np.int32]
+    locked: NDArray[np.int64]
+    fixed: NDArray[np.floating]
     layout: Layout
 
     @property
@@ -135,7 +141,10 @@ class PublicTree(NamedTuple):
 
 
 class Nodes(NamedTuple):
-    """Columns of nodes in preorder, see `PublicTree`; leaves are numbered where rows are."""
+    """Columns of nodes in preorder, see `PublicTree`; leaves are numbered where rows are.
+
+    `lock` is the place of what is fixed at a decision among all that is, -1 for none.
+    """
 
     kind: NDArray[np.int32]
     parent: NDArray[np.int32]
@@ -146,6 +155,8 @@ class Nodes(NamedTuple):
     table: NDArray[np.int32]
     matrix: NDArray[np.int32]
     members: NDArray[np.int32]
+    alike: NDArray[np.int32]
+    lock: NDArray[np.int32]
     base: NDArray[np.float64]
     swing: NDArray[np.float64]
 
@@ -157,6 +168,9 @@ class TreeBuilder:
     Attributes:
         cards: (H, 2) cards of the hands; zeros where hands have none.
         lists: Each player's hands, as ascending places among the H; None gives both all of them.
+        orbits: Rows (H,) of `PublicTree.orbit`, in places among the H.
+        fixed: (actions, H) probabilities that are fixed at the decisions of a line, -1 for hands
+            that are free.
     """
 
     cards: NDArray[np.int32]
@@ -166,6 +180,8 @@ class TreeBuilder:
     tables: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = field(default_factory=list)
     matrices: list[NDArray[np.floating]] = field(default_factory=list)
     renamings: list[NDArray[np.int32]] = field(default_factory=list)
+    orbits: list[NDArray[np.int32]] = field(default_factory=list)
+    fixed: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(
         self,
@@ -200,22 +216,16 @@ class TreeBuilder:
         """The tree of the nodes that were added, in the precision that a solver shall work in."""
         columns = np.array(self.nodes, np.int32)
         payoffs = np.array(self.payoffs)
-        members = np.zeros((len(columns), 2), np.int32)
-        values = *columns[:, :7].T, columns[:, 7:], members, payoffs[:, :2], payoffs[:, 2]
-        return self.assemble(Nodes._make(values), dtype)
+        members, none = np.zeros((len(columns), 2), np.int32), np.full(len(columns), -1, np.int32)
+        values = *columns[:, :7].T, columns[:, 7:], members, none, none, payoffs[:, :2]
+        return self.assemble(Nodes._make((*values, payoffs[:, 2])), dtype)
 
-    def assemble(
-        self,
-        nodes: Nodes,
-        dtype: type[np.floating],
-        orbit: NDArray[np.integer] | None = None,
-    ) -> PublicTree:
+    def assemble(self, nodes: Nodes, dtype: type[np.floating]) -> PublicTree:
         """The tree of given nodes.
 
         Args:
             nodes: Their columns; those that were added do not count.
             dtype: Precision of the solver.
-            orbit: (H,) see `PublicTree`, in places among the H; to be given if any renamings are.
         """
         hands = len(self.cards)
         lists = self.lists or (np.arange(hands), np.arange(hands))
@@ -225,7 +235,7 @@ class TreeBuilder:
         held, twin = np.zeros((2, 2, width), np.int32)
         holds = np.zeros((2, width, 2), np.int32)
         renamings = np.zeros((2, len(self.renamings), width), np.int32)
-        orbits = np.zeros((2, width), np.int32)
+        orbits = np.zeros((2, len(self.orbits), width), np.int32)
         for player, mine in enumerate(lists):
             places[player, mine] = np.arange(len(mine))
             held[player, : len(mine)] = mine
@@ -235,13 +245,14 @@ class TreeBuilder:
             twin[player, : len(mine)] = np.where(other < 0, counts[1 - player], other)
             for place, renaming in enumerate(self.renamings):
                 renamings[player, place, : len(mine)] = places[player, renaming[mine]]
-            classes = np.arange(hands) if orbit is None else orbit
-            orbits[player, : len(mine)] = places[player, classes[mine]]
+            for place, orbit in enumerate(self.orbits):
+                orbits[player, place, : len(mine)] = places[player, orbit[mine]]
         columns = [np.ascontiguousarray(each, np.int32) for each in nodes[:9]]
         kind, parent, action, depth, player_column, actions, table, matrix, members = columns
         sizes_of = actions * counts[np.maximum(player_column, 0)]
         leaf = kind == LEAF
         row = np.where(leaf, np.cumsum(leaf) - 1, np.cumsum(actions) - actions)
+        locked, fixed = _fixed(nodes, self.fixed, lists)
         return PublicTree(
             *(kind, parent, action, depth, player_column, actions),
             row=row.astype(np.int32),
@@ -262,7 +273,9 @@ class TreeBuilder:
                 -1, counts.prod()
             ),
             orbit=orbits,
-            alike=_before_chance(columns[0], columns[1]) & (orbit is not None),
+            alike=np.ascontiguousarray(nodes.alike, np.int32),
+            locked=locked,
+            fixed=fixed.astype(dtype),
             layout=lay_out(kind, parent, action, player_column, actions, table, matrix),
         )
 
@@ -289,17 +302,17 @@ def _orders(
     return {"order": order, "groups": groups, "sizes": sizes}
 
 
-def _before_chance(kind: NDArray[np.int32], parent: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """(N,): nodes with no chance node above them; such a node itself is one."""
-    cards = np.flatnonzero(kind == CHANCE).tolist()
-    before = np.ones(len(kind), dtype=np.bool_)
-    for node in cards:
-        if before[node]:
-            before[node + 1 : _end(parent, node)] = False
-    return before
-
-
-def _end(parent: NDArray[np.int32], node: int) -> int:
-    """The node after all that are below a node."""
-    after = np.flatnonzero(parent[node + 1 :] < node)
-    return node + 1 + int(after[0]) if len(after) else len(parent)
+def _fixed(
+    nodes: Nodes,
+    fixed: Sequence[NDArray[np.float64]],
+    lists: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """`locked` and `fixed` of `PublicTree`, from (actions, H) probabilities of betting lines."""
+    starts, parts, size = np.full(len(fixed) + 1, -1, np.int64), [np.zeros(0)], 0
+    for place, strategy in enumerate(fixed):
+        decisions = np.flatnonzero(nodes.lock == place)
+        if len(decisions):
+            part = strategy[:, lists[nodes.player[decisions[0]]]].ravel()
+            starts[place], size = size, size + len(part)
+            parts.append(part)
+    return starts[nodes.lock], np.concatenate(parts)

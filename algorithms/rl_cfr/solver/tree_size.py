@@ -1,26 +1,34 @@
 """How large a tree of a spot would be, counted without building it.
 
 Betting does not depend on cards, so each betting line is walked once and counted as often as boards
-lead to it. What is counted is exact; memory is an estimate, by what builds of trees of 15,000 to
-650,000 nodes took beyond their arrays.
+lead to it. Nodes, numbers and boards are exact; bytes and seconds are estimates.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tenfold.algorithms.rl_cfr.solver.dealing import deal_out
+from tenfold.algorithms.rl_cfr.solver.locks import Lock, symmetries_with
 from tenfold.algorithms.rl_cfr.solver.subgame import Raises, legal_moves
 from tenfold.envs.poker.cards import live_hands
-from tenfold.envs.poker.isomorphism import next_cards, symmetries
 from tenfold.envs.poker.rules import BettingState, start
 from tenfold.envs.poker.sizes import Menu, Menus
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot
 
-NODE_BYTES = 300
-"""Of a node: its columns, and what it is held as while the tree is built."""
+NODE_BYTES = 92
+"""Of a node's columns in a tree and its layout, without its three payoffs."""
+
+BUILD_BYTES = 200
+"""Of a node, more, while the tree is built."""
 
 BASE_BYTES = 175_000_000
 """Of the process before there is a tree: Python, NumPy and the compiled walks."""
+
+NUMBER_SECONDS, HAND_SECONDS, PRODUCT_SECONDS = 1.5e-9, 3e-9, 0.3e-9
+"""Of an iteration on one thread: for each regret, for each hand at a fold or showdown, and for each
+pair of hands at an all-in before the river. From trees of 200 to 60,000 nodes on an AMD EPYC."""
 
 RIVER = len(BOARD_CARDS) - 1
 
@@ -35,9 +43,10 @@ class TreeSize:
         nodes: Of the whole tree.
         rows: Actions of all decisions together.
         numbers: Regrets: an action of a decision and a hand of its player.
-        boards: Boards on which a hand can end.
-        matrices: Boards before the river on which somebody can be all-in, each with an (H, H)
-            matrix.
+        boards: Boards on which a hand can end, whatever the order of their cards.
+        matrices: Matrices of boards before the river on which somebody can be all-in.
+        ends: Nodes where a hand ends.
+        products: Those of them where somebody is all-in before the river.
         lines: Decisions, each betting line counted once whatever the cards.
         changed: Those of `lines` below the root at which sizes of the menu are moved or merge.
         complete: Whether all was counted; else counting stopped where the memory was too much.
@@ -50,22 +59,40 @@ class TreeSize:
     numbers: int = 0
     boards: int = 0
     matrices: int = 0
+    ends: int = 0
+    products: int = 0
     lines: int = 0
     changed: int = 0
     complete: bool = True
 
-    def memory(self, copies: int = 2, itemsize: int = 4) -> int:
-        """Bytes that a process needs to build and to solve it.
+    def arrays(self, copies: int = 2, itemsize: int = 4) -> int:
+        """Bytes of the arrays of a tree and its solver.
 
         Args:
             copies: Arrays of the size of the regrets: these and the averages; PCFR+ has one more.
             itemsize: Bytes of a number.
         """
-        arrays = copies * self.numbers * itemsize
-        tables = self.boards * (4 * self.hands + 2) * 4
-        # A matrix is counted in float32 before it is stacked with the others.
-        matrices = self.matrices * self.hands**2 * (4 + 2 * itemsize)
-        return BASE_BYTES + self.nodes * NODE_BYTES + arrays + tables + matrices
+        width = max(self.counts)
+        # Hands in order, and bounds of their strengths, of which there are about half as many.
+        tables = self.boards * (2 * width + width) * 4
+        matrices = self.matrices * self.counts[0] * self.counts[1] * itemsize
+        nodes = self.nodes * (NODE_BYTES + 3 * itemsize)
+        return copies * self.numbers * itemsize + tables + matrices + nodes
+
+    def memory(self, copies: int = 2, itemsize: int = 4) -> int:
+        """Bytes that a process needs at most, to build and to solve it; see `arrays`."""
+        # Matrices are counted in float32 before they are put together.
+        building = self.nodes * BUILD_BYTES + self.matrices * self.counts[0] * self.counts[1] * 4
+        return BASE_BYTES + building + self.arrays(copies, itemsize)
+
+    def seconds(self, threads: int = 1) -> float:
+        """Of an iteration, about; a river and what comes before the first card have one thread."""
+        pairs = self.counts[0] * self.counts[1]
+        return (
+            NUMBER_SECONDS * self.numbers
+            + HAND_SECONDS * self.ends * 2 * sum(self.counts)
+            + PRODUCT_SECONDS * self.products * 2 * pairs
+        ) / threads
 
 
 def tree_size(
@@ -76,6 +103,7 @@ def tree_size(
     most: float = float("inf"),
     copies: int = 2,
     own_hands: bool = False,
+    locks: Sequence[Lock] = (),
 ) -> TreeSize:
     """Count the tree that `Subgame` builds of a spot from its start, with merged suits.
 
@@ -87,18 +115,19 @@ def tree_size(
         most: Bytes of `TreeSize.memory` beyond which counting stops.
         copies: As in `TreeSize.memory`.
         own_hands: As in `Subgame`.
+        locks: As in `Subgame`.
     """
     live = live_hands(spot.board, spot.deck) & (spot.ranges > 0).any(axis=0)
     held = (spot.ranges > 0) & live if own_hands else np.stack([live, live])
     size = TreeSize(int(live.sum()), (int(held[0].sum()), int(held[1].sum())))
     first = BOARD_CARDS.index(len(spot.board))
-    boards, cards = {first: 1}, {first: 1}
-    for street in range(first + 1, RIVER + 1):
-        left = spot.deck - BOARD_CARDS[street - 1]
-        if street == first + 1:
-            classes = next_cards(spot.board, symmetries(spot.board, *spot.ranges))
-            left = sum(card < spot.deck for card in classes)
-        cards[street], boards[street] = left, boards[street - 1] * left
+    symmetric = symmetries_with(spot, locks)
+    dealt = [each.boards for each in deal_out(spot.board, symmetric, RIVER - first, spot.deck)]
+    boards = {first + place: len(each) for place, each in enumerate(dealt)}
+    different = {
+        first + place: len({tuple(sorted(board)) for board in each})
+        for place, each in enumerate(dealt)
+    }
     ends, all_in = set(), set()
     waiting: list[tuple[BettingState, int]] = [(start(spot.rules), first)]
     while waiting:
@@ -107,8 +136,10 @@ def tree_size(
         size.nodes += count
         if state.over:
             ends.add(street)
+            size.ends += count
             if state.folded is None and street < RIVER:
                 all_in.add(street)
+                size.products += count
         elif state.street > street:
             waiting.append((state, state.street))
         else:
@@ -119,8 +150,8 @@ def tree_size(
             if menu and size.lines > 1 and len(moves) > 1 + (state.to_call > 0):
                 size.changed += menu.changes(state)
             waiting += [(state.apply(move), street) for move in moves]
-        size.boards = sum(boards[each] for each in ends)
-        size.matrices = sum(boards[each] for each in all_in)
+        size.boards = sum(different[each] for each in ends)
+        size.matrices = sum(different[each] for each in all_in) * (2 if own_hands else 1)
         if size.memory(copies) > most:
             size.complete = False
             return size
