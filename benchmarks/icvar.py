@@ -142,7 +142,7 @@ def growth_table() -> Table:
 
 
 def learners_table() -> Table:
-    """All learners on the smallest world."""
+    """All learners on the smallest task."""
     task = make_task("mdp/RandomMixture-v0", ALPHA, **BASE)
     makers: dict[str, Callable[[Mixture], Learner]] = {
         "ICVaR-L, exact grid": numpy_icvar_l,

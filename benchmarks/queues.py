@@ -2,11 +2,12 @@
 
     python benchmarks/queues.py
 
-A queue-slot is one queue of one replica in one slot; a world of K = 8 queues has 8 of them a slot.
-Random numbers, the scheduler's learning, delays and metrics are included for ours. Ciw simulates
-customers by events: its figure is K x simulated time units / seconds of a server that serves 8
-customer classes at the same load, which is what one unit of time of ours is. The second table is of
-networks in continuous time: three stations in a row (`tandem`), as jobs that went through them.
+A queue-slot is one queue of one replica in one slot; a scenario of K = 8 queues has 8 of them a
+slot. Random numbers, the scheduler's learning, delays and metrics are included for ours. Ciw
+simulates customers by events: its figure is K x simulated time units / seconds of a server that
+serves 8 customer classes at the same load, which is what one unit of time of ours is. The second
+table is of networks in continuous time: three stations in a row (`tandem`), as jobs that went
+through them.
 """
 
 import statistics
@@ -27,14 +28,14 @@ from tenfold.envs.queues.scenarios import scenario
 from tenfold.envs.queues.simulator import Simulator
 
 K, REPEATS = 8, 5
-WORLD = "drift"  # eight queues, Bernoulli arrivals and services whose rates move
+SCENARIO = "drift"  # eight queues, Bernoulli arrivals and services whose rates move
 
 
 def kernel(scheduler: str, replicas: int = 64, slots: int = 20_000) -> Callable[[], int]:
     """The compiled simulator with a scheduler in the loop."""
-    world = scenario(WORLD)
-    simulator = Simulator(world, replicas, seed=1)
-    chosen = make_scheduler(scheduler, world, replicas)
+    declared = scenario(SCENARIO)
+    simulator = Simulator(declared, replicas, seed=1)
+    chosen = make_scheduler(scheduler, declared, replicas)
     simulator.run(chosen, 256)
 
     def run() -> int:
@@ -46,7 +47,7 @@ def kernel(scheduler: str, replicas: int = 64, slots: int = 20_000) -> Callable[
 
 def gymnasium_loop(slots: int = 5_000) -> Callable[[], int]:
     """`tenfold/Queues-v0` stepped one action at a time from Python."""
-    environment = gym.make("tenfold/Queues-v0", scenario=WORLD)
+    environment = gym.make("tenfold/Queues-v0", scenario=SCENARIO)
     environment.reset(seed=1)
 
     def run() -> int:
@@ -78,12 +79,12 @@ def ciw_network(slots: float = 2_000.0) -> Callable[[], int]:
 
 def network(time: float = 20_000.0) -> Callable[[], int]:
     """Our event loop on `tandem`, delays and their percentiles included."""
-    world = NETWORKS["tandem"]
-    policy = first_come(world)
-    simulate_network(world, policy, 10.0)
+    tandem = NETWORKS["tandem"]
+    policy = first_come(tandem)
+    simulate_network(tandem, policy, 10.0)
 
     def run() -> int:
-        return int(simulate_network(world, policy, time).throughput[0, 2] * time)
+        return int(simulate_network(tandem, policy, time).throughput[0, 2] * time)
 
     return run
 
@@ -92,13 +93,13 @@ def ciw_tandem(time: float = 5_000.0) -> Callable[[], int]:
     """Ciw on the same three stations."""
     import ciw
 
-    world = NETWORKS["tandem"]
-    stations = range(world.K)
+    tandem = NETWORKS["tandem"]
+    stations = range(tandem.K)
     made = ciw.create_network(
-        arrival_distributions=[ciw.dists.Exponential(r) if r else None for r in world.lam],
-        service_distributions=[ciw.dists.Exponential(world.mu[i][i]) for i in stations],
-        number_of_servers=[int(servers) for servers in world.pool],
-        routing=world.P.tolist(),
+        arrival_distributions=[ciw.dists.Exponential(r) if r else None for r in tandem.lam],
+        service_distributions=[ciw.dists.Exponential(tandem.mu[i][i]) for i in stations],
+        number_of_servers=[int(servers) for servers in tandem.pool],
+        routing=tandem.P.tolist(),
     )
 
     def run() -> int:

@@ -2,7 +2,7 @@
 
     python benchmarks/rs_disrl.py
 
-Milliseconds of processor time, a median, on random worlds in which one of S, A and H grows.
+Milliseconds of processor time, a median, on random MDPs in which one of S, A and H grows.
 First what an episode costs every learner that plans anew for it (plan and counting). Then one
 optimistic plan of RS-DisRL-M with LSR sets (one sweep over all budgets, then the policy) beside
 loops, which must find the same value. The growth is the log-log slope.
@@ -44,7 +44,7 @@ LEARNERS: dict[str, Callable[[GridMDP], Counting]] = {
 }
 
 
-def random_world(S: int, A: int, H: int) -> GridMDP:
+def random_mdp(S: int, A: int, H: int) -> GridMDP:
     """Dirichlet distributions over a few outcomes with rewards of 0 to `LARGEST` grid steps."""
     rng = np.random.default_rng([S, A, H])
 
@@ -107,7 +107,7 @@ def learnt(learner: Counting, mdp: GridMDP) -> Counting:
 
 def episode_cost(make: Callable[[GridMDP], Counting], sizes: dict[str, int]) -> float:
     """Milliseconds of a plan and of counting the episode that it is played for."""
-    mdp = random_world(**sizes)
+    mdp = random_mdp(**sizes)
     learner = learnt(make(mdp), mdp)
     rng = np.random.default_rng(1)
     episode = mdp.play(learner.plan(rng).policy, rng)
@@ -138,7 +138,7 @@ def growth_table() -> Table:
         costs: list[float] = []
         for size in sizes:
             now = {**BASE, key: size}
-            mdp = random_world(**now)
+            mdp = random_mdp(**now)
             learner = RSDisRL(mdp, RHO, "model", "lsr", 1_000, 0.1, 0.05)
             learnt(learner, mdp)
             planner = StaticPlanner(mdp, learner.belief())

@@ -1,8 +1,8 @@
 """What MkDocs is told about files outside docs/: READMEs as pages, and the API reference.
 
-READMEs of methods and worlds are pages as they stand; links between files of the repository become
-links between pages, and links to source files lead to the API reference. A method's page begins
-with what its declaration says.
+READMEs of methods and environments are pages as they stand; links between files of the repository
+become links between pages, and links to source files lead to the API reference. A method's page
+begins with what its declaration says.
 """
 
 import os
@@ -35,7 +35,7 @@ def _pages() -> dict[Path, str]:
         suffix = "" if path.stem == "README" else f"-{path.stem.lower()}"
         found[path] = f"methods/{path.parent.name}{suffix}.md"
     for path in sorted((ROOT / "envs").glob("*/README.md")):
-        found[path] = f"worlds/{path.parent.name}.md"
+        found[path] = f"environments/{path.parent.name}.md"
     return found
 
 
@@ -175,10 +175,10 @@ def _place(target: str, origin: Path, uri: str) -> str | None:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Fill in the lists of methods, worlds and packages."""
+    """Fill in the lists of methods, environments and packages."""
     lists: dict[str, list[Any]] = {
         "Methods": [page for page in PAGES.values() if page.startswith("methods/")],
-        "Worlds": [page for page in PAGES.values() if page.startswith("worlds/")],
+        "Environments": [page for page in PAGES.values() if page.startswith("environments/")],
         "API reference": list(MODULES),
     }
     lists["Methods"].append("baselines.md")

@@ -1,10 +1,11 @@
 """Multi-agent MuJoCo: a half cheetah whose hind and front legs are two agents, shifted on request.
 
-The world is Gymnasium-Robotics' `MaMuJoCo` HalfCheetah 2x3 (three joints an agent, observations of
-one's own joints and of the body, `agent_obsk` 0). Observations are cast to float32. A shift changes
-the compiled model in place: torques with the power, masses and inertias with the density, sliding
-friction with the friction, each as a ratio to its nominal value, and is taken back by
-`restore`. Changing the density in the XML would do nothing, since the model fixes its total mass.
+The environment is Gymnasium-Robotics' `MaMuJoCo` HalfCheetah 2x3 (three joints an agent,
+observations of one's own joints and of the body, `agent_obsk` 0). Observations are cast to float32.
+A shift changes the compiled model in place: torques with the power, masses and inertias with the
+density, sliding friction with the friction, each as a ratio to its nominal value, and is taken back
+by `restore`. Changing the density in the XML would do nothing, since the model fixes its total
+mass.
 
 Ranges and nominal values are Packer et al.'s (2018, `sunblaze-ucb/rl-generalization`). The returns
 are those of HalfCheetah-v5 on the installed MuJoCo; published data sets come from version 2.0,
@@ -134,12 +135,12 @@ def _without_notices() -> Iterator[None]:
         mujoco.set_mju_user_warning(before)
 
 
-class CheetahWorlds:
+class CheetahEnvironments:
     """W half cheetahs, one after the other in this process, with the face of `ParticleWorlds`.
 
     Attributes:
         task: ``HalfCheetah-2x3``.
-        worlds: W.
+        count: W.
         fields: What they were told, see `CheetahFields`.
         agents: ``agent_0`` (hind leg) and ``agent_1`` (front leg).
         observation_sizes: 11 each.
@@ -150,11 +151,11 @@ class CheetahWorlds:
     task = CHEETAH
     action_size = 3
 
-    def __init__(self, worlds: int, seed: int, **fields: Any) -> None:
-        """Make the worlds and begin their first episode.
+    def __init__(self, count: int, seed: int, **fields: Any) -> None:
+        """Make the environments and begin their first episode.
 
         Args:
-            worlds: How many, W.
+            count: How many, W.
             seed: Of the starts, and in a stream of its own of what shifts draw.
             **fields: See `CheetahFields`.
 
@@ -162,10 +163,10 @@ class CheetahWorlds:
             ValueError: A field is unknown or not valid, or Gymnasium-Robotics is not installed.
         """
         check(CheetahFields, fields)
-        self.worlds, self.fields = worlds, CheetahFields(**fields)
+        self.count, self.fields = count, CheetahFields(**fields)
         self.episode_steps = self.fields.episode_steps
         self._envs: list[Any] = [
-            make_cheetah(max_episode_steps=self.episode_steps) for _ in range(worlds)
+            make_cheetah(max_episode_steps=self.episode_steps) for _ in range(count)
         ]
         self.agents = tuple(self._envs[0].possible_agents)
         self.observation_sizes = tuple(
@@ -175,7 +176,7 @@ class CheetahWorlds:
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> np.ndarray:
-        """Begin an episode in every world.
+        """Begin an episode in every environment.
 
         Args:
             seed: Starts the streams of random numbers anew.
@@ -195,7 +196,7 @@ class CheetahWorlds:
         return np.array(seen, np.float32)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Move all worlds by one step; see `ParticleWorlds.step`."""
+        """Move all environments by one step; see `ParticleWorlds.step`."""
         seen, rewards = [], []
         for env, action in zip(self._envs, np.clip(actions, -1.0, 1.0), strict=True):
             moves = {agent: np.float32(action[j]) for j, agent in enumerate(self.agents)}
@@ -215,7 +216,7 @@ class CheetahWorlds:
         return env.unwrapped.single_agent_env.unwrapped.model
 
     def _draw(self) -> dict[str, float]:
-        """Power, density and friction of a world's next episode."""
+        """Power, density and friction of an environment's next episode."""
         if self.fields.shift == "none":
             return {name: getattr(self.fields, name) for name in _NOMINAL}
         drawn = {}

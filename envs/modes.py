@@ -33,7 +33,7 @@ class ModesGame:
 
     Attributes:
         task: ``free`` or ``match``.
-        worlds: W.
+        count: W.
         fields: What it was told.
         agents: Names of the agents.
         observation_sizes: 1 for each agent.
@@ -45,7 +45,7 @@ class ModesGame:
     action_size = 2
     episode_steps = 1
 
-    def __init__(self, task: str, worlds: int, seed: int, **fields: Any):
+    def __init__(self, task: str, count: int, seed: int, **fields: Any):
         """Make the games; the seed is not needed, since nothing in them is random.
 
         Raises:
@@ -54,7 +54,7 @@ class ModesGame:
         if task not in GAME_NAMES:
             raise ValueError(f"No game '{task}': choose one of {', '.join(GAME_NAMES)}.")
         check(ModesFields, fields)
-        self.task, self.worlds, self.fields = task, worlds, ModesFields(**fields)
+        self.task, self.count, self.fields = task, count, ModesFields(**fields)
         self.agents = tuple(f"agent_{i}" for i in range(self.fields.players))
         self.observation_sizes = (1,) * len(self.agents)
         angles = 2 * np.pi * (np.arange(self.fields.modes) + 0.5) / self.fields.modes
@@ -62,7 +62,7 @@ class ModesGame:
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         """Zeros, float32 (W, n, 1)."""
-        return np.zeros((self.worlds, len(self.agents), 1), np.float32)
+        return np.zeros((self.count, len(self.agents), 1), np.float32)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         """Play.
@@ -100,13 +100,13 @@ class ModesPlayers:
         self.game, self.noise, self.exploration = game, noise, exploration
         self._rng = np.random.default_rng(seed)
 
-    def begin(self, worlds: int, share: np.ndarray | None = None) -> None:
+    def begin(self, count: int, share: np.ndarray | None = None) -> None:
         """Draw the modes of the games to come; see `Controller.begin`."""
         K, n = self.game.fields.modes, len(self.game.agents)
-        drawn = self._rng.integers(K, size=(worlds, n))
+        drawn = self._rng.integers(K, size=(count, n))
         self._mode = drawn if self.game.task == "free" else np.repeat(drawn[:, :1], n, axis=1)
         self._explores = 1.0 - (1.0 - self.exploration) * (
-            np.ones(worlds) if share is None else share
+            np.ones(count) if share is None else share
         )
 
     def act(self, seen: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The RLlib base of learners whose regret is known exactly: plan, judge, play, learn.
+"""The RLlib base of learners whose regret is known exactly: plan, evaluate, play, learn.
 
 The true model is at hand, so that each policy's exact value and the optimum are computed, but the
 learner sees episodes only. A work item is one episode: the policy, and the seed of its draws. The
@@ -18,13 +18,13 @@ import numpy as np
 from tenfold.algorithms.common.planning import PlanningAlgorithm, PlanningConfig, PlanningRunner
 from tenfold.platform.parameters import parameter
 
-PLANNING, WORLD = 0, 1  # streams of random numbers of an episode
+PLANNING, EPISODE = 0, 1  # streams of random numbers of an episode
 
-# Arrays of actions, one entry (or one list entry) a step; what indexes them is the world's affair.
+# Arrays of actions, one entry (or one list entry) a step; what indexes them depends on the model.
 Policy = Any
 
 
-class World(Protocol):
+class Model(Protocol):
     """A model that policies are played in."""
 
     def play(self, policy: Any, rng: np.random.Generator) -> Any:
@@ -71,11 +71,11 @@ class RegretConfig(PlanningConfig):
         return episodes
 
     @abstractmethod
-    def world(self) -> World:
+    def true_model(self) -> Model:
         """The true model: the task of `env` with the fields that `env_config` changes.
 
         Raises:
-            ValueError: No such task or field, or values that make no world.
+            ValueError: No such task or field, or values that do not make a model.
         """
 
 
@@ -84,7 +84,7 @@ class EpisodeRunner(PlanningRunner):
 
     def make_env(self) -> None:
         config: RegretConfig = self.config
-        self.world = config.world()
+        self.model = config.true_model()
 
     def rollout(self, item: Mapping[str, Any]) -> Any:
         """Play one episode.
@@ -92,7 +92,7 @@ class EpisodeRunner(PlanningRunner):
         Args:
             item: ``policy`` and ``seed``, a list of ints.
         """
-        return self.world.play(item["policy"], np.random.default_rng(item["seed"]))
+        return self.model.play(item["policy"], np.random.default_rng(item["seed"]))
 
 
 class RegretAlgorithm(PlanningAlgorithm):
@@ -153,7 +153,7 @@ class RegretAlgorithm(PlanningAlgorithm):
             policy = self.present_policy() if self.due() else self.policy
             seconds += time.perf_counter() - start
             self.follow(policy)
-            seed = [config.seed or 0, self.episodes, WORLD]
+            seed = [config.seed or 0, self.episodes, EPISODE]
             episode = self.rollouts([{"policy": self.policy, "seed": seed}])[0]
             played = time.perf_counter()
             self.learner.update(episode)

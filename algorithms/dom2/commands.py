@@ -82,14 +82,14 @@ def distilled(
         return np.asarray(acted.transpose(0, 1).numpy())
 
     count = algorithm.config.judge_episodes
-    worlds = algorithm.config.make_worlds(algorithm.data, count, seed)
+    environments = algorithm.config.make_environments(algorithm.data, count, seed)
     torch.manual_seed(seed)
     o = observations(0)
     one = action_seconds(lambda: student(o, torch.randn(*o.shape[:2], teacher.m)))
     chain = action_seconds(lambda: chain_of(teacher, 50).act(o))
     record = {
-        "return_diffusion": float(judge(worlds, algorithm.act, seed, 1.0).scores.mean()),
-        "return_one_step": float(judge(worlds, act, seed, 1.0).scores.mean()),
+        "return_diffusion": float(judge(environments, algorithm.act, seed, 1.0).scores.mean()),
+        "return_one_step": float(judge(environments, act, seed, 1.0).scores.mean()),
         "times_faster_than_ddpm_50": chain / one,
     }
     return student, record

@@ -96,7 +96,7 @@ class StackedAgents(TorchRLModule):
         """What the agents do, (n, B, m).
 
         Args:
-            o: As the world shows them, (n, B, o).
+            o: As the environment shows them, (n, B, o).
             candidates: Actions drawn, of which softmax of Q chooses one.
         """
         policy = self.target_policy if self.config_.act_with == "target" else self.policy

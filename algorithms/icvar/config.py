@@ -138,7 +138,7 @@ class ICVaRConfig(RegretConfig):
             return self.epsilon
         return theory_epsilon(task.d, task.mdp.H, self.risk_level(), self.episodes)
 
-    def world(self) -> TabularMDP:
+    def true_model(self) -> TabularMDP:
         return self.task().mdp
 
     def task(self) -> Mixture:

@@ -35,7 +35,7 @@ class NeuralEnsemble:
     """M networks, trained on all episodes.
 
     Args:
-        task: Sizes of the world; its true kernels are read by `covers` only.
+        task: Its sizes; its true kernels are read by `covers` only.
         alpha: Risk level.
         episodes: K, the room for episodes.
         delta: Probability in gamma = H sqrt(2 log(M H / delta)).

@@ -131,7 +131,7 @@ class HumanFeedback:
         return math.sqrt(2.0 * math.log(1.0 / self.delta) + volume) + prior
 
     def update(self, episode: Episode) -> None:
-        """Learn how the world moved, and what the human says of the episode."""
+        """Learn the transitions of an episode, and what the human says of it."""
         self.planner.update(episode)
         visits = np.zeros(self.shape, np.int16)
         steps = (np.arange(len(episode.actions)),) if len(self.shape) == 3 else ()

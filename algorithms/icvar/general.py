@@ -128,7 +128,7 @@ def mixtures(task: Mixture, size: int, seed: int) -> np.ndarray:
     """A finite class around a task: true and base kernels and random mixtures, in random order.
 
     Args:
-        task: The world.
+        task: The true model.
         size: Models M, more than the true and base kernels.
         seed: Of the random mixtures.
 

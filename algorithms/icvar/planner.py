@@ -28,7 +28,7 @@ class IteratedCVaR:
     """Iterated CVaR of an MDP.
 
     Args:
-        mdp: The known world.
+        mdp: The known model.
         alpha: Risk level in (0, 1].
 
     Raises:

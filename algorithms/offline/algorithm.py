@@ -1,4 +1,4 @@
-"""RLlib's algorithm on recorded data of several agents: no runners, one learner, batched worlds.
+"""RLlib's algorithm on recorded data of several agents: one learner, batched environments.
 
 A method subclasses `OfflineAlgorithm`, whose config says which module and learner it has; see
 `tenfold.algorithms.dom2` and docs/offline-multi-agent.md.
@@ -62,7 +62,7 @@ class JointPolicy(nn.Module):
 
 
 class OfflineAlgorithm(Algorithm):
-    """Trains a module of all agents on weighted batches, and judges it in many worlds at once.
+    """Trains a module of all agents on weighted batches, and evaluates it in many environments.
 
     Attributes:
         data: The task's data set; its first episodes where Ray Data streams it.
@@ -172,7 +172,7 @@ class OfflineAlgorithm(Algorithm):
         return self.learner_group._learner.module[AGENTS].unwrapped()
 
     def as_network(self) -> tuple[JointPolicy, np.ndarray]:
-        """All agents' present policy, and what they see in two worlds, (2, n, o) float32."""
+        """All agents' present policy, and what they see in two environments, (2, n, o) float32."""
         rows = self.transitions.obs
         return JointPolicy(self.agents_module), np.zeros((2, *rows.shape[1:]), np.float32)
 
@@ -186,12 +186,12 @@ class OfflineAlgorithm(Algorithm):
         return np.asarray(acted.cpu().numpy())
 
     def play(self, **shift: Any) -> Judged:
-        """One episode in each of `judge_episodes` worlds; the same starts each time."""
-        worlds = self.config.make_worlds(
+        """One episode in each of `judge_episodes` environments; the same starts each time."""
+        environments = self.config.make_environments(
             self.data, self.config.judge_episodes, _JUDGING_SEED, **shift
         )
         torch.manual_seed(_JUDGING_SEED + (self.config.seed or 0))
-        return judge(worlds, self.act, _JUDGING_SEED, self.config.gamma)
+        return judge(environments, self.act, _JUDGING_SEED, self.config.gamma)
 
     def judgement(self) -> dict[str, float]:
         """Metrics of the present policy."""

@@ -15,9 +15,14 @@ from tenfold.algorithms.offline.weights import Augment, ReturnOf
 from tenfold.envs.offline.card import DataCard
 from tenfold.envs.offline.checks import check_fits
 from tenfold.envs.offline.dataset import OfflineDataset
+from tenfold.envs.offline.environments import (
+    BatchedEnvironments,
+    fields_of,
+    make_environments,
+    simulator_of,
+)
 from tenfold.envs.offline.names import OFFLINE_TASKS, split_task
 from tenfold.envs.offline.tasks import offline_task
-from tenfold.envs.offline.worlds import BatchedWorlds, fields_of, make_worlds, simulator_of
 from tenfold.platform import parameters
 from tenfold.platform.parameters import check, parameter
 
@@ -28,8 +33,8 @@ Threshold = Annotated[float, Field(ge=-1e12, le=1e12)]
 class OfflineConfig(TypedConfig):
     """A task is a named data set, or a folder as `OfflineDataset.write` leaves it.
 
-    `env_config` is for the worlds that the policy is judged in: what it changes there against the
-    worlds of the data is a shift.
+    `env_config` is for the environments that the policy is evaluated in: what it changes there
+    against those of the data is a shift.
     """
 
     reads = frozenset({"env_config", "min_time_s_per_iteration", "num_cpus_for_main_process"})
@@ -61,7 +66,7 @@ class OfflineConfig(TypedConfig):
         obs_norm: bool = parameter(True, "Standardise observations by the data's")
         judge_episodes: int = parameter(400, "Episodes that a result is judged by", ge=1, le=10**6)
         judge_shifts: bool = parameter(
-            False, "Judge under each shift of the worlds as well, see `offline/shifts.py`"
+            False, "Judge under each shift of the environments as well, see `offline/shifts.py`"
         )
         num_gpus_per_learner: float = parameter(0, "GPUs of the learner", ge=0, le=1)
         num_env_runners: int = parameter(
@@ -85,7 +90,7 @@ class OfflineConfig(TypedConfig):
 
     @classmethod
     def task_parameters(cls, task: str) -> type[parameters.Parameters] | None:
-        """What the worlds of a task can be told."""
+        """What the environments of a task can be told."""
         if task in OFFLINE_TASKS:
             return fields_of(split_task(task)[0])
         return fields_of(DataCard.read(Path(task)).environment)
@@ -114,7 +119,7 @@ class OfflineConfig(TypedConfig):
         if isinstance(self.env, str):
             if self.env not in OFFLINE_TASKS:
                 data = head_of(self.folder(), 1) if self.reader == "ray_data" else self.read_data()
-                self.make_worlds(data, 1, 0)
+                self.make_environments(data, 1, 0)
             register_env(self.env, _no_single_environment)
 
     def folder(self) -> Path:
@@ -127,29 +132,29 @@ class OfflineConfig(TypedConfig):
         changed = max(os.stat(file).st_mtime_ns for file in [path, *path.rglob("*")])
         return _read(path, changed)
 
-    def make_worlds(
+    def make_environments(
         self, data: OfflineDataset, count: int, seed: int, **shift: Any
-    ) -> BatchedWorlds:
-        """Worlds to judge in: those of the data, as `env_config` and a shift change them.
+    ) -> BatchedEnvironments:
+        """Environments to evaluate in: those of the data, as `env_config` and a shift change them.
 
         Raises:
-            ValueError: The data do not come from such worlds.
+            ValueError: The data do not come from such environments.
         """
         card = data.card
         own = {"physics_order": card.physics_order, "reward": card.reward}
         told = {key: value for key, value in own.items() if value != "none"}
         fields = {**card.parameters, **told, **self.env_config, **shift}
         check(fields_of(card.environment), fields, "env_config.")
-        worlds = make_worlds(card.environment, count, seed, **fields)
+        environments = make_environments(card.environment, count, seed, **fields)
         check_fits(
             data,
             environment=card.environment,
-            agents=worlds.agents,
-            observation_sizes=worlds.observation_sizes,
-            action_size=worlds.action_size,
+            agents=environments.agents,
+            observation_sizes=environments.observation_sizes,
+            action_size=environments.action_size,
             **simulator_of(card.environment, **fields),
         )
-        return worlds
+        return environments
 
     def get_evaluation_config_object(self) -> AlgorithmConfig:
         """This config: judgement needs no runners of its own."""
@@ -163,4 +168,4 @@ def _read(path: Path, changed: int) -> OfflineDataset:
 
 
 def _no_single_environment(env_config: Any) -> Any:
-    raise ValueError("An offline task has no single environment: it is judged in batched worlds.")
+    raise ValueError("An offline task has no single environment: it is evaluated in batched ones.")

@@ -1,11 +1,11 @@
-"""Many episodes at once in batched worlds, and what a policy is worth in them."""
+"""Many episodes at once in batched environments, and what a policy is worth in them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tenfold.envs.offline.worlds import BatchedWorlds
+from tenfold.envs.offline.environments import BatchedEnvironments
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations (W, n, o) -> actions (W, n, m)."""
@@ -13,7 +13,7 @@ Act = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Judged:
-    """What was seen in one episode of each world.
+    """What was seen in one episode of each environment.
 
     Attributes:
         returns: Summed rewards, float64 (W, n).
@@ -37,23 +37,23 @@ class Judged:
         return self.returns.mean(axis=1)
 
 
-def judge(worlds: BatchedWorlds, act: Act, seed: int, gamma: float) -> Judged:
-    """Play one episode in each world.
+def judge(environments: BatchedEnvironments, act: Act, seed: int, gamma: float) -> Judged:
+    """Play one episode in each environment.
 
     Args:
-        worlds: The worlds.
+        environments: The environments.
         act: The policy.
-        seed: Of the worlds' starts.
+        seed: Of the environments' starts.
         gamma: Discount of `Judged.discounted`.
     """
-    start = obs = worlds.reset(seed)
+    start = obs = environments.reset(seed)
     returns, discounted = np.zeros(obs.shape[:2]), np.zeros(obs.shape[:2])
     clipped, length, done = 0.0, 0, False
     while not done:
         actions = act(obs)
         if length == 0:
             first = (start, actions)
-        obs, rewards, done = worlds.step(actions)
+        obs, rewards, done = environments.step(actions)
         returns += rewards
         discounted += gamma**length * rewards
         clipped += float((np.abs(actions) >= 1).mean())

@@ -1,4 +1,4 @@
-"""Shifts of the worlds that a policy is judged in, after training on data without them.
+"""Shifts of the environments that a policy is evaluated in, after training on data without them.
 
 Speed limits from 0.5 are those of a disabled shift in the first author's code (`lizr16/OM2P`); that
 DOM2's own begin there is a reconstruction. Six landmarks are the paper's motivating example. The

@@ -34,8 +34,8 @@ DOM2_THRESHOLDS: dict[tuple[str, str], tuple[float, ...]] = {
     ("halfcheetah", "medium"): (1800, 1850, 1900, 1950, 2000),
     ("halfcheetah", "medium-replay"): (100, 300, 500, 1000, 1500),
 }
-"""(world, level) -> thresholds of the author's code, on the scale of OMAR's rewards. Random data
-have none; all others are augmented by `QUANTILES`."""
+"""(environment, level) -> thresholds of the author's code, on the scale of OMAR's rewards. Random
+data have none; all others are augmented by `QUANTILES`."""
 
 MOST = 1_000
 """The largest weight of `exp_weight`."""
@@ -71,7 +71,7 @@ def trajectory_weights(
     In a mixture each part is weighted by its own thresholds.
 
     Args:
-        card: Names the world and the levels of the data's parts.
+        card: Names the environment and the levels of the data's parts.
         returns: As `returns_of` gives them.
         augment: ``none``; ``quantiles`` of the returns; the author's table, ``dom2``; the given
             ``thresholds``; or ``exp_weight``, which is 1 + floor(exp(beta z)) with z the
@@ -105,11 +105,11 @@ def _weights_of_part(
         z = (returns - returns.mean(axis=0)) / np.maximum(returns.std(axis=0), 1e-9)
         return 1 + np.floor(np.exp(np.minimum(beta * z, math.log(MOST)))).astype(np.int64)
     if augment == "dom2":
-        world = card.environment.rpartition("/")[2]
+        name = card.environment.rpartition("/")[2]
         if level == "random":
             return np.ones(returns.shape, dtype=np.int64)
-        if (world, level) in DOM2_THRESHOLDS:
-            return weights_above(returns, DOM2_THRESHOLDS[world, level])
+        if (name, level) in DOM2_THRESHOLDS:
+            return weights_above(returns, DOM2_THRESHOLDS[name, level])
     cuts = np.quantile(returns, QUANTILES, axis=0)  # (4, n)
     return 1 + (returns[None] > cuts[:, None]).sum(axis=0)
 

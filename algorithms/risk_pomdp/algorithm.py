@@ -38,7 +38,7 @@ class RiskPOMDP(RegretAlgorithm):
 
     def set_up(self) -> None:
         config = self.config
-        self.truth = config.world()
+        self.truth = config.true_model()
         self.optimum = np.array([self._best(config.gamma_risk)[0]])
         settings = (
             self.truth.rewards,

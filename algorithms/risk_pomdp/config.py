@@ -60,14 +60,14 @@ class RiskPOMDPConfig(RegretConfig):
         """
         super().validate()
         if self.env is not None:
-            world = self.world()
+            pomdp = self.true_model()
             if self.planner == "exact" or self.learner == "baum_welch":
-                world.check_histories()
-            H = world.H
+                pomdp.check_histories()
+            H = pomdp.H
             check_gamma(self.gamma_risk, H, "gamma_risk")
             check_gamma(self.risk(), H, "planning_gamma")
 
-    def world(self) -> TabularPOMDP:
+    def true_model(self) -> TabularPOMDP:
         if Path(self.env).suffix in POMDP_ENDINGS:
             return pomdp_of_file(self.env, **self.env_config)
         return make_pomdp(self.env, **self.env_config)

@@ -80,7 +80,7 @@ class RiskPOMDPDeep(PPO):
         Raises:
             ValueError: More histories than can be enumerated.
         """
-        truth = self.config.world()
+        truth = self.config.true_model()
         gamma = self.config.gamma_risk or RISK_NEUTRAL
         policy = likeliest_policy(self.get_module(), truth)
         value, optimum = evaluate(truth, gamma, policy), best_plan(truth, gamma).value

@@ -84,17 +84,17 @@ class RiskPOMDPDeepConfig(TypedConfig, PPOConfig):
         """
         self.check_parameters()
         if self.gamma_risk != 0.0 and self.env is not None:
-            check_gamma(self.gamma_risk, self.world().H, "gamma_risk")
+            check_gamma(self.gamma_risk, self.true_model().H, "gamma_risk")
         super().validate()
 
-    def world(self) -> TabularPOMDP:
+    def true_model(self) -> TabularPOMDP:
         """The POMDP of `env` with the fields that `env_config` changes."""
         pomdp: TabularPOMDP = make_history(self.env, **self.env_config).unwrapped.pomdp
         return pomdp
 
     def get_rollout_fragment_length(self, worker_index: int = 0) -> int:
         """Steps of one environment a batch: whole episodes, at least the batch size in all."""
-        H = self.world().H
+        H = self.true_model().H
         environments = max(1, self.num_env_runners) * self.num_envs_per_env_runner
         return H * math.ceil(self.total_train_batch_size / (environments * H))
 
@@ -107,7 +107,7 @@ class RiskPOMDPDeepConfig(TypedConfig, PPOConfig):
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         return RLModuleSpec(
             module_class=BeliefModule,
-            model_config={**self.model_config, "hidden_states": self.world().S},
+            model_config={**self.model_config, "hidden_states": self.true_model().S},
         )
 
     def get_default_learner_class(self) -> type["Learner"]:

@@ -30,7 +30,7 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         return RSDisRLConfig()
 
     def set_up(self) -> None:
-        self.mdp = self.config.world()
+        self.mdp = self.config.true_model()
         self.rho = self.config.measure()
         self.learner = make_learner(self.config, self.mdp)
         self.optimum = np.array([StaticPlanner(self.mdp).solve(self.rho).value])

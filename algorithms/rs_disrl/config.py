@@ -75,7 +75,7 @@ class RSDisRLConfig(RegretConfig):
             )
         self.measure()
         if self.env is not None:
-            mdp = self.world()
+            mdp = self.true_model()
             _, S, A, O = mdp.probabilities.shape  # noqa: E741
             sizes = {"H": mdp.H, "S": S, "A": A, "Y": mdp.Y}
             check_size(2 * mdp.Y * S * O * max(mdp.H, A), **sizes)
@@ -92,7 +92,7 @@ class RSDisRLConfig(RegretConfig):
         """
         return make_measure(self.rho, self.rho_parameters)
 
-    def world(self) -> GridMDP:
+    def true_model(self) -> GridMDP:
         if Path(self.env).suffix in MDP_ENDINGS:
             return grid_of_file(self.env, **self.env_config)
         return make_static_task(self.env, **self.env_config)

@@ -97,7 +97,7 @@ class RSDisRLDeepConfig(QuantileConfig):
         """The task of `env` with the fields that `env_config` changes.
 
         Raises:
-            ValueError: No such task, or fields that together make no world.
+            ValueError: No such task, or fields that together do not make an environment.
         """
         make = make_collected if self.env in BUILDERS else make_limited
         return make(self.env, **self.env_config)

@@ -1,8 +1,8 @@
 """Queue scheduling as an RLlib algorithm: runners simulate batches of replicas, slot after slot.
 
 The replicas of a trial are cut into batches of fixed size. A work item is one batch: the state of
-its worlds, the memory of its schedulers and the number of slots to go on. So results depend neither
-on the number of runners nor on their faults, and a checkpoint holds every replica exactly.
+its simulator, the memory of its schedulers and the number of slots to go on. So results depend
+neither on the number of runners nor on their faults, and a checkpoint holds every replica exactly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from tenfold.algorithms.softmw.schedulers import make_scheduler
 from tenfold.envs.queues.metrics import Metrics, running_mean_slope, running_mean_slopes
 from tenfold.envs.queues.simulator import Simulator
 
-# Evaluation meets worlds that training never saw, whatever the training seeds are.
+# Evaluation meets instances that training never saw, whatever the training seeds are.
 EVALUATION_SEED = 1_000_003
 
 
@@ -33,10 +33,10 @@ class ReplicaRunner(PlanningRunner):
 
         Args:
             item: ``first`` (number of the first replica), ``replicas``, ``slots``, ``seed``,
-                ``world`` and ``memory`` (None at the start).
+                ``simulator`` and ``memory`` (None at the start).
 
         Returns:
-            The new ``world`` and ``memory``, and the ``metrics`` since slot 1.
+            The new ``simulator`` and ``memory``, and the ``metrics`` since slot 1.
 
         Raises:
             ValueError: The memory is of a scheduler of another number of queues.
@@ -48,8 +48,8 @@ class ReplicaRunner(PlanningRunner):
         scheduler = make_scheduler(
             config.scheduler, self.scenario, item["replicas"], **config.constants
         )
-        if item["world"] is not None:
-            simulator.set_state(item["world"])
+        if item["simulator"] is not None:
+            simulator.set_state(item["simulator"])
         if item["memory"] is not None:
             memory = item["memory"]["state"]
             if memory.shape != scheduler.state.shape:
@@ -62,7 +62,7 @@ class ReplicaRunner(PlanningRunner):
             scheduler.t = item["memory"]["t"]
         simulator.run(scheduler, item["slots"])
         return {
-            "world": simulator.get_state(),
+            "simulator": simulator.get_state(),
             "memory": {"state": scheduler.state, "t": scheduler.t},
             "metrics": simulator.metrics(),
         }
@@ -83,14 +83,14 @@ class SoftMW(PlanningAlgorithm):
         sizes = self.config.batch_sizes()
         self.scenario = self.config.scenario()
         self.slots = 0
-        self.worlds: list[Any] = [None] * len(sizes)
+        self.simulators: list[Any] = [None] * len(sizes)
         self.memories: list[Any] = [None] * len(sizes)
 
     def training_step(self) -> None:
         slots = min(self.config.slots_per_iteration, self.config.total_steps() - self.slots)
-        results = self._run(slots, self.config.seed, self.worlds)
+        results = self._run(slots, self.config.seed, self.simulators)
         self.slots += slots
-        self.worlds = [result["world"] for result in results]
+        self.simulators = [result["simulator"] for result in results]
         self.memories = [result["memory"] for result in results]
         self.report(**self._summary(results))
 
@@ -98,7 +98,7 @@ class SoftMW(PlanningAlgorithm):
         return self.slots >= self.config.total_steps()
 
     def evaluate_plan(self) -> dict[str, float]:
-        """The schedulers as they are now, on empty queues of worlds that training never saw."""
+        """The schedulers as they are now, on empty queues of instances that training never saw."""
         fresh = [None] * len(self.memories)
         seed = self.config.seed + EVALUATION_SEED
         results = self._run(self.config.evaluation_duration, seed, fresh)
@@ -108,19 +108,22 @@ class SoftMW(PlanningAlgorithm):
         metrics = joined([result["metrics"] for result in results])
         return summary(metrics, self.scenario.random, self.scenario.costs)
 
-    def _run(self, slots: int, seed: int, worlds: list[Any]) -> list[dict[str, Any]]:
+    def _run(self, slots: int, seed: int, simulators: list[Any]) -> list[dict[str, Any]]:
         items, first = [], 0
-        batches = zip(self.config.batch_sizes(), worlds, self.memories, strict=True)
-        for replicas, world, memory in batches:
+        batches = zip(self.config.batch_sizes(), simulators, self.memories, strict=True)
+        for replicas, simulator, memory in batches:
             item = {"first": first, "replicas": replicas, "slots": slots, "seed": seed}
-            items.append({**item, "world": world, "memory": memory})
+            items.append({**item, "simulator": simulator, "memory": memory})
             first += replicas
         return self.rollouts(items)
 
     def get_plan(self) -> dict[str, Any]:
-        plan: dict[str, Any] = {"slots": self.slots, "batches": len(self.worlds)}
-        for number, (world, memory) in enumerate(zip(self.worlds, self.memories, strict=True)):
-            plan |= {f"world/{number}/{key}": value for key, value in (world or {}).items()}
+        # "world", as in older checkpoints.
+        plan: dict[str, Any] = {"slots": self.slots, "batches": len(self.simulators)}
+        for number, (simulator, memory) in enumerate(
+            zip(self.simulators, self.memories, strict=True)
+        ):
+            plan |= {f"world/{number}/{key}": value for key, value in (simulator or {}).items()}
             plan |= {f"memory/{number}/{key}": value for key, value in (memory or {}).items()}
         return plan
 
@@ -131,7 +134,7 @@ class SoftMW(PlanningAlgorithm):
             return found or None
 
         self.slots = plan["slots"]
-        self.worlds = [part("world", number) for number in range(plan["batches"])]
+        self.simulators = [part("world", number) for number in range(plan["batches"])]
         self.memories = [part("memory", number) for number in range(plan["batches"])]
 
 
@@ -153,11 +156,11 @@ def summary(
     """What is logged: means over replicas, under the names that the method's README explains.
 
     Every value is finite; what does not exist is left out: a delay where no work has left, a
-    recovery without switches, an interval over fewer than two worlds.
+    recovery without switches, an interval over fewer than two instances.
 
     Args:
         metrics: Of all replicas.
-        random: Whether the replicas are different worlds.
+        random: Whether the replicas are different instances.
         costs: Holding cost of a unit of work of each queue a slot (K,); 1 each when None.
     """
     weights = np.ones(metrics.backlog_by_queue.shape[1]) if costs is None else np.array(costs)

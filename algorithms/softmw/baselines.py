@@ -378,5 +378,5 @@ class EXP3S(CompiledScheduler):
 
 
 def _finite(bound: float) -> float:
-    """M, or the size 1 of a typical service in a world without a bound."""
+    """M, or the size 1 of a typical service in a scenario without a bound."""
     return bound if math.isfinite(bound) else 1.0

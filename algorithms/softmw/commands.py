@@ -1,4 +1,4 @@
-"""`tenfold trace`: recordings for the queue worlds.
+"""`tenfold trace`: recordings for the queue scenarios.
 
 What it needs is imported when it runs, so that the command line stays quick.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tenfold.envs.queues.convert import Recording
     from tenfold.envs.queues.events import Events
 
-trace = typer.Typer(help="Make recordings for the queue worlds.", no_args_is_help=True)
+trace = typer.Typer(help="Make recordings for the queue scenarios.", no_args_is_help=True)
 
 _SEPARATORS = {"auto": None, "tab": "\t", "\\t": "\t", "space": r"\s+", " ": r"\s+"}
 

@@ -83,7 +83,7 @@ class SoftMWConfig(PlanningConfig):
             make_scheduler(self.scheduler, self.scenario(), replicas=1, **self.constants)
 
     def scenario(self) -> "Scenario":
-        """The world: the scenario of `env` with the fields that `env_config` changes.
+        """The scenario of `env` with the fields that `env_config` changes.
 
         Raises:
             ValueError: No such scenario or field, or a file that cannot be read.

@@ -88,7 +88,7 @@ def make_scheduler(
 
     Args:
         name: As `scheduler_class` takes it.
-        scenario: The world to serve.
+        scenario: The scenario to serve.
         replicas: Rows of memory.
         **constants: See the scheduler's `Constants`.
 

@@ -125,7 +125,7 @@ class SoftMWConstants(Constants):
         0.1, "The reference policy changes by at most C T^(1/2 - delta) in all", gt=0, le=0.5
     )
     M: float | None = parameter(
-        None, "Largest arrival or service of a slot; the world's bound when null", gt=0, le=1e12
+        None, "Largest arrival or service of a slot; the scenario's bound when null", gt=0, le=1e12
     )
 
 
@@ -166,7 +166,7 @@ class SoftMW(CompiledScheduler):
         return np.concatenate([np.full(self.K, 1.0 / self.K), np.zeros(HEAD + window)])
 
     def _largest(self) -> float:
-        """M; a world without a bound is met with the size 1 of a typical service."""
+        """M; a scenario without a bound is met with the size 1 of a typical service."""
         if self.constants.M is not None:
             return float(self.constants.M)
         return self.bound if math.isfinite(self.bound) else 1.0

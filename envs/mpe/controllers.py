@@ -62,19 +62,19 @@ class Controller:
         self._rng = np.random.default_rng(seed)
         self.exploration: np.ndarray | float = skill.exploration
 
-    def begin(self, worlds: int, share: np.ndarray | None = None) -> None:
+    def begin(self, count: int, share: np.ndarray | None = None) -> None:
         """Begin an episode.
 
         Args:
-            worlds: How many worlds, W.
+            count: How many worlds, W.
             share: How much of the skill each world's agents have, (W,); the rest of their steps is
                 uniformly random. All of it by default.
         """
         own = 1.0 - self.skill.exploration
-        self.exploration = 1.0 - own * (np.ones(worlds) if share is None else share)
+        self.exploration = 1.0 - own * (np.ones(count) if share is None else share)
         landmarks = len(self._scenario.sizes) - self._scenario.moving
         if self.skill.aim == "drawn":
-            self._drawn = self._rng.random((worlds, landmarks)).argsort(axis=1)
+            self._drawn = self._rng.random((count, landmarks)).argsort(axis=1)
 
     def act(self, seen: np.ndarray) -> np.ndarray:
         """Actions, float32 (W, n, 2), for observations (W, n, o)."""

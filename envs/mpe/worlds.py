@@ -32,7 +32,7 @@ class ParticleWorlds:
 
     Attributes:
         task: Name of the world.
-        worlds: W.
+        count: W.
         fields: What it was told, see `WorldFields`.
         agents: Names of the learned agents.
         observation_sizes: Of each learned agent.
@@ -62,7 +62,7 @@ class ParticleWorlds:
         if task not in WORLD_NAMES:
             raise ValueError(f"No particle world '{task}': choose one of {', '.join(WORLD_NAMES)}.")
         check(WorldFields, fields)
-        self.task, self.worlds, self.fields = task, worlds, WorldFields(**fields)
+        self.task, self.count, self.fields = task, worlds, WorldFields(**fields)
         self.scenario = scenario(task)
         self._check_shifts()
         self.agents = self.scenario.agents
@@ -100,7 +100,7 @@ class ParticleWorlds:
         half = self.scenario.start
         entities = [*range(len(half)), *self.scenario.redrawn]
         width = half[entities][:, None]
-        drawn = self._starts.uniform(-width, width, (self.worlds, len(entities), 2))
+        drawn = self._starts.uniform(-width, width, (self.count, len(entities), 2))
         self.places[:, entities] = drawn
         self.velocities[:] = 0.0
         if self.scenario.kind == SIX:
@@ -154,7 +154,7 @@ class ParticleWorlds:
         n, limit = len(self.agents), self.fields.max_speed
         self.speed_limits[:] = self.scenario.speed_limits
         if isinstance(limit, list):
-            self.speed_limits[:, :n] = self._shifts.uniform(limit[0], limit[1], (self.worlds, n))
+            self.speed_limits[:, :n] = self._shifts.uniform(limit[0], limit[1], (self.count, n))
         elif limit is not None:
             self.speed_limits[:, :n] = limit
         self.available[:] = True
@@ -162,7 +162,7 @@ class ParticleWorlds:
         if isinstance(gone, list):
             self.available[:, gone] = False
         elif gone:
-            order = self._shifts.random((self.worlds, LANDMARKS_OF_SIX)).argsort(axis=1)
+            order = self._shifts.random((self.count, LANDMARKS_OF_SIX)).argsort(axis=1)
             np.put_along_axis(self.available, order[:, :gone], False, axis=1)
 
     def _check_shifts(self) -> None:

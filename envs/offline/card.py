@@ -1,7 +1,7 @@
 """The card of a data set: where it comes from, and what a return in it is worth.
 
 It lies beside the data as ``card.json``. Anchors are returns of uniformly random actions and of the
-expert in the same world; a normalised score is 100 (S - random) / (expert - random).
+expert in the same environment; a normalised score is 100 (S - random) / (expert - random).
 """
 
 import importlib.metadata
@@ -77,9 +77,9 @@ class DataCard(_Fixed):
     """What is known about a data set.
 
     Attributes:
-        environment: Id of the world, see `tenfold.envs.offline.names`; others may stand there, then
-            the data cannot be judged by Tenfold's own worlds.
-        parameters: What the world was told, beside the two below.
+        environment: Id of the environment, see `tenfold.envs.offline.names`; others may stand
+            there, then the data cannot be used to evaluate in Tenfold's own environments.
+        parameters: What the environment was told, beside the two below.
         physics_order: Which of position and velocity a step moves first, see
             `tenfold.envs.mpe.worlds`; ``"none"`` where that is no question.
         reward: Variant of the reward; ``"none"`` where there is only one.
@@ -87,7 +87,7 @@ class DataCard(_Fixed):
         parts: The levels that the episodes come from, in their order.
         behaviour: What acted, in words and numbers.
         seed: Seed of the collection.
-        agents: Names of the agents, in the order of the worlds' axis.
+        agents: Names of the agents, in the order of the environments' axis.
         episodes: How many.
         transitions: Joint steps in all.
         returns: Distribution of the scores.

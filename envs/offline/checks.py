@@ -168,11 +168,11 @@ def check_fits(
     physics_order: str,
     reward: str,
 ) -> None:
-    """Whether data come from the world in which a policy is to be judged.
+    """Whether data come from the environment in which a policy is to be evaluated.
 
     Args:
         found: The data.
-        environment: Id of the world.
+        environment: Id of the environment.
         agents: Its learned agents.
         observation_sizes: Their observations' sizes.
         action_size: Size of an action.
@@ -191,17 +191,17 @@ def check_fits(
     ):
         if there != wanted:
             raise ValueError(
-                f"The data have {field} '{there}', the world has '{wanted}': give data of that "
-                "world, or judge in theirs."
+                f"The data have {field} '{there}', the environment has '{wanted}': give data of "
+                "that environment, or evaluate in theirs."
             )
     for agent, size in zip(agents, observation_sizes, strict=True):
         if found.obs[agent].shape[1] != size:
             raise ValueError(
                 f"Agent '{agent}' observes {found.obs[agent].shape[1]} numbers in the data and "
-                f"{size} in '{environment}': give data of that world."
+                f"{size} in '{environment}': give data of that environment."
             )
         if found.actions[agent].shape[1] != action_size:
             raise ValueError(
                 f"Agent '{agent}' has actions of size {found.actions[agent].shape[1]} in the data "
-                f"and {action_size} in '{environment}': give data of that world."
+                f"and {action_size} in '{environment}': give data of that environment."
             )

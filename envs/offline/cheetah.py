@@ -24,10 +24,10 @@ class CheetahPolicy:
         self.quality, self.exploration = quality, exploration
         self._rng = np.random.default_rng(seed)
 
-    def begin(self, worlds: int, share: np.ndarray | None = None) -> None:
+    def begin(self, count: int, share: np.ndarray | None = None) -> None:
         """Begin an episode."""
         self._explores = 1.0 - (1.0 - self.exploration) * (
-            np.ones(worlds) if share is None else share
+            np.ones(count) if share is None else share
         )
 
     def act(self, seen: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Make a data set: a level's policy acts in the batched worlds, episode after episode."""
+"""Make a data set: a level's policy acts in the batched environments, episode after episode."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,13 +9,18 @@ import numpy as np
 
 from tenfold.envs.offline.card import Anchors, Part, versions
 from tenfold.envs.offline.dataset import OfflineDataset
+from tenfold.envs.offline.environments import (
+    BatchedEnvironments,
+    fields_of,
+    make_environments,
+    simulator_of,
+)
 from tenfold.envs.offline.levels import MIXTURES, Behaviour, make_behaviour, replay_shares
 from tenfold.envs.offline.names import CHEETAH, LEVELS, levels_of
-from tenfold.envs.offline.worlds import BatchedWorlds, fields_of, make_worlds, simulator_of
 from tenfold.platform.parameters import check
 
 # Side by side, however few episodes are wanted: so shorter data are the beginning of longer ones.
-WORLDS, CHEETAHS = 250, 4
+PARTICLES_AT_ONCE, CHEETAHS_AT_ONCE = 250, 4
 ANCHOR_EPISODES, CHEETAH_ANCHOR_EPISODES = 1_000, 8
 Columns = dict[str, np.ndarray]
 
@@ -32,12 +37,12 @@ def collect(
     """Record whole episodes of a level's policy, as many as `steps` holds at least.
 
     Args:
-        environment: Id of the world.
+        environment: Id of the environment.
         level: See `names.LEVELS`.
         steps: Joint transitions.
-        seed: Of worlds and policies; the parts of a mixture are the beginnings of the pure sets of
-            the same seed.
-        fields: What the world is told, see `worlds.fields_of`.
+        seed: Of environments and policies; the parts of a mixture are the beginnings of the pure
+            sets of the same seed.
+        fields: What the environment is told, see `environments.fields_of`.
         progress: Told how many transitions came since it was told last.
 
     Raises:
@@ -50,7 +55,7 @@ def collect(
             f"No level '{level}' of {environment}: choose one of "
             f"{', '.join(levels_of(environment))}."
         )
-    length = make_worlds(environment, 1, 0, **told).episode_steps
+    length = make_environments(environment, 1, 0, **told).episode_steps
     if steps < length:
         raise ValueError(
             f"Bad value {steps} for 'steps': an episode of {environment} has {length}, give that "
@@ -70,7 +75,7 @@ def collect(
         parts.append(Part(level=part, episodes=count))
         about[part] = behaviour.about()
     whole = {name: np.concatenate([columns[name] for columns in recorded]) for name in recorded[0]}
-    agents = make_worlds(environment, 1, 0, **told).agents
+    agents = make_environments(environment, 1, 0, **told).agents
     total = sum(counts) * length
     return OfflineDataset.from_arrays(
         environment=environment,
@@ -93,7 +98,7 @@ def collect(
 
 
 def anchors(environment: str, fields: Mapping[str, Any] | None = None) -> Anchors:
-    """Mean scores of random and of expert in a world, over 1,000 episodes (of the cheetah, 8)."""
+    """Mean scores of random and of expert, over 1,000 episodes (of the cheetah, 8)."""
     return _anchors(environment, json.dumps(dict(fields or {}), sort_keys=True))
 
 
@@ -117,11 +122,11 @@ def _record(
     progress: Callable[[int], None] | None,
 ) -> tuple[Columns, Behaviour]:
     """Arrays by kind, (episodes x length, n, ...), and who acted."""
-    count = CHEETAHS if environment == CHEETAH else WORLDS
+    count = CHEETAHS_AT_ONCE if environment == CHEETAH else PARTICLES_AT_ONCE
     stream = [seed, LEVELS.index(level)]
     start = int(np.random.default_rng(stream).integers(2**31))
-    worlds = make_worlds(environment, count, start, **told)
-    behaviour = make_behaviour(environment, level, worlds, [*stream, 1])
+    environments = make_environments(environment, count, start, **told)
+    behaviour = make_behaviour(environment, level, environments, [*stream, 1])
     pieces = []
     for first in range(0, episodes, count):
         share = None
@@ -133,20 +138,22 @@ def _record(
         pieces.append(
             {
                 kind: array[:kept].reshape(-1, *array.shape[2:])
-                for kind, array in _play(worlds, behaviour, share).items()
+                for kind, array in _play(environments, behaviour, share).items()
             }
         )
         if progress is not None:
-            progress(kept * worlds.episode_steps)
+            progress(kept * environments.episode_steps)
     return {
         kind: np.concatenate([piece[kind] for piece in pieces]) for kind in pieces[0]
     }, behaviour
 
 
-def _play(worlds: BatchedWorlds, behaviour: Behaviour, share: np.ndarray | None) -> Columns:
-    """One episode in every world; arrays by kind, (W, length, n, ...)."""
-    behaviour.begin(worlds.worlds, share)
-    seen, over = worlds.reset(), False
+def _play(
+    environments: BatchedEnvironments, behaviour: Behaviour, share: np.ndarray | None
+) -> Columns:
+    """One episode in every environment; arrays by kind, (W, length, n, ...)."""
+    behaviour.begin(environments.count, share)
+    seen, over = environments.reset(), False
     rows: dict[str, list[np.ndarray]] = {
         "obs": [],
         "actions": [],
@@ -155,7 +162,7 @@ def _play(worlds: BatchedWorlds, behaviour: Behaviour, share: np.ndarray | None)
     }
     while not over:
         actions = behaviour.act(seen)
-        after, rewards, over = worlds.step(actions)
+        after, rewards, over = environments.step(actions)
         values = (seen, actions, rewards.astype(np.float32), after)
         for kind, value in zip(rows, values, strict=True):
             rows[kind].append(value)

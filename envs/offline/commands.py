@@ -25,14 +25,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print the card as JSON.")]
 
 
 def collect(
-    task: Annotated[str, typer.Argument(help=f"A world: {', '.join(ENVIRONMENTS)}.")],
+    task: Annotated[str, typer.Argument(help=f"The environment: {', '.join(ENVIRONMENTS)}.")],
     out: Out,
     level: Annotated[str, typer.Option(help=f"Who acts: {', '.join(LEVELS)}.")] = "medium",
     steps: Annotated[int, typer.Option(min=1, help="Joint transitions.")] = 100_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of worlds and policies.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of environments and policies.")] = 0,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", help="What the world is told, key=value; repeatable."),
+        typer.Option("--set", "-s", help="What the environment is told, key=value; repeatable."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -45,7 +45,7 @@ def collect(
     from tenfold.platform.yaml_text import parse_value
 
     if task not in ENVIRONMENTS:
-        raise unknown("world", task, ENVIRONMENTS)
+        raise unknown("environment", task, ENVIRONMENTS)
     if level not in levels_of(task):
         raise unknown(f"level of {task}", level, levels_of(task))
     _check_out(out)
@@ -93,7 +93,8 @@ def convert(
     out: Out,
     layout: Annotated[Literal["omar", "minari"], typer.Option("--from", help="Whose layout.")],
     environment: Annotated[
-        str | None, typer.Option(help="The world that it comes from, mpe/spread; Minari's id.")
+        str | None,
+        typer.Option(help="The environment that it comes from, mpe/spread; Minari's id."),
     ] = None,
     level: Annotated[str, typer.Option(help="Its quality, for the card.")] = "own",
     episode_steps: Annotated[
@@ -107,16 +108,18 @@ def convert(
     --environment mpe/spread --level medium --out spread_medium
     """
     from tenfold.envs.offline.convert import from_minari, from_omar
-    from tenfold.envs.offline.worlds import simulator_of
+    from tenfold.envs.offline.environments import simulator_of
 
     _check_out(out)
     about: dict[str, Any] = {"level": level, "behaviour": {"source": f"{layout}: {source}"}}
     if environment is not None:
         if environment not in ENVIRONMENTS:
-            raise unknown("world", environment, ENVIRONMENTS)
+            raise unknown("environment", environment, ENVIRONMENTS)
         about |= {"environment": environment, **simulator_of(environment)}
     elif layout == "omar":
-        raise InputError("OMAR's files do not tell their world: give --environment mpe/spread.")
+        raise InputError(
+            "OMAR's files do not tell their environment: give --environment mpe/spread."
+        )
     try:
         if layout == "omar":
             length = episode_steps or (1_000 if environment == CHEETAH else 25)

@@ -32,12 +32,12 @@ class OfflineDataset:
     """T joint transitions of n agents, by episode and time.
 
     Attributes:
-        agents: Names, in the order of the worlds' axis.
+        agents: Names, in the order of the environments' axis.
         obs: Agent -> observations, float32 (T, o).
         actions: Agent -> actions, float32 (T, m).
         rewards: Agent -> rewards, float32 (T,).
         next_obs: Agent -> observations after the step, float32 (T, o).
-        terminated: Whether the world ended, bool (T,): nothing is to be bootstrapped.
+        terminated: Whether the environment terminated, bool (T,): nothing is to be bootstrapped.
         truncated: Whether the episode was cut by its time limit, bool (T,): the value goes on.
         episode: Number of the episode, int64 (T,), 0, 1, ... without gaps.
         t: Step within the episode, int64 (T,), 0, 1, ... without gaps.
@@ -72,12 +72,12 @@ class OfflineDataset:
         """A data set of arrays, steps in their order; see the class for shapes.
 
         Args:
-            environment: Id of the world.
+            environment: Id of the environment.
             obs: Agent -> observations; its keys are the agents, in their order.
             actions: Agent -> actions.
             rewards: Agent -> rewards.
             next_obs: Agent -> observations after the step.
-            terminated: Whether the world ended.
+            terminated: Whether the environment terminated.
             truncated: Whether the episode was cut.
             episode: Number of each step's episode; equal numbers stand together.
             **about: Further fields of the card.

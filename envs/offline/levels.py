@@ -16,8 +16,8 @@ import numpy as np
 from tenfold.envs.modes import ModesGame, ModesPlayers
 from tenfold.envs.mpe.controllers import Controller, Skill
 from tenfold.envs.offline.cheetah import CheetahPolicy
+from tenfold.envs.offline.environments import BatchedEnvironments
 from tenfold.envs.offline.names import CHEETAH, MODES
-from tenfold.envs.offline.worlds import BatchedWorlds
 
 SKILLS = {
     "mpe/spread": {
@@ -49,7 +49,7 @@ def replay_shares(environment: str, progress: np.ndarray) -> np.ndarray:
     """How much of medium's skill is there in the course of `medium-replay`.
 
     Args:
-        environment: Id of the world.
+        environment: Id of the environment.
         progress: Which part of the data was there before, in [0, 1].
 
     Returns:
@@ -61,10 +61,10 @@ def replay_shares(environment: str, progress: np.ndarray) -> np.ndarray:
 
 
 class Behaviour(Protocol):
-    """What acts in W worlds; see `Controller`."""
+    """What acts in W environments; see `Controller`."""
 
-    def begin(self, worlds: int, share: np.ndarray | None = None) -> None:
-        """Begin an episode; `share` (W,) is how many of a world's steps are not random."""
+    def begin(self, count: int, share: np.ndarray | None = None) -> None:
+        """Begin an episode; `share` (W,) is how many of an environment's steps are not random."""
 
     def act(self, seen: np.ndarray) -> np.ndarray:
         """Actions float32 (W, n, m) for observations (W, n, o)."""
@@ -73,13 +73,15 @@ class Behaviour(Protocol):
         """What acted, for a data card."""
 
 
-def make_behaviour(environment: str, level: str, worlds: BatchedWorlds, seed: Any) -> Behaviour:
+def make_behaviour(
+    environment: str, level: str, environments: BatchedEnvironments, seed: Any
+) -> Behaviour:
     """The policy of a level that is no mixture; `medium-replay` has medium's.
 
     Args:
-        environment: Id of the world.
+        environment: Id of the environment.
         level: ``random``, ``medium``, ``medium-replay`` or ``expert``.
-        worlds: Where it acts.
+        environments: Where it acts.
         seed: As `numpy.random.default_rng` takes it.
     """
     quality = "expert" if level == "expert" else "medium"
@@ -87,7 +89,7 @@ def make_behaviour(environment: str, level: str, worlds: BatchedWorlds, seed: An
     if environment == CHEETAH:
         return CheetahPolicy(quality, exploration, seed)
     if environment in MODES:
-        assert isinstance(worlds, ModesGame)
-        return ModesPlayers(worlds, MODES_NOISE, exploration, seed)
+        assert isinstance(environments, ModesGame)
+        return ModesPlayers(environments, MODES_NOISE, exploration, seed)
     skill = replace(SKILLS[environment][quality], exploration=exploration)
-    return Controller(worlds.task, skill, seed)
+    return Controller(environments.task, skill, seed)

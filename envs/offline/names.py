@@ -1,4 +1,4 @@
-"""Names of the worlds and of the ready-made data sets, importable at no cost."""
+"""Names of the environments and of the ready-made data sets, importable at no cost."""
 
 from tenfold.envs.mpe.names import WORLD_NAMES
 
@@ -10,7 +10,7 @@ ENVIRONMENTS = (*PARTICLES, *MODES, CHEETAH)
 
 
 def levels_of(environment: str) -> tuple[str, ...]:
-    """The levels of a world's data sets; a game of modes has the mixture and chance only."""
+    """The levels of an environment's data sets; a game of modes has the mixture and chance only."""
     return ("expert", "random") if environment in MODES else LEVELS
 
 

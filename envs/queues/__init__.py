@@ -1,4 +1,4 @@
-"""Queue scheduling worlds: one server, K queues, rates that change and are not known.
+"""Queue scheduling: one server, K queues, rates that change and are not known.
 
 Scenarios are in `scenarios`, the batched simulator in `simulator`, Gymnasium's view of it in
 `environment`; networks of several servers with known rates are in the modules `network*`. Importing

@@ -2,7 +2,7 @@
 
 Every random amount is a function of uniform numbers that NumPy's Generators drew in bulk: bulk
 filling is the fastest way to them (measured: 3 ns a number against 5 ns from a Generator inside
-compiled code), and since each process takes the same number of them in every slot, a world's
+compiled code), and since each process takes the same number of them in every slot, a scenario's
 arrivals and services do not depend on the schedule, nor on how the slots are cut into calls.
 """
 

@@ -41,15 +41,15 @@ class QueuesEnv(gym.Env[np.ndarray, np.int64]):
         replica: int = 0,
         **fields: Any,
     ) -> None:
-        """Declare the world.
+        """Declare the scenario.
 
         Args:
             scenario: A scenario, or what names one (see `scenarios.scenario`).
             signal: What is learnt of the served queue: ``service`` or ``departures``.
             reward: ``backlog`` or ``drift``.
             show_arrivals: Add the arrivals of the slot to the info.
-            replica: Which replica of a seed to be: ``reset(seed=s)`` then gives the world of that
-                replica of ``Simulator(scenario, seed=s)``.
+            replica: Which replica of a seed to be: ``reset(seed=s)`` then gives the instance of
+                that replica of ``Simulator(scenario, seed=s)``.
             **fields: Changed fields of a named scenario: `load`, `period`, `horizon`, `replicas`.
 
         Raises:
@@ -66,11 +66,11 @@ class QueuesEnv(gym.Env[np.ndarray, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Empty queues; a new world, fixed by `seed` or by the seeds given before."""
+        """Empty queues; a new instance, fixed by `seed` or by the seeds given before."""
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(2**31))
-        world = drawn if seed is None else seed
-        self._simulator = Simulator(self.scenario, replicas=1, seed=world, **self._options)
+        own = drawn if seed is None else seed
+        self._simulator = Simulator(self.scenario, replicas=1, seed=own, **self._options)
         return _observe(self._simulator)[0], self._info(0.0, 0.0, np.zeros(self.scenario.K))
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -133,8 +133,8 @@ class QueuesVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError("one seed fixes all replicas; give an int, not a list.")
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(2**31))
-        world = drawn if seed is None else seed
-        self._simulator = Simulator(self.scenario, self.num_envs, world, self._signal)
+        own = drawn if seed is None else seed
+        self._simulator = Simulator(self.scenario, self.num_envs, own, self._signal)
         return _observe(self._simulator), self._info()
 
     def step(

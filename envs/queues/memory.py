@@ -1,4 +1,4 @@
-"""Everything of a batch of worlds that changes: queues, modulators, FIFO order, streamed sums.
+"""Everything of a batch of replicas that changes: queues, modulators, FIFO order, streamed sums.
 
 The size does not depend on the number of slots. Arrays are float64 but where int64 is said; R
 replicas, K queues, P = 2K processes, m modulators.

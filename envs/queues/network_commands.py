@@ -53,17 +53,17 @@ def network(
     if not (math.isfinite(time) and math.isfinite(warmup)):
         raise InputError("Both --time and --warmup are finite numbers: give such.")
     try:
-        world = find_network(name)
-        chosen = [_policy(world, each) for each in policy or POLICIES]
+        network = find_network(name)
+        chosen = [_policy(network, each) for each in policy or POLICIES]
         found = {
-            each.name: simulate_network(world, each, time, replicas, seed, warmup)
+            each.name: simulate_network(network, each, time, replicas, seed, warmup)
             for each in chosen
         }
     except ValueError as error:
         raise InputError(str(error)) from None
     told = {
-        "network": world.name,
-        "load": world.load(),
+        "network": network.name,
+        "load": network.load(),
         "time": time,
         "replicas": replicas,
         "policies": {each: _told(metrics) for each, metrics in found.items()},
@@ -71,19 +71,19 @@ def network(
     if as_json:
         print(json.dumps(told))
     else:
-        _show(told, world, Console(highlight=False))
+        _show(told, network, Console(highlight=False))
 
 
-def _policy(world: "Network", name: str) -> "NetworkPolicy":
+def _policy(network: "Network", name: str) -> "NetworkPolicy":
     from tenfold.envs.queues.network_policies import POLICIES, priority
 
     if name in POLICIES:
-        return POLICIES[name](world)
+        return POLICIES[name](network)
     try:
         order = [int(queue) for queue in name.split(",")]
     except ValueError:
         raise unknown("policy", name, POLICIES) from None
-    return priority(world, order, name)
+    return priority(network, order, name)
 
 
 def _told(metrics: "NetworkMetrics") -> dict[str, Any]:
@@ -103,13 +103,13 @@ def _mean(values: "np.ndarray") -> list[float | None]:
     return [float(column.mean()) if len(column) else None for column in columns]
 
 
-def _show(told: dict[str, Any], world: "Network", console: Console) -> None:
+def _show(told: dict[str, Any], network: "Network", console: Console) -> None:
     console.print(
-        f"{told['network']}: {world.about} Load {told['load']:.3f}, {told['replicas']} replicas, "
+        f"{told['network']}: {network.about} Load {told['load']:.3f}, {told['replicas']} replicas, "
         f"time {told['time']:,.0f}."
     )
-    table = Table("policy", "cost, 95 %", *(f"delay {i} (p99)" for i in range(world.K)), "busy")
-    if world.buffer is not None:
+    table = Table("policy", "cost, 95 %", *(f"delay {i} (p99)" for i in range(network.K)), "busy")
+    if network.buffer is not None:
         table.add_column("lost, %")
     for name, each in told["policies"].items():
         delays = [
@@ -118,7 +118,7 @@ def _show(told: dict[str, Any], world: "Network", console: Console) -> None:
         ]
         cells = [name, f"{each['cost']:,.4g} ± {each['cost_half_width']:.2g}", *delays]
         cells.append(" ".join(f"{share:.2f}" for share in each["busy"]))
-        if world.buffer is not None:
+        if network.buffer is not None:
             cells.append(" ".join(f"{100 * (share or 0):.2f}" for share in each["lost"]))
         table.add_row(*cells)
     console.print(table)

@@ -30,7 +30,7 @@ class QueueNetworkEnv(gym.Env[np.ndarray, np.ndarray]):
     def __init__(
         self, network: str | Network = "criss_cross", horizon: int = 1_000, replica: int = 0
     ) -> None:
-        """Declare the world.
+        """Declare the network.
 
         Args:
             network: A network, its name in `NETWORKS`, or a YAML file.
@@ -48,27 +48,29 @@ class QueueNetworkEnv(gym.Env[np.ndarray, np.ndarray]):
         self._zeros = np.zeros((S, K, K)), np.zeros((S, K))
         self.observation_space = gym.spaces.Box(0.0, np.inf, (K,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (S * K,), np.float32)
-        self._world = NetworkReplica(self.network, 0, replica)
+        self._simulated = NetworkReplica(self.network, 0, replica)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """The network at time 0; a new world, fixed by `seed` or by the seeds given before."""
+        """The network at time 0; a new instance, fixed by `seed` or by the seeds given before."""
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(2**31))
-        self._world = NetworkReplica(self.network, drawn if seed is None else seed, self._replica)
+        self._simulated = NetworkReplica(
+            self.network, drawn if seed is None else seed, self._replica
+        )
         return self._observation(), {"event_time": 0.0, "time": 0.0}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Serve by these indices until the next event."""
         indices = np.asarray(action, dtype=np.float64).reshape(self.network.S, self.network.K)
-        before, area = float(self._world.state.clock[0]), self._world.sums.area.copy()
-        self._world.run(NetworkPolicy("action", indices, *self._zeros), events=1)
-        now = float(self._world.state.clock[0])
-        cost = float((self._world.sums.area - area) @ self.network.costs)
-        truncated = int(self._world.sums.events[0]) >= self.horizon
+        before, area = float(self._simulated.state.clock[0]), self._simulated.sums.area.copy()
+        self._simulated.run(NetworkPolicy("action", indices, *self._zeros), events=1)
+        now = float(self._simulated.state.clock[0])
+        cost = float((self._simulated.sums.area - area) @ self.network.costs)
+        truncated = int(self._simulated.sums.events[0]) >= self.horizon
         info = {"event_time": now - before, "time": now}
         return self._observation(), -cost, False, truncated, info
 
     def _observation(self) -> np.ndarray:
-        return self._world.state.jobs.astype(np.float32)
+        return self._simulated.state.jobs.astype(np.float32)

@@ -21,7 +21,7 @@ MOST_SLOTS, MOST_REPLICAS = 10**9, 10**6
 
 
 class Scenario(Spec):
-    """A declared world.
+    """Arrivals and services as declared, for a number of slots and replicas.
 
     Attributes:
         name: As it is shown in tables.
@@ -54,7 +54,7 @@ class Scenario(Spec):
 
     @property
     def random(self) -> bool:
-        """Whether its replicas are different worlds; else they are one, an interval over which
+        """Whether its replicas are different instances; else they are one, an interval over which
         says nothing but how much the scheduler's own draws matter."""
         return any(queue.arrivals.random or queue.service.random for queue in self.queues)
 

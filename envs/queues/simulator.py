@@ -18,7 +18,7 @@ CHUNK = 128  # slots for which random numbers are drawn at once: R x CHUNK rows 
 
 
 class Simulator:
-    """R independent worlds of one scenario, all in the same slot.
+    """R independent instances of one scenario, all in the same slot.
 
     Trajectories depend on scenario, seed, replica number and scheduler only: not on the number of
     replicas in the batch, nor on how the slots are cut into calls of `run` and `step`.

@@ -31,7 +31,7 @@ class Streams:
             self.actions[r].random(out=actions[r])
 
     def get_state(self) -> dict[str, list[dict[str, Any]]]:
-        """The generators' states, values that JSON can hold."""
+        """The generators' states, values that JSON can hold; keys as in older checkpoints."""
         return {
             "world": [dict(generator.bit_generator.state) for generator in self.environment],
             "law": [dict(generator.bit_generator.state) for generator in self.actions],

@@ -49,7 +49,7 @@ Row = tuple[float, float, float, float]
 
 
 class Tables(NamedTuple):
-    """A world's constants. P = 2K processes, m modulators; float64 but where int64 is said.
+    """A scenario's constants. P = 2K processes, m modulators; float64 but where int64 is said.
 
     Attributes:
         processes: int64 (P, 2): kind of distribution, place of its first uniform number.
@@ -74,7 +74,7 @@ class Tables(NamedTuple):
 
 
 def compile_tables(queues: Sequence[Queue]) -> Tables:
-    """The tables of a world with these queues.
+    """The tables of a scenario with these queues.
 
     Raises:
         ValueError: A trace file is refused (see trace.py), or adversaries differ in their window.
@@ -168,8 +168,8 @@ def _window(modulators: Sequence[Modulator]) -> int:
     windows = sorted({m.window for m in modulators if isinstance(m, Adversarial)})
     if len(windows) > 1:
         raise ValueError(
-            f"there is one adversary in a world, but its window is {windows[0]} and {windows[1]}; "
-            "give all queues the same."
+            f"a scenario has one adversary, but its window is {windows[0]} and {windows[1]}; give "
+            "all queues the same."
         )
     return windows[0] if windows else 0
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from tenfold.envs.risk.fields import Count, Instance, Share, Steps, check_size
 from tenfold.envs.risk.mixture import Mixture, mixture
 from tenfold.envs.risk.names import TASK_NAMES
-from tenfold.envs.risk.worlds import frozen_lake, queue_backlog, windy_cliff
+from tenfold.envs.risk.tabular_tasks import frozen_lake, queue_backlog, windy_cliff
 
 
 def risky_shortcut(
@@ -140,7 +140,7 @@ def make_task(name: str, alpha: float, **fields: Any) -> Mixture:
             within the bounds that its signature says.
 
     Raises:
-        ValueError: No such task, or fields that together make no world.
+        ValueError: No such task, or fields that together do not make an MDP.
     """
     if name not in BUILDERS:
         raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")

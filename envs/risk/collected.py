@@ -61,7 +61,7 @@ class CollectedReturn(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
 class LimitedTime(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
     """Ends an episode at its limit of steps for good, and appends the share of them that is gone.
 
-    The risk of a return is that of an episode that ends, so its limit is part of the world and not
+    The risk of a return is that of an episode that ends, so its limit is part of the task and not
     an accident that a learner looks beyond.
 
     Args:
@@ -170,7 +170,7 @@ def make_collected(name: str, **fields: Any) -> CollectedReturn:
             the bounds that its signature says.
 
     Raises:
-        ValueError: No such task, or fields that together make no world.
+        ValueError: No such task, or fields that together do not make an environment.
     """
     if name not in BUILDERS:
         raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")

@@ -21,7 +21,7 @@ from tenfold.envs.risk.names import CONTROL_NAMES
 
 
 class TableEnv(gym.Env[np.ndarray, np.int64]):
-    """A tabular finite-horizon world as a Gymnasium environment.
+    """A tabular finite-horizon MDP as a Gymnasium environment.
 
     Observation: one-hot state, then one-hot step (all zero at the end), (S + H,) float32. Action:
     Discrete(A). Reward: r_h(s, a) in [0, 1]. An episode terminates after H steps. ``info`` holds
@@ -153,7 +153,7 @@ def make_control(name: str, **fields: Any) -> gym.Env[np.ndarray, np.int64]:
             the bounds that its signature says.
 
     Raises:
-        ValueError: No such task, or fields that together make no world.
+        ValueError: No such task, or fields that together do not make an environment.
     """
     if name not in BUILDERS:
         raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")

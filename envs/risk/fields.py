@@ -18,7 +18,7 @@ Steps = Annotated[int, Field(ge=1, le=1_000, description="Steps of an episode")]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Instance = Annotated[
-    int, Field(ge=0, lt=2**32, description="Number of the random world, whatever the run's seed")
+    int, Field(ge=0, lt=2**32, description="Number of the random instance, whatever the run's seed")
 ]
 
 

@@ -132,7 +132,7 @@ def return_distribution(mdp: TabularMDP, policy: np.ndarray) -> tuple[np.ndarray
     Equal returns (up to 1e-12) are one atom, so the cost follows the number of distinct returns.
 
     Args:
-        mdp: The world.
+        mdp: The MDP.
         policy: (H, S) int.
 
     Returns:
@@ -159,7 +159,7 @@ def _mixed(
 
 
 def all_policies(mdp: TabularMDP) -> Iterator[np.ndarray]:
-    """Every deterministic Markov policy of a tiny world.
+    """Every deterministic Markov policy of a tiny MDP.
 
     Raises:
         ValueError: There are more than a million.
@@ -167,7 +167,7 @@ def all_policies(mdp: TabularMDP) -> Iterator[np.ndarray]:
     count = mdp.A ** (mdp.H * mdp.S)
     if count > MOST_POLICIES:
         raise ValueError(
-            f"A world of H = {mdp.H}, S = {mdp.S}, A = {mdp.A} has {count:.3g} policies: brute "
+            f"An MDP of H = {mdp.H}, S = {mdp.S}, A = {mdp.A} has {count:.3g} policies: brute "
             f"force takes at most {MOST_POLICIES:,}."
         )
     for actions in product(range(mdp.A), repeat=mdp.H * mdp.S):
@@ -180,7 +180,7 @@ def brute_force(
     """The largest objective over every deterministic Markov policy, and a policy that has it.
 
     Raises:
-        ValueError: The world is too large, see `all_policies`.
+        ValueError: The MDP is too large, see `all_policies`.
     """
     best, argument = -np.inf, np.empty(0, int)
     for policy in all_policies(mdp):

@@ -1,4 +1,4 @@
-"""Linear mixtures: worlds whose kernels are unknown averages of known ones."""
+"""Linear mixtures: MDPs whose kernels are unknown averages of known ones."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Mixture:
     Attributes:
         kernels: P^i(s' | s, a), (d, S, A, S) float64.
         theta: Unknown weights of each step, on the simplex, (H, d) float64.
-        mdp: The world that they make.
+        mdp: The MDP that they make.
 
     Raises:
         ValueError: A kernel or a weight vector is not a distribution, see `TabularMDP` too.
@@ -33,7 +33,7 @@ class Mixture:
 def mixture(
     kernels: np.ndarray, theta: np.ndarray, rewards: np.ndarray, initial: int = 0
 ) -> Mixture:
-    """Build the world of base kernels and weights.
+    """Build the MDP of base kernels and weights.
 
     Args:
         kernels: (d, S, A, S).

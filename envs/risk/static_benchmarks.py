@@ -13,7 +13,7 @@ from pydantic import Field
 from tenfold.envs.risk.fields import Share, Steps, check_size
 from tenfold.envs.risk.names import STATIC_TASK_NAMES
 from tenfold.envs.risk.returns import GridMDP
-from tenfold.envs.risk.worlds import queue_backlog
+from tenfold.envs.risk.tabular_tasks import queue_backlog
 
 # The outcomes of one (h, s, a): next state, reward in grid steps, probability.
 Outcomes = Iterable[tuple[int, int, float]]

@@ -4,8 +4,8 @@
     python experiments/queues/measure.py all --replicas 64 --horizon 1000000
 
 All schedulers of a measurement meet the same arrivals and services (common random numbers). Numbers
-are means over replicas with 95 % Student-t intervals. A record is one world however many replicas
-replay it, and has no interval.
+are means over replicas with 95 % Student-t intervals. A record is one instance however many
+replicas replay it, and has no interval.
 """
 
 from typing import Annotated
@@ -33,7 +33,7 @@ from tenfold.envs.queues.scenarios import scenario
 FEASIBLE = [name for name in SCENARIO_NAMES if name not in ("asymmetric", "infeasible")]
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
-Replicas = Annotated[int, typer.Option(help="Replicas of each world.")]
+Replicas = Annotated[int, typer.Option(help="Replicas of each scenario.")]
 Horizon = Annotated[int, typer.Option(help="Slots T.")]
 
 
@@ -74,7 +74,7 @@ def heavy_tails(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """Clipped at M = 1, at the growing threshold of the '+' versions, and not at all.
 
     Below shape 2 the services have no variance and the mean backlog no finite expectation: medians
-    count, and each replica's ratio to MaxWeight with known rates in the same world.
+    count, and each replica's ratio to MaxWeight with known rates in the same instance.
     """
     kinds = ("softmw", "softmw_plus", "softmw_unclipped", "ssmw", "ssmw_plus", "ssmw_unclipped")
     others = ("softmw_fast", "discounted_ucb", "uniform")
@@ -92,10 +92,10 @@ def heavy_tails(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
 
 def pareto(shape: float) -> Scenario:
     """`heavy_tail` with another shape; the means, and so the load, stay."""
-    world = scenario("heavy_tail").model_dump()
-    for queue in world["queues"]:
+    fields = scenario("heavy_tail").model_dump()
+    for queue in fields["queues"]:
         queue["arrivals"]["shape"] = queue["service"]["shape"] = shape
-    return declare(world)
+    return declare(fields)
 
 
 @app.command()
@@ -115,8 +115,8 @@ def episodes(replicas: Replicas = 64, horizon: Horizon = 1_000) -> None:
     learners = ("softmw", "ssmw", "softmw_fast", "discounted_ucb")
     names = (*learners, "oracle", "uniform", "longest_queue")
     rows = [
-        row(simulate(world, name, replicas, horizon), world=world, scheduler=name)
-        for world in ("stationary", "asymmetric")
+        row(simulate(each, name, replicas, horizon), world=each, scheduler=name)
+        for each in ("stationary", "asymmetric")
         for name in names
     ]
     save("episodes", rows, f"{replicas} replicas, T = {horizon:,}.")
@@ -126,9 +126,9 @@ def episodes(replicas: Replicas = 64, horizon: Horizon = 1_000) -> None:
 def fast(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
     """SoftMW-fast against SoftMW and discounted UCB on every feasible scenario, by replica."""
     rows = []
-    for world in track(FEASIBLE, "fast"):
+    for each in track(FEASIBLE, "fast"):
         runs = {
-            name: simulate(world, name, replicas, horizon)
+            name: simulate(each, name, replicas, horizon)
             for name in ("softmw", "softmw_fast", "discounted_ucb", "uniform", "oracle")
         }
         found = {name: run.metrics.backlog_mean for name, run in runs.items()}
@@ -136,7 +136,7 @@ def fast(replicas: Replicas = 64, horizon: Horizon = 1_000_000) -> None:
         same = (found["softmw_fast"] == found["discounted_ucb"]).mean()
         rows.append(
             {
-                "scenario": world,
+                "scenario": each,
                 **{name: float(values.mean()) for name, values in found.items()},
                 "fast / softmw": ratio,
                 "±": half,
@@ -229,8 +229,8 @@ def flicker(replicas: Replicas = 16, horizon: Horizon = 200_000) -> None:
 def table(replicas: Replicas = 64, horizon: Horizon = 50_000) -> None:
     """All schedulers on all scenarios."""
     rows = [
-        row(simulate(world, name, replicas, horizon), scenario=world, scheduler=name)
-        for world in track(SCENARIO_NAMES, "table")
+        row(simulate(each, name, replicas, horizon), scenario=each, scheduler=name)
+        for each in track(SCENARIO_NAMES, "table")
         for name in SCHEDULERS
     ]
     save("table", rows, f"Everything, {replicas} replicas, T = {horizon:,}.")

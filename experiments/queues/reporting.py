@@ -1,8 +1,8 @@
 """What the measurements of queue scheduling share: a run, its statistics, its lines of a table.
 
-Replicas of a world that is random have arrivals, services and draws of the scheduler of their own,
-so intervals are over independent worlds. A record is one world however many replicas replay it, and
-has no interval.
+Replicas of a scenario that is random have arrivals, services and draws of the scheduler of their
+own, so intervals are over independent instances. A record is one instance however many replicas
+replay it, and has no interval.
 """
 
 import math
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent.parent / "results" / "queues"
 @dataclass(frozen=True)
 class Run:
     """A scheduler on a scenario: what was measured, the seconds that it took, whether the replicas
-    are different worlds."""
+    are different instances."""
 
     metrics: Metrics
     seconds: float
@@ -46,7 +46,7 @@ class Run:
 
 
 def simulate(
-    world: str | Scenario,
+    declared: str | Scenario,
     scheduler: str,
     replicas: int,
     horizon: int,
@@ -55,7 +55,7 @@ def simulate(
 ) -> Run:
     """Run a scheduler on a scenario."""
     constants = fields.pop("constants", {})
-    spec = scenario(world, **fields) if isinstance(world, str) else world
+    spec = scenario(declared, **fields) if isinstance(declared, str) else declared
     simulator = Simulator(spec, replicas, seed)
     chosen = make_scheduler(scheduler, spec, replicas, **constants)
     start = time.perf_counter()

@@ -1,13 +1,13 @@
-"""Worlds that nobody chose: a random family of non-stationary worlds, drawn by seed.
+"""Instances that nobody chose: a random family of non-stationary scenarios, drawn by seed.
 
-    python experiments/queues/worlds.py tune      # 50 worlds, the constants of each rule
-    python experiments/queues/worlds.py judge     # up to 250 other worlds, every scheduler
-    python experiments/queues/worlds.py report    # shares of worlds won, with intervals
+    python experiments/queues/worlds.py tune      # 50 instances, the constants of each rule
+    python experiments/queues/worlds.py judge     # up to 250 others, every scheduler
+    python experiments/queues/worlds.py report    # shares of instances won, with intervals
 
-A world is independent of every other: its kind, number of queues, time scale, rates and load are
-drawn from its seed before any scheduler ran, and its arrivals and services come from streams of the
-same seed. All schedulers meet the same ones, but for what the adversary does. `judge` goes on where
-it was stopped; its result is one line a world.
+An instance is independent of every other: its kind, number of queues, time scale, rates and load
+are drawn from its seed before any scheduler ran, and its arrivals and services come from streams of
+the same seed. All schedulers meet the same ones, but for what the adversary does. `judge` goes on
+where it was stopped; its result is one line an instance.
 """
 
 from collections.abc import Mapping
@@ -52,17 +52,17 @@ GRIDS: dict[str, tuple[str, tuple[float, ...]]] = {
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 Replicas = Annotated[
-    int, typer.Option(help="Replicas of each world; a world's value is their mean.")
+    int, typer.Option(help="Replicas of each instance; an instance's value is their mean.")
 ]
 Horizon = Annotated[int, typer.Option(help="Slots T.")]
 
 
 @cache
-def draw_world(seed: int) -> Scenario:
-    """The world of a seed: kind by turns, all else at random.
+def draw_instance(seed: int) -> Scenario:
+    """The instance of a seed: kind by turns, all else at random.
 
     2 to 8 queues with mean services of 0.2 to 0.95, arrivals in proportions of a flat Dirichlet
-    law, load of 0.3 to 0.95, and a time scale of 50 to 20,000 slots (log-uniform).
+    distribution, load of 0.3 to 0.95, and a time scale of 50 to 20,000 slots (log-uniform).
     """
     rng = np.random.default_rng(seed)
     kind = KINDS[seed % len(KINDS)]
@@ -103,15 +103,15 @@ def _modulated(
 def measured(
     seed: int, scheduler: str, constants: Mapping[str, Any], horizon: int
 ) -> tuple[float, bool]:
-    """Time-average backlog of a scheduler in a world, and whether it grows linearly there."""
-    run = simulate(draw_world(seed), scheduler, 1, horizon, seed, constants=dict(constants))
+    """Time-average backlog of a scheduler on an instance, and whether it grows linearly there."""
+    run = simulate(draw_instance(seed), scheduler, 1, horizon, seed, constants=dict(constants))
     backlog = float(run.metrics.backlog_mean.mean())
     return backlog, bool(late_growth(run.metrics).mean() > backlog)
 
 
 @app.command()
 def tune(horizon: Horizon = 200_000) -> None:
-    """Choose each rule's constant on worlds that are not judged: least mean log backlog."""
+    """Choose each rule's constant on instances of their own: least mean log backlog."""
     rows = []
     for name, (constant, values) in GRIDS.items():
         for value in values:
@@ -132,7 +132,7 @@ def tune(horizon: Horizon = 200_000) -> None:
                     "grows": grows,
                 }
             )
-    save("worlds_tuning", rows, f"{len(TUNING)} worlds, T = {horizon:,}.")
+    save("worlds_tuning", rows, f"{len(TUNING)} instances, T = {horizon:,}.")
 
 
 def chosen_constants() -> dict[str, dict[str, float]]:
@@ -148,21 +148,21 @@ def chosen_constants() -> dict[str, dict[str, float]]:
 @app.command()
 def judge(
     horizon: Horizon = 200_000,
-    most: Annotated[int, typer.Option(help="Worlds to add at most.")] = len(JUDGED),
+    most: Annotated[int, typer.Option(help="Instances to add at most.")] = len(JUDGED),
 ) -> None:
-    """Every scheduler on every judged world; goes on after those that are on disk."""
+    """Every scheduler on every instance; goes on after those that are on disk."""
     path = RESULTS / "worlds.csv"
     done = len(pd.read_csv(path)) if path.exists() else 0
     constants = chosen_constants()
-    for seed in track(JUDGED[done : done + most], "worlds"):
+    for seed in track(JUDGED[done : done + most], "instances"):
         found = {
             name: measured(seed, name, constants.get(name, {}), horizon) for name in SCHEDULERS
         }
-        world = draw_world(seed)
+        declared = draw_instance(seed)
         line = {
             "world": seed,
             "kind": KINDS[seed % len(KINDS)],
-            "K": world.K,
+            "K": declared.K,
             **{name: f"{backlog:.4g}" for name, (backlog, _) in found.items()},
             "grows": " ".join(name for name, (_, grown) in found.items() if grown),
         }
@@ -171,16 +171,16 @@ def judge(
 
 @app.command()
 def report() -> None:
-    """Shares of worlds in which each rule is the best, near the best and level."""
-    worlds = pd.read_csv(RESULTS / "worlds.csv", keep_default_na=False)
-    rows = [line for kind in ("all", *sorted(set(worlds["kind"]))) for line in shares(worlds, kind)]
-    about = f"{len(worlds)} worlds drawn by seed; best: of all rules that do not know the rates."
+    """Shares of instances in which each rule is the best, near the best and level."""
+    table = pd.read_csv(RESULTS / "worlds.csv", keep_default_na=False)
+    rows = [line for kind in ("all", *sorted(set(table["kind"]))) for line in shares(table, kind)]
+    about = f"{len(table)} instances drawn by seed; best: of all rules that do not know the rates."
     save("worlds_won", rows, about)
 
 
-def shares(worlds: pd.DataFrame, kind: str) -> list[dict[str, Any]]:
-    """The lines of one kind of world; shares with Wilson's 95 % intervals, in percent."""
-    part = worlds if kind == "all" else worlds[worlds["kind"] == kind]
+def shares(table: pd.DataFrame, kind: str) -> list[dict[str, Any]]:
+    """The lines of one kind of instance; shares with Wilson's 95 % intervals, in percent."""
+    part = table if kind == "all" else table[table["kind"] == kind]
     learners = [name for name, kind in SCHEDULERS.items() if not kind.knows_rates]
     backlogs = part[list(SCHEDULERS)].astype(float)
     best = backlogs[learners].min(axis=1)

@@ -51,7 +51,7 @@ EXPLORING = 10_000, 0.05  # QR-DQN's steps of exploration, and its share afterwa
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def world(task: str) -> TabularPOMDP:
+def true_model(task: str) -> TabularPOMDP:
     """The POMDP of a task."""
     pomdp: TabularPOMDP = make_history(task, **FIELDS[task]).unwrapped.pomdp
     return pomdp
@@ -70,13 +70,13 @@ def learnt(task: str, agent: str, seed: int, steps: int) -> HistoryPolicy:
     if agent == QR_DQN:
         env = make_history(task, **FIELDS[task])
         budget = Budget(steps, fragment=1, updates=1, last_lr=LR)
-        return history_policy(qr_dqn(env, seed, budget, *EXPLORING), world(task))
+        return history_policy(qr_dqn(env, seed, budget, *EXPLORING), true_model(task))
     config = RiskPOMDPDeepConfig().environment(task, env_config=FIELDS[task])
     config.update_from_dict({"num_envs_per_env_runner": PARALLEL, **AGENTS[agent]})
     trained = config.debugging(seed=seed).build_algo()
     while trained.train()["num_env_steps_sampled_lifetime"] < steps:
         pass
-    policy = likeliest_policy(trained.get_module(), world(task))
+    policy = likeliest_policy(trained.get_module(), true_model(task))
     trained.stop()
     return policy
 
@@ -97,7 +97,7 @@ def train(
         for agent in agents:
             policy = learnt(task, agent, seed, steps)
             row = {"task": task, "agent": agent, "seed": seed, "steps": steps}
-            row |= judged(world(task), policy)
+            row |= judged(true_model(task), policy)
             pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
             print(row, flush=True)
 
@@ -129,7 +129,7 @@ def report() -> None:
             zorder=0,
         )
         for gamma in (RISK_NEUTRAL, -1.0, AVERSE, -5.0):
-            exact = judged(world(task), best_plan(world(task), gamma).policy)
+            exact = judged(true_model(task), best_plan(true_model(task), gamma).policy)
             label = f"optimum at gamma = {0.0 if gamma == RISK_NEUTRAL else gamma:g}"
             rows.append({"task": task, "agent": label, "seeds": "-"} | exact)
             axes.plot(*exact.values(), "kx")

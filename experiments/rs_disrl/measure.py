@@ -219,18 +219,18 @@ def regret(name: str, seeds: Seeds = 10) -> None:
 
 @app.command()
 def ascent(worlds: int = 12) -> None:
-    """Planned values of the measures that are climbed against all policies, on tiny worlds."""
+    """Planned values of the measures that are climbed against all policies, on tiny MDPs."""
     tiny = {"BudgetedPath, H = 3": make_static_task("static/BudgetedPath-v0", H=3)}
-    tiny |= {f"random {seed}": random_world(seed) for seed in range(worlds)}
+    tiny |= {f"random {seed}": random_mdp(seed) for seed in range(worlds)}
     rows = []
-    for world, mdp in tiny.items():
+    for task, mdp in tiny.items():
         for name in CLIMBED:
             rho = make_measure(name, EXAMPLES[name])
             best, value = best_risk(mdp, rho), StaticPlanner(mdp).solve(rho).value
             short = max(0.0, 100.0 * (best - value) / best)
             short = 0.0 if short < 1e-7 else short
             rows.append(
-                {"world": world, "rho": name, "planned": value, "best": best, "short, %": short}
+                {"world": task, "rho": name, "planned": value, "best": best, "short, %": short}
             )
     optimal = sum(row["short, %"] == 0.0 for row in rows)
     save_table(RESULTS / "ascent", rows, f"{optimal} of {len(rows)} plans are optimal.")
@@ -241,7 +241,7 @@ def gaps(worlds: int = 120) -> None:
     """How far an ascent alone falls short of the optimum of mixtures of mean and CVaR."""
     rows = []
     for seed in range(worlds):
-        planner = StaticPlanner(middling_world(seed))
+        planner = StaticPlanner(middling_mdp(seed))
         for alpha, weight in ((0.05, 0.7), (0.1, 0.5), (0.2, 0.5)):
             rho = mean_cvar(alpha, weight)
             climbed = max(planner._climb(rho, g).value for g in planner._starts())
@@ -257,7 +257,7 @@ def gaps(worlds: int = 120) -> None:
     print(about)
 
 
-def middling_world(seed: int) -> GridMDP:
+def middling_mdp(seed: int) -> GridMDP:
     """Three states, four actions, four steps, two outcomes with rewards 0 to 7."""
     rng = np.random.default_rng(seed)
 
@@ -268,7 +268,7 @@ def middling_world(seed: int) -> GridMDP:
     return grid_mdp(4, 3, 4, outcomes, 0, 0.1)
 
 
-def random_world(seed: int) -> GridMDP:
+def random_mdp(seed: int) -> GridMDP:
     """Two states, two actions, two steps, two outcomes with rewards 0 to 3."""
     rng = np.random.default_rng(seed)
 

@@ -258,7 +258,7 @@ def test_a_share_of_the_data_is_what_is_trained_on(folder: str) -> None:
     assert built.weights.shape == (3, 3)
 
 
-def test_the_metrics_of_a_judgement_are_those_of_the_worlds(folder: str) -> None:
+def test_the_metrics_of_an_evaluation_are_those_of_the_environments(folder: str) -> None:
     built = algorithm(folder, judge_episodes=20)
     seen = built.play()
     assert seen.length == STEPS

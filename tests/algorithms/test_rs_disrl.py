@@ -52,7 +52,7 @@ CLIMBED: list[RiskMeasure] = [
 PATH = make_static_task("static/BudgetedPath-v0", H=3)
 
 
-def random_world(seed: int) -> GridMDP:
+def random_mdp(seed: int) -> GridMDP:
     """Two states, two actions, two steps, stochastic rewards."""
     rng = np.random.default_rng(seed)
 
@@ -64,16 +64,16 @@ def random_world(seed: int) -> GridMDP:
 
 
 @pytest.mark.parametrize("rho", EXACT + CLIMBED, ids=str)
-@pytest.mark.parametrize("world", [PATH, random_world(0), random_world(1)], ids=["path", "0", "1"])
-def test_the_planner_finds_what_brute_force_finds(world: GridMDP, rho: RiskMeasure) -> None:
-    best = best_risk(world, rho)
-    plan = StaticPlanner(world).solve(rho)
-    assert world.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-9)
+@pytest.mark.parametrize("mdp", [PATH, random_mdp(0), random_mdp(1)], ids=["path", "0", "1"])
+def test_the_planner_finds_what_brute_force_finds(mdp: GridMDP, rho: RiskMeasure) -> None:
+    best = best_risk(mdp, rho)
+    plan = StaticPlanner(mdp).solve(rho)
+    assert mdp.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-9)
     # Ascent may end at a local optimum: it does so in one of these cases, 0.2 % below the best.
-    stuck = world is PATH and isinstance(rho, ExponentialSpectrum)
+    stuck = mdp is PATH and isinstance(rho, ExponentialSpectrum)
     assert plan.value == pytest.approx(best, rel=2e-3 if stuck else 0.0, abs=1e-9)
     if isinstance(rho, Distortion):
-        assert StaticPlanner(world).upper_bound(rho) >= best - 1e-9
+        assert StaticPlanner(mdp).upper_bound(rho) >= best - 1e-9
 
 
 def test_mixtures_are_planned_exactly_where_an_ascent_falls_short() -> None:
@@ -85,11 +85,11 @@ def test_mixtures_are_planned_exactly_where_an_ascent_falls_short() -> None:
 
     short = []
     for _ in range(20):
-        world, rho = grid_mdp(4, 3, 4, outcomes, 0, 0.1), mean_cvar(0.1, 0.5)
-        plan, climbed = StaticPlanner(world).solve(rho), StaticPlanner(world)
-        assert world.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-12)
+        mdp, rho = grid_mdp(4, 3, 4, outcomes, 0, 0.1), mean_cvar(0.1, 0.5)
+        plan, climbed = StaticPlanner(mdp).solve(rho), StaticPlanner(mdp)
+        assert mdp.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-12)
         # The best of the plans for each budget of CVaR alone, by the definition of both.
-        plans = [climbed.plan_for(climbed._short_of(b), rho) for b in range(world.Y)]
+        plans = [climbed.plan_for(climbed._short_of(b), rho) for b in range(mdp.Y)]
         ascents = [climbed._climb(rho, start) for start in climbed._starts()]
         best = max(each.value for each in [*plans, *ascents])
         assert plan.value >= best - 1e-12

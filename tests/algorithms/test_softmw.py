@@ -192,11 +192,11 @@ def test_only_the_oracle_is_told_the_rates() -> None:
         "oracle",
         "c_mu",
     ]
-    world = scenario("switching", period=100)
+    declared = scenario("switching", period=100)
     memories = {}
     for name in ("oracle", "uniform"):
-        scheduler = make_scheduler(name, world, 2)
-        Simulator(world, 2, seed=1).run(scheduler, 150)
+        scheduler = make_scheduler(name, declared, 2)
+        Simulator(declared, 2, seed=1).run(scheduler, 150)
         memories[name] = scheduler.state
     np.testing.assert_array_equal(memories["oracle"], [[0.3, 0.3, 0.95, 0.95]] * 2)
     assert (memories["uniform"] == 0).all()
@@ -204,13 +204,13 @@ def test_only_the_oracle_is_told_the_rates() -> None:
 
 @pytest.mark.parametrize("name", sorted(SCHEDULERS))
 def test_replicas_of_a_batch_are_what_they_are_alone(name: str) -> None:
-    world = scenario("switching", period=100)
-    together = make_scheduler(name, world, 3)
-    simulator = Simulator(world, 3, seed=5)
+    declared = scenario("switching", period=100)
+    together = make_scheduler(name, declared, 3)
+    simulator = Simulator(declared, 3, seed=5)
     simulator.run(together, 400)
     for replica in range(3):
-        alone = make_scheduler(name, world, 1)
-        single = Simulator(world, 1, seed=5, first_replica=replica)
+        alone = make_scheduler(name, declared, 1)
+        single = Simulator(declared, 1, seed=5, first_replica=replica)
         single.run(alone, 150)
         single.run(alone, 250)
         np.testing.assert_array_equal(alone.state[0], together.state[replica])
@@ -229,13 +229,13 @@ def test_c_mu_serves_the_dearest_work_first_and_has_the_closed_form() -> None:
         }
         for rate, cost in zip(lam, costs, strict=True)
     ]
-    world = declare({"name": "two", "queues": queues})
+    declared = declare({"name": "two", "queues": queues})
     found = {}
     for name in ("c_mu", "oracle", "softmw_fast", "uniform"):
-        simulator = Simulator(world, 100, seed=4)
-        simulator.run(make_scheduler(name, world, 100), 10_000)
+        simulator = Simulator(declared, 100, seed=4)
+        simulator.run(make_scheduler(name, declared, 100), 10_000)
         metrics = simulator.metrics()
-        found[name] = summary(metrics, world.random, world.costs)["cost_mean"]
+        found[name] = summary(metrics, declared.random, declared.costs)["cost_mean"]
         if name == "c_mu":
             dear, both = metrics.backlog_by_queue[:, 1], metrics.backlog_mean
             waited = metrics.delay_by_queue.mean(axis=0)
@@ -407,9 +407,9 @@ def test_a_scenario_file_gives_the_sizes_that_are_changed(tmp_path: Path) -> Non
     queue = "{arrivals: {kind: poisson, rate: 0.1}, service: {kind: bernoulli, rate: 0.5}}"
     path.write_text(f"name: mine\nhorizon: 70\nreplicas: 3\nqueues: [{queue}]\n")
     config = build_config(METHOD, str(path), "uniform", {"env_config.load": 0.5}, 0)
-    world = config.scenario()
-    assert (world.horizon, world.replicas, config.batch_sizes()) == (70, 3, [3])
-    assert world.queues[0].arrivals.largest_rate == pytest.approx(0.25)
+    declared = config.scenario()
+    assert (declared.horizon, declared.replicas, config.batch_sizes()) == (70, 3, [3])
+    assert declared.queues[0].arrivals.largest_rate == pytest.approx(0.25)
     with pytest.raises(InputError, match=r"'period'.*load, horizon, replicas"):
         build_config(METHOD, str(path), "uniform", {"env_config.period": 5}, 0)
 
@@ -430,9 +430,9 @@ def test_files_of_every_ending_are_tasks(ending: str, tmp_path: Path) -> None:
     assert scenario(experiment.tasks[0]).K == 1
 
 
-def metrics_on(world: Scenario, replicas: int, slots: int) -> Metrics:
-    simulator = Simulator(world, replicas, seed=1)
-    simulator.run(make_scheduler("softmw", world, replicas), slots)
+def metrics_on(declared: Scenario, replicas: int, slots: int) -> Metrics:
+    simulator = Simulator(declared, replicas, seed=1)
+    simulator.run(make_scheduler("softmw", declared, replicas), slots)
     return simulator.metrics()
 
 
@@ -469,7 +469,7 @@ def test_delays_are_means_over_the_replicas_in_which_work_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "random"),
+    ("declared", "random"),
     [
         *((scenario(name), name != "trace") for name in SCENARIO_NAMES),
         (scenario(str(SAMPLE_TRACE)), False),
@@ -479,15 +479,15 @@ def test_delays_are_means_over_the_replicas_in_which_work_left() -> None:
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_replicas_differ_where_the_scenario_says_so(world: Scenario, random: bool) -> None:
-    """Under a schedule without draws, so that only the world can make them differ."""
-    simulator = Simulator(world, 3, seed=2)
-    simulator.run(make_scheduler("round_robin", world, 3), 400)
-    assert world.random == random
+def test_replicas_differ_where_the_scenario_says_so(declared: Scenario, random: bool) -> None:
+    """Under a schedule without draws, so that only the scenario can make them differ."""
+    simulator = Simulator(declared, 3, seed=2)
+    simulator.run(make_scheduler("round_robin", declared, 3), 400)
+    assert declared.random == random
     assert (len(np.unique(simulator.metrics().backlog_mean)) > 1) == random
 
 
-def test_a_slope_has_an_interval_over_different_worlds_only() -> None:
+def test_a_slope_has_an_interval_over_different_instances_only() -> None:
     random, record = scenario("stationary"), scenario("trace")
     several = summary(metrics_on(random, 4, 200), random.random)
     assert several["slope_low"] < several["slope"] < several["slope_high"]
@@ -501,11 +501,11 @@ def test_a_slope_has_an_interval_over_different_worlds_only() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_softmw_carries_a_load_on_which_fixed_rules_diverge(seed: int) -> None:
-    world = scenario("asymmetric", load=0.5, period=1_000)
+    declared = scenario("asymmetric", load=0.5, period=1_000)
     backlog = {}
     for name in ("softmw", "ssmw", "softmw_fast", "uniform", "longest_queue"):
-        simulator = Simulator(world, 4, seed=seed)
-        simulator.run(make_scheduler(name, world, 4), 40_000)
+        simulator = Simulator(declared, 4, seed=seed)
+        simulator.run(make_scheduler(name, declared, 4), 40_000)
         backlog[name] = simulator.q.sum(axis=1).mean()
     for name in ("softmw", "ssmw", "softmw_fast"):
         assert 5 * backlog[name] < backlog["uniform"] < backlog["longest_queue"]

@@ -40,17 +40,17 @@ def test_the_scheduler_that_the_readme_shows_is_found_and_serves(
     with pytest.raises(ValueError, match=r"'sofmw'.*longest_queue, proportional"):
         check(config.Parameters, {"scheduler": "sofmw"})
 
-    world = scenario("stationary")
-    mine = make_scheduler("proportional", world, 2, alpha=2.0)
+    declared = scenario("stationary")
+    mine = make_scheduler("proportional", declared, 2, alpha=2.0)
     p = mine.probabilities(np.array([[1.0, 2.0, 0.0, 2.0]] * 2))
     np.testing.assert_allclose(p, [[1 / 9, 4 / 9, 0, 4 / 9]] * 2, atol=1e-6)
-    simulator = Simulator(world, 2, seed=1)
+    simulator = Simulator(declared, 2, seed=1)
     simulator.run(mine, 2_000)
-    uniform = Simulator(world, 2, seed=1)
-    uniform.run(make_scheduler("uniform", world, 2), 2_000)
+    uniform = Simulator(declared, 2, seed=1)
+    uniform.run(make_scheduler("uniform", declared, 2), 2_000)
     assert 0 < simulator.q.sum() < uniform.q.sum()
     with pytest.raises(ValueError, match=r"^Scheduler 'proportional': bad value -1"):
-        make_scheduler("proportional", world, 2, alpha=-1.0)
+        make_scheduler("proportional", declared, 2, alpha=-1.0)
 
 
 def bring(monkeypatch: pytest.MonkeyPatch, **found: str) -> None:

@@ -1,4 +1,4 @@
-"""Small schedulers and checks that the tests of the queue worlds share."""
+"""Small schedulers and checks that the tests of the queues share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +61,7 @@ def rule() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def same_worlds() -> Callable[..., None]:
+def same_states() -> Callable[..., None]:
     """Asserts that two simulators are in exactly the same state, sums and random streams too."""
 
     def check(first: Any, second: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tenfold.envs.mamujoco import CheetahWorlds, make_cheetah
+from tenfold.envs.mamujoco import CheetahEnvironments, make_cheetah
 from tenfold.envs.offline.collect import collect
 from tenfold.envs.offline.names import CHEETAH
 
@@ -14,27 +14,27 @@ STEPS = 40
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (STEPS, 1, 2, 3)).astype(np.float32)
 
 
-def rewards(worlds: CheetahWorlds) -> np.ndarray:
+def rewards(envs: CheetahEnvironments) -> np.ndarray:
     """Those of one episode, (steps, agents)."""
-    worlds.reset(seed=3)
-    return np.concatenate([worlds.step(action)[1] for action in ACTIONS])
+    envs.reset(seed=3)
+    return np.concatenate([envs.step(action)[1] for action in ACTIONS])
 
 
-def model(worlds: CheetahWorlds) -> Any:
-    return worlds._model(worlds._envs[0])
+def model(envs: CheetahEnvironments) -> Any:
+    return envs._model(envs._envs[0])
 
 
-def test_the_worlds_are_gymnasium_robotics_environment_in_float32() -> None:
-    worlds, env = CheetahWorlds(1, 0, episode_steps=STEPS), make_cheetah()
-    start = worlds.reset(seed=9)
+def test_the_environments_are_gymnasium_robotics_environment_in_float32() -> None:
+    envs, env = CheetahEnvironments(1, 0, episode_steps=STEPS), make_cheetah()
+    start = envs.reset(seed=9)
     seen, _ = env.reset(seed=int(np.random.default_rng(9).integers(2**31)))
     assert start.dtype == np.float32
-    assert worlds.observation_sizes == (11, 11)
+    assert envs.observation_sizes == (11, 11)
     for t, action in enumerate(ACTIONS):
-        np.testing.assert_array_equal(start[0], np.float32([seen[a] for a in worlds.agents]))
-        seen, reward, *_ = env.step(dict(zip(worlds.agents, action[0], strict=True)))
-        start, mine, over = worlds.step(action)
-        assert mine[0].tolist() == [reward[agent] for agent in worlds.agents]
+        np.testing.assert_array_equal(start[0], np.float32([seen[a] for a in envs.agents]))
+        seen, reward, *_ = env.step(dict(zip(envs.agents, action[0], strict=True)))
+        start, mine, over = envs.step(action)
+        assert mine[0].tolist() == [reward[agent] for agent in envs.agents]
         assert over == (t == STEPS - 1)
 
 
@@ -43,24 +43,24 @@ def test_making_one_says_nothing_and_writes_nothing(
 ) -> None:
     """MuJoCo would write MUJOCO_LOG.TXT into the current folder."""
     monkeypatch.chdir(tmp_path)
-    CheetahWorlds(1, 0)
+    CheetahEnvironments(1, 0)
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_shift_changes_the_model_by_its_ratios_and_is_taken_back() -> None:
-    nominal = CheetahWorlds(1, 0)
-    worlds = CheetahWorlds(1, 0, power=1.8, density=500.0, friction=0.4)
-    np.testing.assert_allclose(model(worlds).actuator_gear, 2.0 * model(nominal).actuator_gear)
-    np.testing.assert_allclose(model(worlds).body_mass, 0.5 * model(nominal).body_mass)
-    np.testing.assert_allclose(model(worlds).body_inertia, 0.5 * model(nominal).body_inertia)
-    ratio = model(worlds).geom_friction / model(nominal).geom_friction
+    nominal = CheetahEnvironments(1, 0)
+    envs = CheetahEnvironments(1, 0, power=1.8, density=500.0, friction=0.4)
+    np.testing.assert_allclose(model(envs).actuator_gear, 2.0 * model(nominal).actuator_gear)
+    np.testing.assert_allclose(model(envs).body_mass, 0.5 * model(nominal).body_mass)
+    np.testing.assert_allclose(model(envs).body_inertia, 0.5 * model(nominal).body_inertia)
+    ratio = model(envs).geom_friction / model(nominal).geom_friction
     np.testing.assert_allclose(ratio, np.tile([0.5, 1.0, 1.0], (len(ratio), 1)))
     plain = rewards(nominal)
-    assert np.abs(rewards(worlds) - plain).max() > 0.01
-    worlds.restore()
+    assert np.abs(rewards(envs) - plain).max() > 0.01
+    envs.restore()
     for name in ("actuator_gear", "body_mass", "body_inertia", "geom_friction"):
-        np.testing.assert_array_equal(getattr(model(worlds), name), getattr(model(nominal), name))
+        np.testing.assert_array_equal(getattr(model(envs), name), getattr(model(nominal), name))
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_shifts_are_drawn_from_packers_ranges(
     density: list[tuple[float, float]],
     friction: list[tuple[float, float]],
 ) -> None:
-    worlds = CheetahWorlds(1, 0, shift=shift)
-    drawn = [worlds._draw() for _ in range(200)]
+    envs = CheetahEnvironments(1, 0, shift=shift)
+    drawn = [envs._draw() for _ in range(200)]
     for name, ranges in (("power", power), ("density", density), ("friction", friction)):
         values = np.array([each[name] for each in drawn])
         inside = np.array([(low <= values) & (values <= high) for low, high in ranges])
@@ -92,7 +92,7 @@ def test_shifts_are_drawn_from_packers_ranges(
 
 
 def test_equal_seeds_give_equal_shifts_and_trajectories() -> None:
-    one, two = (CheetahWorlds(1, 4, shift="extreme") for _ in range(2))
+    one, two = (CheetahEnvironments(1, 4, shift="extreme") for _ in range(2))
     np.testing.assert_array_equal(rewards(one), rewards(two))
     np.testing.assert_array_equal(model(one).body_mass, model(two).body_mass)
     masses = []
@@ -119,6 +119,6 @@ def test_levels_of_the_cheetah_are_recorded_in_their_order() -> None:
 
 def test_unknown_fields_are_refused() -> None:
     with pytest.raises(ValueError, match="did you mean 'friction'"):
-        CheetahWorlds(1, 0, frictoin=1.0)
+        CheetahEnvironments(1, 0, frictoin=1.0)
     with pytest.raises(ValueError, match="choose one of none, random, extreme"):
-        CheetahWorlds(1, 0, shift="hard")
+        CheetahEnvironments(1, 0, shift="hard")

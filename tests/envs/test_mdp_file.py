@@ -253,7 +253,7 @@ def test_rewards_off_the_grid_are_rounded_and_this_is_said(
 ) -> None:
     scale.say.cache_clear()
     path = saved(tmp_path / "own.json", {**GOOD, "reward": [0.0, 3.14159]})
-    mdp = RSDisRLConfig().environment(path, env_config={"grid_step": 0.5}).world()
+    mdp = RSDisRLConfig().environment(path, env_config={"grid_step": 0.5}).true_model()
     assert mdp.step == 0.5
     assert set(np.unique(mdp.rewards)) == {0, 6}
     said = [record.getMessage() for record in caplog.records if "own.json" in record.getMessage()]
@@ -261,7 +261,7 @@ def test_rewards_off_the_grid_are_rounded_and_this_is_said(
     assert "counted from 0 on in steps of 0.5, which moves none by more than 0.14" in said[0]
     rewards = [[0.0, 1.0, np.pi], [0.0, 0.0, 0.0]]
     path = saved(tmp_path / "none.npz", {**GOOD, "reward": rewards})
-    mdp = RSDisRLConfig().environment(path).world()  # no common step: a 50th of the span
+    mdp = RSDisRLConfig().environment(path).true_model()  # no common step: a 50th of the span
     assert mdp.step == pytest.approx(np.pi / 50)
     assert mdp.returns[-1] == pytest.approx(4 * np.pi)
     assert abs(mdp.rewards[0, 0, 1, 0] * mdp.step - 1.0) <= mdp.step / 2

@@ -17,17 +17,17 @@ from pyarrow import parquet
 from tenfold.envs.modes import ModesGame
 from tenfold.envs.mpe.worlds import ParticleWorlds
 from tenfold.envs.offline.checks import check_fits
-from tenfold.envs.offline.collect import WORLDS, collect
+from tenfold.envs.offline.collect import PARTICLES_AT_ONCE, collect
 from tenfold.envs.offline.convert import from_minari, from_omar
 from tenfold.envs.offline.dataset import OfflineDataset
+from tenfold.envs.offline.environments import make_environments
 from tenfold.envs.offline.names import OFFLINE_TASKS, split_task
 from tenfold.envs.offline.tasks import offline_task
-from tenfold.envs.offline.worlds import make_worlds
 
 AGENTS = ("left", "right")
 
 
-def own_data(lengths: list[int], seed: int = 0, environment: str = "my/world") -> OfflineDataset:
+def own_data(lengths: list[int], seed: int = 0, environment: str = "my/own") -> OfflineDataset:
     """Random numbers in episodes of these lengths; every other one ends by itself."""
     rng, steps = np.random.default_rng(seed), sum(lengths)
     ends = np.cumsum(lengths) - 1
@@ -169,20 +169,20 @@ def test_folders_that_hold_no_data_are_refused(tmp_path: Path) -> None:
         OfflineDataset.read(tmp_path / "twice")
 
 
-def test_data_of_another_world_are_refused() -> None:
+def test_data_of_another_environment_are_refused() -> None:
     made = collect("mpe/tag", "random", 50, 0)
-    worlds = make_worlds("mpe/tag", 1, 0)
+    environments = make_environments("mpe/tag", 1, 0)
     right = {
         "environment": "mpe/tag",
-        "agents": worlds.agents,
-        "observation_sizes": worlds.observation_sizes,
+        "agents": environments.agents,
+        "observation_sizes": environments.observation_sizes,
         "action_size": 2,
         "physics_order": "legacy",
         "reward": "omar",
     }
     check_fits(made, **right)
     for field, value, sentence in (
-        ("physics_order", "mpe2", "have physics_order 'legacy', the world has 'mpe2'"),
+        ("physics_order", "mpe2", "have physics_order 'legacy', the environment has 'mpe2'"),
         ("reward", "mpe2", "have reward 'omar'"),
         ("environment", "mpe/world", "have environment 'mpe/tag'"),
         ("agents", ("a", "b", "c"), "have agents 'adversary_0, adversary_1, adversary_2'"),
@@ -231,14 +231,16 @@ def test_a_mixture_is_the_beginnings_of_its_parts() -> None:
             np.testing.assert_array_equal(array, np.concatenate([first, second]), err_msg=name)
 
 
-def test_collected_steps_are_those_of_the_world() -> None:
+def test_collected_steps_are_those_of_the_environment() -> None:
     """The first episode, replayed from its start with the recorded actions."""
     made = collect("mpe/world", "expert", 25, 11)
-    worlds = ParticleWorlds("world", WORLDS, int(np.random.default_rng([11, 0]).integers(2**31)))
+    worlds = ParticleWorlds(
+        "world", PARTICLES_AT_ONCE, int(np.random.default_rng([11, 0]).integers(2**31))
+    )
     worlds.reset()  # collection begins with the second episode of its seed
     for t in range(25):
         acts = np.stack([made.actions[agent][t] for agent in made.agents])
-        seen, rewards, _ = worlds.step(np.repeat(acts[None], WORLDS, axis=0))
+        seen, rewards, _ = worlds.step(np.repeat(acts[None], PARTICLES_AT_ONCE, axis=0))
         for j, agent in enumerate(made.agents):
             np.testing.assert_array_equal(made.next_obs[agent][t], seen[0, j])
             assert made.rewards[agent][t] == np.float32(rewards[0, j])
@@ -260,7 +262,7 @@ def test_a_named_task_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         offline_task("mpe/spread-medium", tmp_path, steps=275)
 
 
-def test_every_name_leads_to_a_world_and_a_level() -> None:
+def test_every_name_leads_to_an_environment_and_a_level() -> None:
     assert split_task("mpe/spread-medium-replay") == ("mpe/spread", "medium-replay")
     assert split_task("mamujoco/HalfCheetah-2x3-expert") == ("mamujoco/HalfCheetah-2x3", "expert")
     for name in OFFLINE_TASKS:

@@ -27,7 +27,7 @@ def test_a_collected_folder_is_a_data_set_and_its_card_is_shown(tmp_path: Path) 
     assert found.card.normalised(found.card.anchors.expert) == 100.0
 
 
-def test_the_world_is_told_what_it_is_set_to(tmp_path: Path) -> None:
+def test_the_environment_is_told_what_it_is_set_to(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     settings = "--set", "physics_order=mpe2", "--set", "max_speed=[0.5, 0.6]"
     invoke("collect", "mpe/tag", "--steps", 100, "--out", folder, *settings)
@@ -51,8 +51,8 @@ def test_what_the_readme_shows_runs_as_written(
     Path("my_data").rename("recorded")
     exec(block, {})
     assert OfflineDataset.read("my_data").card.episodes == 8
-    worlds = (ROOT / "envs" / "mpe" / "README.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", worlds, re.DOTALL)
+    readme = (ROOT / "envs" / "mpe" / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     names: dict[str, Any] = {}
     exec(block, names)
     assert names["rewards"].shape == (64, 3)
@@ -83,7 +83,7 @@ def test_omars_folder_is_converted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["collect", "mpe/spred"], "Unknown world 'mpe/spred': did you mean 'mpe/spread'?"),
+        (["collect", "mpe/spred"], "Unknown environment 'mpe/spred': did you mean 'mpe/spread'?"),
         (["collect", "mpe/tag", "--level", "good"], "Unknown level of mpe/tag 'good'"),
         (["collect", "mpe/tag", "--steps", "24"], "an episode of mpe/tag has 25"),
         (
@@ -98,7 +98,7 @@ def test_omars_folder_is_converted(tmp_path: Path) -> None:
             "'nowhere' holds no obs_0.npy",
         ),
     ],
-    ids=["world", "level", "steps", "mixture", "field", "setting", "environment", "folder"],
+    ids=["task", "level", "steps", "mixture", "field", "setting", "environment", "folder"],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
     words: list[str], sentence: str, tmp_path: Path

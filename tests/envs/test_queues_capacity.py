@@ -57,9 +57,9 @@ def test_load_one_is_the_boundary(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenarios_have_the_declared_load(name: str) -> None:
-    world = scenario(name)
+    made = scenario(name)
     declared = SCENARIOS[name].load
-    found = load(world.queues, world.horizon)
+    found = load(made.queues, made.horizon)
     assert found == pytest.approx(0.757 if declared is None else declared, rel=1e-3)
 
 
@@ -116,7 +116,7 @@ def test_a_policy_that_knows_the_rates_is_stable_on_asymmetric(rule) -> None:
 
 def test_rates_that_end_are_averaged_over_the_horizon() -> None:
     rate = {"kind": "piecewise", "values": [1.0, 0.2], "at": [1, 101]}
-    world = declare(
+    declared = declare(
         {
             "name": "fading",
             "horizon": 400,
@@ -128,9 +128,9 @@ def test_rates_that_end_are_averaged_over_the_horizon() -> None:
             ],
         }
     )
-    phases = find_phases(world.queues, 400)
+    phases = find_phases(declared.queues, 400)
     np.testing.assert_allclose(phases.weights, [0.25, 0.75])
-    assert load(world.queues, 400) == pytest.approx(0.2 / 0.4)
+    assert load(declared.queues, 400) == pytest.approx(0.2 / 0.4)
 
 
 def test_different_periods_are_averaged_over_their_common_cycle() -> None:
@@ -141,8 +141,8 @@ def test_different_periods_are_averaged_over_their_common_cycle() -> None:
             "service": {"kind": "bernoulli", "rate": rate},
         }
 
-    world = declare({"name": "two", "queues": [queue([1.0, 0.0], 2), queue([1.0, 0.0], 3)]})
-    phases = find_phases(world.queues, 10**6)
+    declared = declare({"name": "two", "queues": [queue([1.0, 0.0], 2), queue([1.0, 0.0], 3)]})
+    phases = find_phases(declared.queues, 10**6)
     t = np.arange(12)
     services = np.stack([t // 2 % 2 == 0, t // 3 % 2 == 0], axis=1).astype(float)
     found = np.zeros((12, 2))
@@ -153,7 +153,7 @@ def test_different_periods_are_averaged_over_their_common_cycle() -> None:
 
 
 def test_arrivals_without_work_have_no_load() -> None:
-    world = declare(
+    declared = declare(
         {
             "name": "idle",
             "queues": [
@@ -165,4 +165,4 @@ def test_arrivals_without_work_have_no_load() -> None:
         }
     )
     with pytest.raises(ValueError, match="does work arrive"):
-        load(world.queues, 100)
+        load(declared.queues, 100)

@@ -283,9 +283,9 @@ def test_the_command_makes_a_task_that_runs(
         "load": pytest.approx(2.125 / 2),
     }
     config = build_config(METHOD, str(tmp_path / "trace.csv.gz"), "longest_queue", {}, 0)
-    world = config.scenario()
-    simulator = Simulator(world, 2)
-    simulator.run(make_scheduler(config.scheduler, world, 2), 8)
+    declared = config.scenario()
+    simulator = Simulator(declared, 2)
+    simulator.run(make_scheduler(config.scheduler, declared, 2), 8)
     # After the slots: 3.5; 5.5; 3.5; 1.5 and 1; web again 0 + 3.5; 1.5 + 4 ...: by hand.
     np.testing.assert_array_equal(simulator.metrics().arrived, [[2, 15]] * 2)
     q = np.zeros(2)

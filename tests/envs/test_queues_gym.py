@@ -1,4 +1,4 @@
-"""Gymnasium's view of the queue worlds: valid, equal to the simulator, and without a leak."""
+"""Gymnasium's view of the queues: valid, equal to the simulator, and without a leak."""
 
 import gzip
 from decimal import Decimal
@@ -152,10 +152,10 @@ def test_services_of_queues_that_are_not_served_leak_nowhere(tmp_path: Path) -> 
     arrivals = rng.integers(0, 3, (slots, K))
     actions = rng.integers(K, size=slots)
     seen: list[Any] = []
-    for world in range(2):
-        service = np.random.default_rng(10 + world).integers(0, 5, (slots, K))
+    for number in range(2):
+        service = np.random.default_rng(10 + number).integers(0, 5, (slots, K))
         service[np.arange(slots), actions] = np.arange(slots) % 4  # the same where it is served
-        path = write_trace(tmp_path / f"{world}.csv", service, arrivals)
+        path = write_trace(tmp_path / f"{number}.csv", service, arrivals)
         environment = gym.make("tenfold/Queues-v0", scenario=path, horizon=slots)
         start, start_info = environment.reset(seed=0)
         steps = [environment.step(action) for action in actions]
@@ -254,7 +254,7 @@ def test_rates_of_a_trace_are_means_of_blocks() -> None:
     np.testing.assert_array_equal(means, np.repeat([49.5, 149.5, 224.5], [100, 100, 50]))
 
 
-def test_csv_and_parquet_give_the_same_world(tmp_path: Path) -> None:
+def test_csv_and_parquet_give_the_same_scenario(tmp_path: Path) -> None:
     (tmp_path / "trace.csv").write_text(GOOD)
     pd.read_csv(tmp_path / "trace.csv").to_parquet(tmp_path / "trace.parquet")
     queues = []

@@ -265,17 +265,17 @@ def test_adversaries_must_agree_on_their_window() -> None:
         Simulator(declare({"name": "w", "queues": queues}), 1)
 
 
-def test_yaml_declares_a_world_with_traces_beside_it(tmp_path: Path) -> None:
+def test_yaml_declares_a_scenario_with_traces_beside_it(tmp_path: Path) -> None:
     (tmp_path / "record.csv").write_text("slot,queue,arrivals,service\n1,0,2,0\n2,0,0,5\n")
-    path = tmp_path / "world.yaml"
+    path = tmp_path / "scenario.yaml"
     path.write_text(
         "name: mine\nhorizon: 30\nreplicas: 2\nqueues:\n"
         "- arrivals: {kind: trace, path: record.csv, queue: 0, scale: 1.5}\n"
         "  service: {kind: bernoulli, rate: [0.5, {kind: periodic, period: 10, amplitude: 1}]}\n"
     )
-    world = scenario(str(path), horizon=40)
-    assert (world.name, world.horizon, world.replicas, world.K) == ("mine", 40, 2, 1)
-    simulator = Simulator(world)
+    declared = scenario(str(path), horizon=40)
+    assert (declared.name, declared.horizon, declared.replicas, declared.K) == ("mine", 40, 2, 1)
+    simulator = Simulator(declared)
     arrived = []
     for _ in range(4):
         simulator.step(np.zeros(2, dtype=int))
@@ -300,16 +300,16 @@ def test_yaml_declares_a_world_with_traces_beside_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_yaml_file_is_refused_by_name(tmp_path: Path, text: str, sentence: str) -> None:
-    path = tmp_path / "world.yaml"
+    path = tmp_path / "scenario.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"world\.yaml: ") as refusal:
+    with pytest.raises(ValueError, match=r"scenario\.yaml: ") as refusal:
         read_scenario(path)
     assert sentence in str(refusal.value)
     assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_yaml_follows_version_1_2(tmp_path: Path) -> None:
-    path = tmp_path / "world.yaml"
+    path = tmp_path / "scenario.yaml"
     path.write_text(
         "name: off\nabout: 'yes'\nhorizon: 1e3\nreplicas: 010\nqueues:\n"
         "- &queue\n"
@@ -319,16 +319,17 @@ def test_yaml_follows_version_1_2(tmp_path: Path) -> None:
         "- <<: *queue\n"
         "  service: {kind: bernoulli, rate: 1}\n"
     )
-    world = read_scenario(path)
-    assert (world.name, world.about, world.horizon, world.replicas) == ("off", "yes", 1_000, 10)
-    arrivals, service = world.queues[0].arrivals, world.queues[0].service
+    declared = read_scenario(path)
+    assert (declared.name, declared.about) == ("off", "yes")
+    assert (declared.horizon, declared.replicas) == (1_000, 10)
+    arrivals, service = declared.queues[0].arrivals, declared.queues[0].service
     assert arrivals == Poisson(rate=[0.001, OnOff(on=3.0, mean_on=5, mean_off=9)])
     assert service == Lognormal(rate=0.5, sigma=0.5)
-    assert world.queues[1] == Queue(arrivals=arrivals, service=Bernoulli(rate=1))
+    assert declared.queues[1] == Queue(arrivals=arrivals, service=Bernoulli(rate=1))
 
 
 def test_the_traces_that_a_scenario_names_are_its_companions(tmp_path: Path) -> None:
-    path = tmp_path / "world.yaml"
+    path = tmp_path / "scenario.yaml"
     path.write_text(
         "name: w\nqueues:\n"
         "- &one {arrivals: {kind: trace, path: a.csv, queue: 0},"

@@ -1,4 +1,4 @@
-"""What the READMEs of the queue worlds and of SoftMW show runs as written; some six seconds."""
+"""What the READMEs of the queues and of SoftMW show runs as written; some six seconds."""
 
 import gzip
 import re
@@ -21,7 +21,7 @@ from tenfold.envs.queues.simulator import Simulator
 from tenfold.platform import cli, launch
 
 ROOT = Path(__file__).parent.parent.parent
-WORLDS = (ROOT / "envs" / "queues" / "README.md").read_text()
+QUEUES = (ROOT / "envs" / "queues" / "README.md").read_text()
 METHOD = (ROOT / "algorithms" / "softmw" / "README.md").read_text()
 
 
@@ -42,13 +42,13 @@ def tenfold(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     return int(left.value.code or 0)
 
 
-def test_the_world_in_yaml_runs(tmp_path: Path) -> None:
-    block, _ = blocks(WORLDS, "yaml")
-    (tmp_path / "my_world.yaml").write_text(block)
-    world = scenario(str(tmp_path / "my_world.yaml"))
-    assert (world.name, world.K, world.horizon) == ("two_users", 2, 100_000)
-    simulator = Simulator(world, 8, seed=1)
-    simulator.run(make_scheduler("longest_queue", world, 8), 20_000)
+def test_the_scenario_in_yaml_runs(tmp_path: Path) -> None:
+    block, _ = blocks(QUEUES, "yaml")
+    (tmp_path / "my_scenario.yaml").write_text(block)
+    declared = scenario(str(tmp_path / "my_scenario.yaml"))
+    assert (declared.name, declared.K, declared.horizon) == ("two_users", 2, 100_000)
+    simulator = Simulator(declared, 8, seed=1)
+    simulator.run(make_scheduler("longest_queue", declared, 8), 20_000)
     # On a third of the time three times 0.2, and 0.1.
     np.testing.assert_allclose(
         simulator.metrics().arrived.mean(axis=0) / 20_000, [0.2, 0.1], rtol=0.05
@@ -57,7 +57,7 @@ def test_the_world_in_yaml_runs(tmp_path: Path) -> None:
 
 def test_the_environments_in_python_are_made() -> None:
     names: dict[str, Any] = {}
-    for block in blocks(WORLDS, "python"):
+    for block in blocks(QUEUES, "python"):
         exec(block, names)
     _, reward, *_ = names["env"].reset() and names["env"].step(0)
     assert reward <= 0
@@ -71,10 +71,10 @@ def test_the_environments_in_python_are_made() -> None:
 def test_the_network_in_yaml_runs_by_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, block = blocks(WORLDS, "yaml")
+    _, block = blocks(QUEUES, "yaml")
     monkeypatch.chdir(tmp_path)
     Path("my_network.yaml").write_text(block)
-    (command,) = (each for each in commands(WORLDS) if "my_network.yaml" in each)
+    (command,) = (each for each in commands(QUEUES) if "my_network.yaml" in each)
     assert tenfold(monkeypatch, f"{command} --time 500 --warmup 50") == 0
     said = capsys.readouterr().out
     assert "two_classes" in said
@@ -85,8 +85,8 @@ def test_the_log_becomes_the_trace_that_stands_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    log, trace = blocks(WORLDS, "csv")
-    (command,) = (each for each in commands(WORLDS) if "trace convert" in each)
+    log, trace = blocks(QUEUES, "csv")
+    (command,) = (each for each in commands(QUEUES) if "trace convert" in each)
     Path("requests.csv").write_text(log)
     assert tenfold(monkeypatch, command) == 0
     assert gzip.decompress(Path("trace.csv.gz").read_bytes()).decode() == trace
@@ -148,23 +148,23 @@ def test_a_median_lies_between_order_statistics(measurements: Callable[[str], An
     assert covered == pytest.approx(0.967, abs=0.015)
 
 
-def test_worlds_are_drawn_by_seed_and_judged_apart_from_the_tuning(
+def test_instances_are_drawn_by_seed_and_evaluated_apart_from_the_tuning(
     tmp_path: Path, measurements: Callable[[str], Any]
 ) -> None:
-    worlds = measurements("worlds.py")
-    assert not set(worlds["TUNING"]) & set(worlds["JUDGED"])
-    drawn = [worlds["draw_world"](seed) for seed in range(5)]
-    assert [world.name.split("-")[0] for world in drawn] == list(worlds["KINDS"])
-    assert drawn[0] == worlds["draw_world"].__wrapped__(0)
-    assert drawn[0] != worlds["draw_world"](5)
-    for world in drawn:
-        assert 0.29 < load(world.queues, 10**6) < 0.96
+    script = measurements("worlds.py")
+    assert not set(script["TUNING"]) & set(script["JUDGED"])
+    drawn = [script["draw_instance"](seed) for seed in range(5)]
+    assert [each.name.split("-")[0] for each in drawn] == list(script["KINDS"])
+    assert drawn[0] == script["draw_instance"].__wrapped__(0)
+    assert drawn[0] != script["draw_instance"](5)
+    for each in drawn:
+        assert 0.29 < load(each.queues, 10**6) < 0.96
     for kind, best, level in (("walk", "uniform", ""), ("periodic", "ssmw", "uniform softmw")):
         line = {"world": 0, "kind": kind, "K": 2, **dict.fromkeys(SCHEDULERS, 10.0), best: 4.0}
         frame = pd.DataFrame([line | {"oracle": 1.0, "grows": level}])
         path = tmp_path / "worlds.csv"
         frame.to_csv(path, mode="a", header=not path.exists(), index=False)
-    worlds["report"]()
+    script["report"]()
     told = pd.read_csv(tmp_path / "worlds_won.csv").set_index(["worlds", "scheduler"])
     assert told.loc[("all", "uniform"), "best"].startswith("50 % [")
     assert told.loc[("all", "softmw"), "level"].startswith("50 % [")
@@ -175,7 +175,7 @@ def test_worlds_are_drawn_by_seed_and_judged_apart_from_the_tuning(
 def test_the_benchmark_says_how_to_install_its_peer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "python benchmarks/queues.py" in WORLDS
+    assert "python benchmarks/queues.py" in QUEUES
     monkeypatch.setitem(sys.modules, "ciw", None)  # as if it were not installed
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(ROOT / "benchmarks" / "queues.py"), run_name="__main__")

@@ -42,8 +42,8 @@ def test_mean_backlog_has_the_closed_form(rule, kind, second_moment, lam, mu):
     """Bernoulli service, any arrivals: E Q^2 does not change, so
     E Q = (lam + E A^2 - 2 lam^2) / (2 (mu - lam)); with mu = 1 and Poisson it is discrete M/D/1.
     """
-    world = one_queue({"kind": kind, "rate": lam}, {"kind": "bernoulli", "rate": mu})
-    simulator = Simulator(world, replicas=200, seed=3)
+    queues = one_queue({"kind": kind, "rate": lam}, {"kind": "bernoulli", "rate": mu})
+    simulator = Simulator(queues, replicas=200, seed=3)
     simulator.run(rule("uniform", 1, 200), 10_000)
     means = simulator.metrics().backlog_mean
     expected = (lam + second_moment(lam) - 2 * lam**2) / (2 * (mu - lam))
@@ -53,11 +53,11 @@ def test_mean_backlog_has_the_closed_form(rule, kind, second_moment, lam, mu):
 
 
 def test_deterministic_queue_is_followed_exactly(rule):
-    world = one_queue(
+    queues = one_queue(
         {"kind": "deterministic", "rate": 0.75},
         {"kind": "deterministic", "rate": {"kind": "piecewise", "values": [0.5, 2.0], "every": 4}},
     )
-    simulator = Simulator(world, replicas=1)
+    simulator = Simulator(queues, replicas=1)
     scheduler = rule("uniform", 1, 1)
     q, backlogs = 0.0, []
     for t in range(1, 21):
@@ -74,27 +74,27 @@ def test_deterministic_queue_is_followed_exactly(rule):
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_batch_equals_single_replicas_stepped_by_hand(rule, same_worlds, name):
+def test_batch_equals_single_replicas_stepped_by_hand(rule, same_states, name):
     """Nothing depends on the batch, on the cut into calls, nor on who names the actions."""
-    world, R, T = scenario(name, horizon=50_000), 3, 300
-    batch = Simulator(world, R, seed=7)
-    scheduler = rule("longest", world.K, R)
+    queues, R, T = scenario(name, horizon=50_000), 3, 300
+    batch = Simulator(queues, R, seed=7)
+    scheduler = rule("longest", queues.K, R)
     batch.run(scheduler, T)
-    by_slot = Simulator(world, R, seed=7)
-    actions, chooser = [], rule("longest", world.K, R)
+    by_slot = Simulator(queues, R, seed=7)
+    actions, chooser = [], rule("longest", queues.K, R)
     for _ in range(T):
         by_slot.run(chooser, 1)
         actions.append(by_slot.state.action.copy())
     np.testing.assert_array_equal(chooser.state, scheduler.state)
     assert chooser.t == scheduler.t == T + 1
-    stepped = Simulator(world, R, seed=7)
+    stepped = Simulator(queues, R, seed=7)
     for action in actions:
         stepped.step(action)
-    same_worlds(batch, by_slot)
-    same_worlds(batch, stepped)
+    same_states(batch, by_slot)
+    same_states(batch, stepped)
     for r in range(R):
-        single = Simulator(world, 1, seed=7, first_replica=r)
-        single.run(rule("longest", world.K, 1), T)
+        single = Simulator(queues, 1, seed=7, first_replica=r)
+        single.run(rule("longest", queues.K, 1), T)
         for part in ("state", "sums"):
             for field, value in getattr(single, part)._asdict().items():
                 whole = getattr(getattr(batch, part), field)
@@ -102,11 +102,11 @@ def test_batch_equals_single_replicas_stepped_by_hand(rule, same_worlds, name):
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "adversarial"])
-def test_two_schedulers_meet_the_same_world(rule, name):
-    world = scenario(name)
-    simulators = [Simulator(world, 2, seed=5) for _ in range(2)]
+def test_two_schedulers_meet_the_same_instance(rule, name):
+    queues = scenario(name)
+    simulators = [Simulator(queues, 2, seed=5) for _ in range(2)]
     for name, simulator in zip(("uniform", "maxweight"), simulators, strict=True):
-        simulator.run(rule(name, world.K, 2), 2_000)
+        simulator.run(rule(name, queues.K, 2), 2_000)
     first, second = (simulator.metrics() for simulator in simulators)
     np.testing.assert_array_equal(first.arrived, second.arrived)
     np.testing.assert_array_equal(simulators[0].state.rates, simulators[1].state.rates)
@@ -114,20 +114,20 @@ def test_two_schedulers_meet_the_same_world(rule, name):
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_saved_simulation_goes_on_exactly(rule, same_worlds, name):
-    world, R = scenario(name, horizon=5_000), 2
-    whole, scheduler = Simulator(world, R, seed=1), rule("uniform", world.K, R)
+def test_saved_simulation_goes_on_exactly(rule, same_states, name):
+    queues, R = scenario(name, horizon=5_000), 2
+    whole, scheduler = Simulator(queues, R, seed=1), rule("uniform", queues.K, R)
     whole.run(scheduler, 1_234)
     saved = whole.get_state()
     arrays = {key: value for key, value in saved.items() if isinstance(value, np.ndarray)}
     values = json.loads(json.dumps({k: v for k, v in saved.items() if k not in arrays}))
     memory = scheduler.state.copy()
     whole.run(scheduler, 1_000)
-    resumed, other = Simulator(world, R, seed=99), rule("uniform", world.K, R)
+    resumed, other = Simulator(queues, R, seed=99), rule("uniform", queues.K, R)
     resumed.set_state(arrays | values)
     other.state[...], other.t = memory, 1_235
     resumed.run(other, 1_000)
-    same_worlds(whole, resumed)
+    same_states(whole, resumed)
     np.testing.assert_array_equal(scheduler.state, other.state)
 
 
@@ -166,9 +166,9 @@ PROCESSES = st.builds(
     name=st.sampled_from(["uniform", "longest", "maxweight"]),
 )
 def test_work_is_conserved_and_littles_law_holds(rule, pairs, seed, cut, name):
-    world = declare({"name": "any", "queues": [{"arrivals": a, "service": s} for a, s in pairs]})
-    simulator = Simulator(world, replicas=2, seed=seed)
-    scheduler = rule(name, world.K, 2)
+    queues = declare({"name": "any", "queues": [{"arrivals": a, "service": s} for a, s in pairs]})
+    simulator = Simulator(queues, replicas=2, seed=seed)
+    scheduler = rule(name, queues.K, 2)
     simulator.run(scheduler, cut)
     simulator.run(scheduler, 1_500 - cut)
     sums = simulator.sums
@@ -182,18 +182,18 @@ def test_work_is_conserved_and_littles_law_holds(rule, pairs, seed, cut, name):
     )
     np.testing.assert_allclose(sums.curve.sum(axis=1), sums.backlog.sum(axis=1), rtol=1e-9)
     np.testing.assert_array_equal(sums.served.sum(axis=1), [1_500, 1_500])
-    together = Simulator(world, replicas=2, seed=seed)
-    together.run(rule(name, world.K, 2), 1_500)
+    together = Simulator(queues, replicas=2, seed=seed)
+    together.run(rule(name, queues.K, 2), 1_500)
     np.testing.assert_array_equal(together.q, simulator.q)
 
 
 def test_delays_equal_those_of_a_plain_fifo_queue(rule):
     """An independent account of every unit of work, in a deque."""
-    world = one_queue(
+    queues = one_queue(
         {"kind": "poisson", "rate": [0.7, {"kind": "on_off", "mean_on": 200, "mean_off": 100}]},
         {"kind": "lognormal", "rate": 0.8, "sigma": 0.5},
     )
-    simulator, scheduler = Simulator(world, replicas=1, seed=2), rule("uniform", 1, 1)
+    simulator, scheduler = Simulator(queues, replicas=1, seed=2), rule("uniform", 1, 1)
     waiting, left = deque(), []
     for t in range(1, 3_001):
         simulator.run(scheduler, 1)
@@ -219,8 +219,8 @@ def test_delays_equal_those_of_a_plain_fifo_queue(rule):
 
 def test_a_full_fifo_keeps_mean_delays_and_says_how_coarse_it_is(rule):
     """2 arrive and 1 leaves a slot: the last of T slots' departures waited T / 2."""
-    world = one_queue({"kind": "deterministic", "rate": 2}, {"kind": "deterministic", "rate": 1})
-    simulator = Simulator(world, replicas=1)
+    queues = one_queue({"kind": "deterministic", "rate": 2}, {"kind": "deterministic", "rate": 1})
+    simulator = Simulator(queues, replicas=1)
     T = 8 * FIFO_CAPACITY
     simulator.run(rule("uniform", 1, 1), T)
     metrics = simulator.metrics()
@@ -261,7 +261,7 @@ def test_memory_does_not_grow_with_the_slots(rule):
 
 def test_recovery_is_the_time_above_the_level_before_the_switch():
     """Idle for 100 slots after the switch: 100 slots up at 0.5 a slot and 100 slots down again."""
-    world = declare(
+    queues = declare(
         {
             "name": "switch",
             "queues": [
@@ -279,7 +279,7 @@ def test_recovery_is_the_time_above_the_level_before_the_switch():
             ],
         }
     )
-    simulator = Simulator(world, replicas=1)
+    simulator = Simulator(queues, replicas=1)
     for t in range(1, 1_001):
         simulator.step(np.array([1 if 501 <= t <= 600 else 0]))
     metrics = simulator.metrics()
@@ -290,14 +290,14 @@ def test_recovery_is_the_time_above_the_level_before_the_switch():
 
 def test_a_switch_that_is_overtaken_counts_as_unrecovered(rule):
     """Up in bad phases of 1,000 slots, down in good ones: every second switch is overtaken."""
-    world = one_queue(
+    queues = one_queue(
         {"kind": "deterministic", "rate": 0.5},
         {
             "kind": "deterministic",
             "rate": {"kind": "piecewise", "values": [1.0, 0.25], "every": 1_000},
         },
     )
-    simulator = Simulator(world, replicas=1)
+    simulator = Simulator(queues, replicas=1)
     simulator.run(rule("uniform", 1, 1), 3_050)
     metrics = simulator.metrics()
     assert metrics.switches[0] == 3
@@ -307,8 +307,8 @@ def test_a_switch_that_is_overtaken_counts_as_unrecovered(rule):
 
 @pytest.mark.parametrize("signal", ["service", "departures"])
 def test_the_scheduler_learns_the_signal_of_its_queue(rule, signal):
-    world = one_queue({"kind": "deterministic", "rate": 1}, {"kind": "deterministic", "rate": 3})
-    simulator, scheduler = Simulator(world, 1, signal=signal), rule("uniform", 1, 1)
+    queues = one_queue({"kind": "deterministic", "rate": 1}, {"kind": "deterministic", "rate": 3})
+    simulator, scheduler = Simulator(queues, 1, signal=signal), rule("uniform", 1, 1)
     simulator.run(scheduler, 1)
     assert scheduler.state[0, -2] == (3 if signal == "service" else 0)
     simulator.run(scheduler, 1)
@@ -317,10 +317,10 @@ def test_the_scheduler_learns_the_signal_of_its_queue(rule, signal):
 
 
 def test_only_an_oracle_is_told_the_rates(rule):
-    world = scenario("stationary")
+    queues = scenario("stationary")
     oracle, blind = rule("maxweight", 4, 2), rule("uniform", 4, 2)
     for scheduler in (oracle, blind):
-        Simulator(world, 2).run(scheduler, 10)
+        Simulator(queues, 2).run(scheduler, 10)
     np.testing.assert_array_equal(oracle.state[:, :4], [[0.9, 0.7, 0.5, 0.3]] * 2)
     np.testing.assert_array_equal(blind.state[:, :4], 0.0)
 
@@ -395,6 +395,6 @@ def test_a_new_process_does_not_compile_the_kernel_again():
 
 
 def test_scenario_is_declared_data():
-    world = scenario("switching", load=0.5, period=100, horizon=1_000, replicas=3)
-    assert declare(world.model_dump()) == world
-    assert Scenario.model_validate_json(world.model_dump_json()) == world
+    queues = scenario("switching", load=0.5, period=100, horizon=1_000, replicas=3)
+    assert declare(queues.model_dump()) == queues
+    assert Scenario.model_validate_json(queues.model_dump_json()) == queues

@@ -1,4 +1,4 @@
-"""What the README of the risk-sensitive worlds shows about files of the user's own, as written."""
+"""What the README of the risk-sensitive tasks shows about files of the user's own, as written."""
 
 import re
 import shlex

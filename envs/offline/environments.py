@@ -1,10 +1,10 @@
-"""The batched worlds that data come from and policies are judged in, by the id in a data card."""
+"""Batched environments that data come from and policies are evaluated in, by the id in a card."""
 
 from typing import Any, Protocol
 
 import numpy as np
 
-from tenfold.envs.mamujoco import CheetahFields, CheetahWorlds
+from tenfold.envs.mamujoco import CheetahEnvironments, CheetahFields
 from tenfold.envs.modes import ModesFields, ModesGame
 from tenfold.envs.mpe.fields import WorldFields
 from tenfold.envs.mpe.worlds import ParticleWorlds
@@ -12,11 +12,11 @@ from tenfold.envs.offline.names import CHEETAH, ENVIRONMENTS, MODES
 from tenfold.platform.parameters import Parameters
 
 
-class BatchedWorlds(Protocol):
-    """W worlds of n agents that begin and end together; see `ParticleWorlds`."""
+class BatchedEnvironments(Protocol):
+    """W environments of n agents that begin and end together; see `ParticleWorlds`."""
 
     task: str
-    worlds: int
+    count: int
     agents: tuple[str, ...]
     observation_sizes: tuple[int, ...]
     action_size: int
@@ -29,12 +29,14 @@ class BatchedWorlds(Protocol):
         """Observations (W, n, o), rewards (W, n) and whether the episodes are over."""
 
 
-def make_worlds(environment: str, worlds: int, seed: int, **fields: Any) -> BatchedWorlds:
-    """Worlds by the id of their environment.
+def make_environments(
+    environment: str, count: int, seed: int, **fields: Any
+) -> BatchedEnvironments:
+    """W environments of an id.
 
     Args:
         environment: See `names.ENVIRONMENTS`.
-        worlds: How many.
+        count: How many, W.
         seed: Of all that is random in them.
         **fields: See `fields_of`.
 
@@ -44,10 +46,10 @@ def make_worlds(environment: str, worlds: int, seed: int, **fields: Any) -> Batc
     fields_of(environment)
     name = environment.partition("/")[2]
     if environment == CHEETAH:
-        return CheetahWorlds(worlds, seed, **fields)
+        return CheetahEnvironments(count, seed, **fields)
     if environment in MODES:
-        return ModesGame(name, worlds, seed, **fields)
-    return ParticleWorlds(name, worlds, seed, **fields)
+        return ModesGame(name, count, seed, **fields)
+    return ParticleWorlds(name, count, seed, **fields)
 
 
 def fields_of(environment: str) -> type[Parameters]:
@@ -58,7 +60,7 @@ def fields_of(environment: str) -> type[Parameters]:
     """
     if environment not in ENVIRONMENTS:
         raise ValueError(
-            f"No world '{environment}' to act in: choose one of {', '.join(ENVIRONMENTS)}."
+            f"No environment '{environment}' to act in: choose one of {', '.join(ENVIRONMENTS)}."
         )
     if environment == CHEETAH:
         return CheetahFields
