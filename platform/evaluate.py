@@ -111,7 +111,7 @@ def evaluate(
     on = point.task if task is None else resolve(method, task)
     label = next(iter(labels([on])))
     trainable: Any = method.load_trainable()
-    algorithm = None
+    algorithm: Any = None
     try:
         if video is None and on != point.task and hasattr(trainable, "evaluate_elsewhere"):
             changes = {**method.variants[point.variant], **point.overrides}

@@ -23,7 +23,7 @@ from tenfold.platform.devices import CPU
 from tenfold.platform.errors import shown
 from tenfold.platform.store import runs_folder
 
-NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+NO_DROPOUT: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 """Fields of `GPT2Config`."""
 _JUDGED_AT_ONCE = 16
 _LARGEST_EXPONENT = 700.0
