@@ -354,7 +354,7 @@ def _prospect(tree: _Tree, max_memory: float, iterations: int, threads: int) -> 
     seconds = size.seconds(threads if len(spot.board) < BOARD_CARDS[-1] else 1)
     notes = [
         f"The tree has {size.nodes:,} nodes with {size.hands:,} hands and needs about {memory}; "
-        f"the smallest bet is {blind} chips. An iteration takes about {_duration(seconds)}, "
+        f"the smallest bet is {blind} chips. An iteration takes {_duration(seconds)}, "
         f"{iterations:,} of them {_duration(seconds * iterations)}.",
         *tree.menu.notes(start(spot.rules), spot.unit),
     ]
@@ -379,12 +379,12 @@ def _with_fewer_raises(tree: _Tree, max_memory: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Two digits: 0.012 s, 3.4 s, 5 min."""
+    """Two digits: about 0.012 s, 3.4 s, 5 min."""
     if seconds < 0.01:
-        return "0.01 s or less"
+        return "less than 0.01 s"
     if seconds < 100:
-        return f"{float(f'{seconds:.2g}'):g} s"
-    return f"{seconds / 60:.0f} min"
+        return f"about {float(f'{seconds:.2g}'):g} s"
+    return f"about {seconds / 60:.0f} min"
 
 
 def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":

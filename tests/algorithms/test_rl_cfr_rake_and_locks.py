@@ -3,15 +3,20 @@
 Cost: about 4 s on one core.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import cases, ends_well
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from phevaluator.evaluator import evaluate_7cards
 
+from tenfold.algorithms.rl_cfr.solver import locks as locks_module
 from tenfold.algorithms.rl_cfr.solver.locks import Lock, LockWords, parse_locks, read_lock_file
 from tenfold.algorithms.rl_cfr.solver.solve import solve
 from tenfold.algorithms.rl_cfr.solver.solver import Solver
@@ -26,6 +31,7 @@ from tenfold.platform.errors import InputError
 
 MENU = parse_menu("0.5,allin")
 BOARD = "AsKd7h2c3d"
+TURN = read_spot(BOARD[:8], 100, "300", ["AcAd", "KcKs"], 10)
 FIRST, SECOND = "AcAd,QcQd,Td9d,5c4c:0.5,JhTh", "KcKs,JJ:0.5,AhQh,6c6d"
 
 
@@ -313,9 +319,8 @@ def test_locks_that_fit_no_tree_are_named(words: list[dict[str, Any]], sentence:
     ],
 )
 def test_lines_across_streets_name_cards(line: list[str], sentence: str) -> None:
-    spot = read_spot("AsKd7h2c", 100, "300", ["AcAd", "KcKs"], 10)
     with pytest.raises(ValueError, match=sentence):
-        parse_locks([LockWords(line=line, strategy={"check": 1})], spot, moves)
+        parse_locks([LockWords(line=line, strategy={"check": 1})], TURN, moves)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +332,7 @@ def test_lines_across_streets_name_cards(line: list[str], sentence: str) -> None
         ("locks: [{line: [], stategy: {check: 1}}]", "Unknown key of locks.0 'stategy'"),
         ("locks: [{line: [], strategy: {check: yes}}]", "give a number"),
         ("locks: [", "not valid YAML"),
+        (f"locks: [{'{line: []}, ' * 1_001}]", "give at most 1000 entries"),
     ],
 )
 def test_lock_files_that_cannot_be_read_are_named(text: str, sentence: str, tmp_path: Path) -> None:
@@ -338,6 +344,26 @@ def test_lock_files_that_cannot_be_read_are_named(text: str, sentence: str, tmp_
         read_lock_file(tmp_path / "none.yaml")
 
 
+WORDS = st.sampled_from(["check", "bet 50", "allin", "call", "fold", "any", "2c", "AA", "", "x"])
+STRATEGIES = st.dictionaries(WORDS, st.floats(-0.5, 1.5), max_size=3)
+
+
+@cases(150)
+@given(
+    st.lists(WORDS, max_size=4),
+    st.none() | STRATEGIES,
+    st.dictionaries(st.sampled_from(["AA", "AcAd", "22+", "A", ""]), STRATEGIES, max_size=2),
+)
+def test_any_lock(line: Any, strategy: Any, hands: Any) -> None:
+    def read() -> list[Lock]:
+        return parse_locks([LockWords(line=line, strategy=strategy, hands=hands)], TURN, moves)
+
+    if ends_well(read):
+        (lock,) = read()
+        held = lock.strategy[:, lock.strategy[0] >= 0]
+        np.testing.assert_allclose(held.sum(axis=0), 1.0)
+
+
 def test_a_lock_file_is_yaml_or_json(tmp_path: Path) -> None:
     file = tmp_path / "locks.yaml"
     file.write_text("locks:\n  - line: [check, bet 50]\n    hands: {77: {fold: 1}}\n")
@@ -345,3 +371,22 @@ def test_a_lock_file_is_yaml_or_json(tmp_path: Path) -> None:
     assert read_lock_file(file) == expected
     file.write_text('{"locks": [{"line": ["check", "bet 50"], "hands": {"77": {"fold": 1}}}]}')
     assert read_lock_file(file) == expected
+
+
+def test_the_locks_of_the_page_are_read(tmp_path: Path) -> None:
+    page = Path(locks_module.__file__).parents[1] / "SOLVING.md"
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    file = tmp_path / "locks.yaml"
+    file.write_text(block)
+    spot = read_spot("KsQd9h2c", 1_000, "9000", ["random", "random"], 100)
+    menu = parse_menu("0.5,allin")
+    locks = parse_locks(
+        read_lock_file(file), spot, lambda state: legal_moves(state, menu.raises, 2)
+    )
+    assert [lock.cards for lock in locks] == [(), (None,)]
+    named = [hand_index(*parse_cards(hand)) for hand in ("AsAh", "5c5d", "Jc8d")]
+    assert locks[0].strategy[:, named].T.tolist() == [
+        [0, 0.5, 0.5, 0],
+        [1, 0, 0, 0],
+        [0.4, 0.6, 0, 0],
+    ]

@@ -6,7 +6,7 @@ locks:
     strategy: {fold: 0.4, call: 0.6}    # of all hands that are not named below
     hands:
       "22-66": {fold: 1}
-      AsAh: {call: 0.5, raise to 2000: 0.5}
+      AsAh: {call: 0.5, raise to 1500: 0.5}
   - line: [check, check, any, check]    # on the next street: after every card, or one such as 2c
     strategy: {check: 1}
 ```
@@ -36,6 +36,9 @@ from tenfold.platform.yaml_text import read_yaml
 ANY = "any"
 """Stands for every next card."""
 
+MOST_LOCKS = 1_000
+"""Of a file."""
+
 ROUNDED = 0.005
 """How far from 1 the probabilities of a hand may add up to, as written ones are rounded."""
 
@@ -59,7 +62,7 @@ class LockWords(Parameters):
 
 
 class _LockFile(Parameters):
-    locks: list[dict[str, Any]]
+    locks: list[dict[str, Any]] = Field(max_length=MOST_LOCKS)
 
 
 @dataclass(frozen=True)
@@ -204,9 +207,10 @@ def _shares(
             )
         shares[_place(word, moves, state, unit, f"the lock of line {shown}")] += share
     if abs(shares.sum() - 1.0) > ROUNDED:
+        written = one_line(str(dict(strategy)))
         raise ValueError(
-            f"The probabilities {dict(strategy)} in the lock of line {shown} add up to "
-            f"{shares.sum():g}: give some that add up to 1."
+            f"The probabilities {written} in the lock of line {shown} add up to {shares.sum():g}: "
+            "give some that add up to 1."
         )
     return shares / shares.sum()
 
