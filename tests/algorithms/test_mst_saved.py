@@ -26,6 +26,7 @@ from tenfold.algorithms.mst.masks import masked_layers
 from tenfold.algorithms.mst.schedule import active_weights
 from tenfold.algorithms.mst.trial import MST
 from tenfold.envs.data.text import load_corpus
+from tenfold.platform.configuration import build_config
 from tenfold.platform.training import FIXED_FILE
 
 TABLE = ((0.0, 0.0), (0.1, 0.5), (0.2, 0.9), (0.7, 0.5), (0.9, 0.0))
@@ -151,6 +152,17 @@ def test_what_gpt2_small_saves(mask_head: bool, blocks: float, total: float) -> 
         ledger.add(step_flops(sizes, 1, c.context, density[level], kept, topology), dense)
     assert ledger.reduction_blocks == pytest.approx(blocks, abs=0.006)
     assert ledger.reduction == pytest.approx(total, abs=0.006)
+
+
+def test_the_experiment_of_gpt2_small_is_valid_but_for_its_tokens() -> None:
+    file = yaml.safe_load((ROOT / "experiments" / "mst" / "gpt2_small.yaml").read_text())
+    rates = set()
+    for variant in file["variants"]:
+        c = build_config(METHOD, "stdlib", variant, file["config"], 0)
+        assert isinstance(c, MSTConfig)
+        rates.add((c.steps, c.lr, c.n_embd))
+    assert rates == {(5_000, 6e-4, 768)}  # no variant's own stands against the file's
+    assert c.steps * c.batch * c.accumulate * c.context == pytest.approx(20 * 124e6, rel=0.01)
 
 
 def test_weights_of_the_blocks_decay_and_nothing_else() -> None:
