@@ -15,6 +15,8 @@ from tenfold.platform.statistics import Estimate
 
 DIVERGED = "diverged"
 TOO_FEW = "too few seeds"
+# Scores that are equal have half an interval of at most so much of their mean, by rounding.
+_ROUNDING = 1e-12
 _GAP = 2
 _LATEX = str.maketrans(
     {each: rf"\{each}" for each in "&%$#_{}"}
@@ -64,7 +66,7 @@ def plus_minus(value: Estimate) -> str:
     if value.low is None or value.high is None or not math.isfinite(value.value):
         return number(value.value)
     half = (value.high - value.low) / 2
-    if half == 0:
+    if half <= _ROUNDING * abs(value.value):
         return f"{number(value.value)} ± 0"
     largest = max(abs(value.value), half)
     if not 1e-3 <= largest < 1e9:

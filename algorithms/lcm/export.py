@@ -97,6 +97,8 @@ def _dtype(config: LCMConfig) -> torch.dtype:
 def _card(config: LCMConfig, pipeline: str, guidance_scale: float) -> str:
     """A model card: what it is, how it was made, how it is used."""
     base = config.teacher
+    if base == EMBEDDED:
+        base = "path/of/tenfold/algorithms/lcm/scenes_teacher"
     load = (
         'pipe.load_lora_weights("path/of/this/folder", adapter_name="lcm")'
         if config.mode == "lora"
@@ -105,11 +107,11 @@ def _card(config: LCMConfig, pipeline: str, guidance_scale: float) -> str:
     w = f"{config.w_min}" if config.w_min == config.w_max else f"{config.w_min} to {config.w_max}"
     what = "LCM-LoRA" if config.mode == "lora" else "LCM"
     return f"""---
-base_model: {base}
+base_model: {config.teacher}
 library_name: diffusers
 tags: [lcm, {config.mode}]
 ---
-# {what} of {base}
+# {what} of {config.teacher}
 
 Distilled by `tenfold run lcm` (arXiv:2310.04378, 2311.05556): {config.steps} steps of
 {config.batch * config.accumulate} images a worker from `{config.task}`, guidance w = {w}
@@ -119,7 +121,7 @@ Distilled by `tenfold run lcm` (arXiv:2310.04378, 2311.05556): {config.steps} st
     import torch
     from diffusers import LCMScheduler, UNet2DConditionModel, {pipeline}
 
-    pipe = {pipeline}.from_pretrained("{base}")
+    pipe = {pipeline}.from_pretrained("{base}", torch_dtype=torch.float32)
     pipe.scheduler = LCMScheduler.from_config(
         pipe.scheduler.config, original_inference_steps={config.solver_steps}
     )

@@ -2,10 +2,10 @@
 
 python -m experiments.lcm.measure solvers               the teacher by DDIM, Euler, ...
 python -m experiments.lcm.measure students lcm-quality  what the trials of experiments reported
-python -m experiments.lcm.measure plugged lcm-quality --base runs/lcm-night
+python -m experiments.lcm.measure plugged lcm-quality --base runs/lcm-tilted
                                   a base's LoRAs in a fine-tuned teacher, without training
-python -m experiments.lcm.measure scales lcm-quality --base runs/lcm-night \\
-    --style runs/lcm-night-lora   the same in the base, beside a LoRA of the style
+python -m experiments.lcm.measure scales lcm-quality --base runs/lcm-tilted \\
+    --style runs/lcm-tilted-lora   the same in the base, beside a LoRA of the style
 python -m experiments.lcm.measure picture lcm-quality   teacher and first student, a PNG
 
 Each row of a CSV file is one sampler at one number of steps under one seed: of the noise, and for
@@ -29,7 +29,6 @@ from tenfold.algorithms.lcm.judging import HELD_OUT_SEED, SceneJudging
 from tenfold.algorithms.lcm.sampling import SOLVERS, draw_grid, sample, solver, write_png
 from tenfold.algorithms.lcm.teacher import Teacher
 from tenfold.envs.data.scenes import draw_scenes
-from tenfold.platform.grouping import grouped
 from tenfold.platform.runs import PARAM, Selection, columns, load_history, load_trials
 from tenfold.platform.statistics import mean_interval
 from tenfold.platform.store import tracking_uri
@@ -94,11 +93,13 @@ def of_plugged(experiment: str, base: Path, images: int) -> Rows:
 def of_scales(experiment: str, base: Path, style: Path, images: int) -> Rows:
     """lambda_1 of a style's LoRA beside lambda_2 of LCM's, at four steps.
 
-    Judged by the classifier of `base`, a teacher that was fine-tuned on that style.
+    Decoded and judged as `base` is, a teacher that was fine-tuned on that style.
     """
     rows = []
+    vae = Teacher(base, torch.device("cpu"), torch.float32).pipeline.vae
     for _, seed, source in students([experiment]):
         pipeline = build_pipeline(source, [(style / LORA_FILE, 1.0)])
+        pipeline.vae = vae
         judge = judging(base, images)
         for lcm in LCM_SCALES:
             for own in STYLE_SCALES:
@@ -131,11 +132,16 @@ def judging(folder: Path, images: int) -> SceneJudging:
 
 
 def trials(client: MlflowClient, experiments: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """All trials of experiments, and each one's variant with the keys that tell them apart."""
+    """All trials of experiments, and each one's variant with what is unusual in its config."""
     table = load_trials(client, Selection(experiments)).table
-    keys = [name.removeprefix(PARAM) for name in columns(table, PARAM)]
-    varied = [key for key in keys if key not in _LENGTHS and table[PARAM + key].nunique(False) > 1]
-    return table, grouped(table, ["variant", *varied]).labels
+    labels = table["variant"].copy()
+    for _, part in table.groupby("variant"):
+        for name in columns(part, PARAM):
+            key, usual = name.removeprefix(PARAM), part[name].mode()
+            if key not in _LENGTHS and len(usual):
+                unusual = part.index[part[name] != usual[0]]
+                labels[unusual] += f", {key}=" + part.loc[unusual, name]
+    return table, labels
 
 
 def students(

@@ -1,10 +1,10 @@
 """Makes the embedded default of `lcm`: judge, autoencoder and teacher, in a pipeline's folder.
 
 python -m experiments.lcm.teacher                       what stands in algorithms/lcm/scenes_teacher
-python -m experiments.lcm.teacher --style night --base algorithms/lcm/scenes_teacher
-                                                        the same, fine-tuned on another style
-python -m experiments.lcm.teacher --style night --base ... --rank 16 --out runs/lcm-night-lora
-                                                        a LoRA of that style instead
+python -m experiments.lcm.teacher --style tilted --base algorithms/lcm/scenes_teacher \\
+    --out runs/lcm-tilted         the same, fine-tuned on another style, decoder and UNet
+python -m experiments.lcm.teacher --style tilted --base algorithms/lcm/scenes_teacher \\
+    --rank 16 --out runs/lcm-tilted-lora    a LoRA of that style instead
 
 It goes on where it was interrupted. About twenty minutes of one core.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from tenfold.algorithms.lcm.config import LORA_TARGETS
@@ -44,6 +44,7 @@ from tenfold.envs.data.scenes import STYLES, draw_scenes
 
 DRAWINGS = 20_000
 FINE_TUNING = Stage(steps=400, batch=64, lr=5e-4)
+DECODER = Stage(steps=600, batch=32, lr=1e-3)
 LORA = Stage(steps=400, batch=64, lr=1e-3)
 
 
@@ -58,6 +59,16 @@ def reporter(name: str, every: int = 50) -> Callable[[int, float], None]:
             print(f"{name} {step + 1}: {np.mean(losses[-every:]):.4f}, {used:.0f} s", flush=True)
 
     return report
+
+
+def fine_tune_decoder(vae: AutoencoderKL, images: torch.Tensor, seed: int, work: Path) -> None:
+    """Teach a decoder another style; latents and their scale stay those of the base's LoRAs."""
+    scale = vae.config.scaling_factor
+    vae.encoder.requires_grad_(False)
+    if vae.quant_conv is not None:
+        vae.quant_conv.requires_grad_(False)
+    train_autoencoder(vae, images, DECODER, seed, work / "decoder", reporter("decoder", 100))
+    vae.register_to_config(scaling_factor=scale)
 
 
 def main() -> None:
@@ -103,9 +114,11 @@ def main() -> None:
         pipeline.vae.eval()
     else:
         pipeline = StableDiffusionPipeline.from_pretrained(
-            given.base, local_files_only=True, use_safetensors=True
+            given.base, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
         stage = FINE_TUNING
+    if given.base is not None and not given.rank:
+        fine_tune_decoder(pipeline.vae, images, given.seed, work)
     if given.rank:
         stage = LORA
         pipeline.text_encoder.requires_grad_(False)

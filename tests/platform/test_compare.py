@@ -892,6 +892,7 @@ def test_numbers_have_four_significant_digits(value: float, text: str) -> None:
         ([2e-5, 1e-5, 1.5e-5], "(1.50 ± 1.2)e-05"),
         ([3.0], "3.000"),
         ([3.0, 3.0], "3.000 ± 0"),
+        ([0.99] * 3, "0.9900 ± 0"),  # whose mean is not 0.99 to the last bit
         ([3.0, math.inf], "diverged"),
     ],
 )
