@@ -30,7 +30,7 @@ from tenfold.algorithms.mst.config import MSTConfig
 from tenfold.algorithms.qsr import loop as qsr
 from tenfold.algorithms.qsr import tasks
 from tenfold.algorithms.qsr.config import QSRConfig
-from tenfold.envs.data.images import ImageData
+from tenfold.envs.data.image_split import ImageData
 from tenfold.envs.data.text import Corpus
 from tenfold.platform.replaced import replaced
 
@@ -150,7 +150,9 @@ def loops(on_card: bool, total: int) -> dict[str, Callable[[], tuple[Any, torch.
     corpus = Corpus(tokens, tokens, vocabulary, len(tokens), np.ones(len(tokens), np.uint32))
     pixels = rng.standard_normal((4 * batch, 3, images, images), dtype=np.float32)
     labels = rng.integers(0, 10, len(pixels))
-    pictures = ImageData(pixels, labels, pixels, labels, tuple(map(str, range(1_000))))
+    zeros, ones = (np.full((1, 3, 1, 1), value, dtype=np.float32) for value in (0, 1))
+    classes = tuple(map(str, range(1_000)))
+    pictures = ImageData(pixels, labels, pixels, labels, zeros, ones, classes)
 
     def of_mst(**fields: Any) -> tuple[Any, torch.nn.Module]:
         with replaced(mst, "load_corpus", lambda *arguments: corpus):

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tenfold.algorithms.common.outer_optimizer import OuterNesterov
 from tenfold.algorithms.common.synchronisation import SyncRule
 
 
@@ -143,6 +144,8 @@ class LocalOptimizer(torch.optim.Optimizer):
         before_average: Called at the end of a round, before parameters are averaged.
         scaler: What scaled the loss; gradients are unscaled before `before_step`, and a step whose
             gradients overflowed leaves the parameters. Its scale is this worker's own.
+        outer: What becomes of the mean at the end of a round; nothing when None. Its tensors are
+            no part of `state_dict`.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class LocalOptimizer(torch.optim.Optimizer):
         before_step: Callable[[], None] | None = None,
         before_average: Callable[[], None] | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        outer: OuterNesterov | None = None,
     ) -> None:
         super().__init__(inner.param_groups, inner.defaults)
         self._share(inner)
@@ -166,6 +170,7 @@ class LocalOptimizer(torch.optim.Optimizer):
         self.moments = tuple(moments)
         self.before_step = before_step
         self.before_average = before_average
+        self.outer = outer
         self.scaler = torch.amp.GradScaler(enabled=False) if scaler is None else scaler
         rates = [float(group["lr"]) for group in inner.param_groups]
         self._ratios = [rate / max(rates) if max(rates) > 0 else 1.0 for rate in rates]
@@ -206,6 +211,8 @@ class LocalOptimizer(torch.optim.Optimizer):
             if self.before_average is not None:
                 self.before_average()
             self.average(self._averaged())
+            if self.outer is not None:
+                self.outer.step()
         self.averages += 1
         self.restart_round()
         return True

@@ -1,5 +1,6 @@
 """Config of QSR, its ablations and its baselines."""
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,8 +11,9 @@ from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
 from tenfold.algorithms.common.text_tasks import TEXT_TASKS, check_text, is_text
 from tenfold.algorithms.common.workers_config import WorkersConfig
 from tenfold.algorithms.qsr.schedule import PostLocalSync, QuadraticSync, SwapSync
+from tenfold.envs.data.augmentation import STRONGEST, Augmentation
+from tenfold.platform.errors import shown
 from tenfold.platform.parameters import parameter
-from tenfold.platform.store import runs_folder
 from tenfold.platform.training import Listed, Pair
 
 SIZES: Mapping[str, Mapping[str, Any]] = {
@@ -32,6 +34,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 }
 """Fields of the transformers config of each model, unless `QSRConfig.sizes` changes them."""
 
+IMAGE_TASKS = ("digits", "drawings")
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -49,6 +53,7 @@ class QSRConfig(WorkersConfig):
             "context",
             "tokenizer",
             "rule",
+            "outer",
             "optimizer",
             "workers_per_process",
         }
@@ -57,11 +62,13 @@ class QSRConfig(WorkersConfig):
     task: str = parameter("digits", "The images or texts to train on")
     steps: int = parameter(2_000, "Optimizer steps T", ge=1, le=10**9)
     report_every: int = parameter(200, "Between two reports", unit="steps", ge=1, le=10**9)
-    model: Literal["vit", "resnet", "gpt2"] | None = parameter(
-        None, "Architecture; by the task when null"
+    model: str | None = parameter(
+        None,
+        "vit, resnet or gpt2 with SIZES (qsr/config.py); the folder of a transformers image "
+        "classifier, or its config.json; by the task when null",
     )
     sizes: dict[str, Any] = parameter(
-        {}, "Fields of the model's transformers config that differ from SIZES (qsr/config.py)"
+        {}, "Fields of the model's transformers config that differ from SIZES or from its file"
     )
     workers_per_process: int = parameter(
         4, "Local workers that a process holds as a stack", ge=1, le=1_024
@@ -82,6 +89,12 @@ class QSRConfig(WorkersConfig):
     switch: float = parameter(
         0.5, "Fraction of T after which post_local and swap leave H = 1", ge=0, lt=1
     )
+    outer: Literal["mean", "nesterov"] = parameter(
+        "mean",
+        "What a round ends with: the workers' mean, or DiLoCo's outer Nesterov step towards it",
+    )
+    outer_lr: float = parameter(0.7, "Learning rate of the outer step", gt=0, le=10)
+    outer_momentum: float = parameter(0.9, "Momentum of the outer step", ge=0, lt=1)
     average_moments: Listed[tuple[Literal["exp_avg", "exp_avg_sq", "momentum_buffer"], ...]] = (
         parameter((), "Optimizer state averaged with the parameters; none in the paper")
     )
@@ -105,10 +118,33 @@ class QSRConfig(WorkersConfig):
     )
     image_size: int | None = parameter(
         None,
-        "What images of a folder or file are resized to; as they are when null",
+        "What images of a folder or file are resized to, and a side of drawings; as they are, "
+        "or 24, when null",
         unit="pixels",
         ge=1,
         le=4_096,
+    )
+    image_column: str | None = parameter(
+        None, "Column of images of Parquet files; found by its type and name when null"
+    )
+    label_column: str | None = parameter(
+        None, "Column of labels of Parquet files; found by its name when null"
+    )
+    train_images: int = parameter(20_000, "Training images of drawings", ge=40, le=10**7)
+    test_images: int = parameter(4_000, "Held-out images of drawings", ge=40, le=10**6)
+    crop: int = parameter(
+        0, "Margin around an image that is cut at random to its size", unit="pixels", ge=0, le=512
+    )
+    flip: bool = parameter(False, "Mirror half of the training images; not for digits")
+    randaugment: int = parameter(
+        0, "Operations of RandAugment on a training image, its N; not for digits", ge=0, le=14
+    )
+    magnitude: int = parameter(10, "Strength of RandAugment, its M", ge=0, le=STRONGEST)
+    cutout: int = parameter(
+        0, "Side of the square that is cut out of a training image", unit="pixels", ge=0, le=4_096
+    )
+    mixup: float = parameter(
+        0.0, "alpha of mixup, which mixes the images of a batch; 0 leaves it out", ge=0, le=100
     )
     context: int = parameter(64, "Length of a sequence", unit="tokens", ge=1, le=2**16)
     tokenizer: str = parameter("bytes", "bytes, bpe:<vocabulary> or the path of a tokenizers file")
@@ -124,13 +160,25 @@ class QSRConfig(WorkersConfig):
 
     @property
     def architecture(self) -> str:
-        """The model's kind."""
+        """The model's kind, one of SIZES, or the path of one."""
         return self.model or ("gpt2" if is_text(self.task) else "vit")
 
     @property
     def model_sizes(self) -> dict[str, Any]:
-        """Fields of the transformers config."""
-        return {**SIZES[self.architecture], **self.sizes}
+        """Fields of the transformers config that differ from its own."""
+        return {**SIZES.get(self.architecture, {}), **self.sizes}
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What training images go through."""
+        return Augmentation(
+            crop=self.crop,
+            flip=self.flip,
+            operations=self.randaugment,
+            magnitude=self.magnitude,
+            cutout=self.cutout,
+            mixup=self.mixup,
+        )
 
     @property
     def learning_rate(self) -> LearningRate:
@@ -167,10 +215,15 @@ class QSRConfig(WorkersConfig):
             raise ValueError(
                 f"Bad value {self.lr_floor} for 'lr_floor': give at most 'lr', which is {self.lr}."
             )
-        if self.task in TEXT_TASKS and self.architecture != "gpt2":
-            raise ValueError(f"Bad value '{self.model}' for 'model': '{self.task}' needs gpt2.")
-        if self.task == "digits" and self.architecture == "gpt2":
-            raise ValueError("Bad value 'gpt2' for 'model': 'digits' needs vit or resnet.")
+        self._check_model()
+        self._check_columns()
+        if self.task == "digits":
+            self._check_digits()
+        if self.outer != "mean" and self.rule == "data_parallel":
+            raise ValueError(
+                f"Bad value '{self.outer}' for 'outer': data_parallel averages gradients, so give "
+                "mean or another 'rule'."
+            )
         moments = {"adamw": {"exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}[self.optimizer]
         for name in self.average_moments:
             if name not in moments:
@@ -179,6 +232,41 @@ class QSRConfig(WorkersConfig):
                     f"{' and '.join(sorted(moments))}."
                 )
         self._check_data()
+
+    def _check_model(self) -> None:
+        """Refuse a model that is not there, or that the task is not for."""
+        model = self.model
+        if model is not None and model not in SIZES and not (model and os.path.exists(model)):
+            raise ValueError(
+                f"Bad value {shown(model)} for 'model': give {', '.join(SIZES)}, or the path of "
+                "the folder or config.json of a transformers image classifier."
+            )
+        if self.task in TEXT_TASKS and self.architecture != "gpt2":
+            raise ValueError(f"Bad value {shown(model)} for 'model': '{self.task}' needs gpt2.")
+        if self.task in IMAGE_TASKS and self.architecture == "gpt2":
+            raise ValueError(
+                f"Bad value 'gpt2' for 'model': '{self.task}' needs vit, resnet or the path of an "
+                "image classifier."
+            )
+
+    def _check_columns(self) -> None:
+        """Refuse columns where there are none."""
+        for name in ("image_column", "label_column"):
+            value = getattr(self, name)
+            if value is not None and (self.task in IMAGE_TASKS or self.architecture == "gpt2"):
+                raise ValueError(
+                    f"Bad value {shown(value)} for '{name}': it is for images in Parquet files, so "
+                    "leave it out."
+                )
+
+    def _check_digits(self) -> None:
+        """Refuse what digits do not stand: another class, or other pixels than 0 to 16."""
+        for name, why in (
+            ("flip", "a mirrored digit is another one or none, so give false"),
+            ("randaugment", "it is for pixels from 0 to 255, and the digits' end at 16; give 0"),
+        ):
+            if getattr(self, name):
+                raise ValueError(f"Bad value {getattr(self, name)} for '{name}': {why}.")
 
     def _check_data(self) -> None:
         """Read the data once, so that what is wrong with them shows before any worker starts."""
@@ -189,20 +277,19 @@ class QSRConfig(WorkersConfig):
 
                 check_model(self, None, classes=256)
             return
-        from tenfold.envs.data.images import load_images, worker_indices
+        from tenfold.algorithms.qsr.models import check_model
+        from tenfold.algorithms.qsr.tasks import image_data
+        from tenfold.envs.data.drawings import CLASSES, SIZE
+        from tenfold.envs.data.images import worker_indices
         from tenfold.envs.data.tokenizer import check_tokenizer
 
         check_tokenizer(self.tokenizer)
-        data = load_images(
-            self.task,
-            cache=runs_folder() / "data",
-            size=self.image_size,
-            label_noise=self.label_noise,
-            seed=self.seed,
-        )
+        if self.task == "drawings":  # drawn when a trial needs them; they cannot be wrong
+            count, shape, classes = self.train_images, (3, *[self.image_size or SIZE] * 2), CLASSES
+        else:
+            data = image_data(self)
+            count, shape, classes = len(data.train_y), data.train_x.shape[1:], data.classes
         K = self.workers_per_process * max(1, self.workers)
-        worker_indices(len(data.train_y), K, 0, self.batch, 0, self.seed)
-        if self.sizes or self.task != "digits":
-            from tenfold.algorithms.qsr.models import check_model
-
-            check_model(self, data.train_x.shape[1:], len(data.classes))
+        worker_indices(count, K, 0, self.batch, 0, self.seed)
+        if self.sizes or self.architecture not in SIZES or self.task != "digits":
+            check_model(self, shape, len(classes))

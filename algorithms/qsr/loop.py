@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from tenfold.algorithms.common.local_optimizer import AllReduce, LocalOptimizer, StackMean
+from tenfold.algorithms.common.outer_optimizer import OuterNesterov
 from tenfold.algorithms.common.shard import Shard
 from tenfold.algorithms.common.workers import Batch, Workers, reestimate_batchnorm
 from tenfold.algorithms.qsr.config import QSRConfig
@@ -30,6 +31,11 @@ class QSRLoop(TrainingLoop):
         self.compute = Compute.of(config)
         self.workers = Workers(model, stacked, self.task.loss, self.compute, config.compile)
         self.batches = Batches(self._batch, self.compute)
+        self.outer = (
+            OuterNesterov(self.workers.parameters, config.outer_lr, config.outer_momentum)
+            if config.outer == "nesterov"
+            else None
+        )
         across = AllReduce()
         self.optimizer = LocalOptimizer(
             self._inner(),
@@ -41,6 +47,7 @@ class QSRLoop(TrainingLoop):
             before_step=self._clip,
             before_average=self._judge_workers_if_due,
             scaler=self.compute.scaler(),
+            outer=self.outer,
         )
         self.planned = self._planned()
         self._uncounted = AllReduce()
@@ -121,8 +128,7 @@ class QSRLoop(TrainingLoop):
 
     def save(self, folder: Path) -> None:
         """This process's parameters and optimizer state; process 0 adds the averaged model."""
-        held = {"parameter": self.workers.parameters, "buffer": self.workers.buffers}
-        Shard(held, {"processes": self.size}).write(folder, self.rank, self.optimizer)
+        Shard(self._held(), {"processes": self.size}).write(folder, self.rank, self.optimizer)
         mean = self.mean_parameters()
         if self.rank == 0:
             with self.workers.standing(mean) as module:
@@ -138,9 +144,8 @@ class QSRLoop(TrainingLoop):
         """
         saved, shard = Shard.take_up(folder, self.rank, self.optimizer)
         self.step = self.optimizer.step_count
-        held = {"parameter": self.workers.parameters, "buffer": self.workers.buffers}
         with torch.no_grad():
-            for group, tensors in held.items():
+            for group, tensors in self._held().items():
                 for name, tensor in tensors.items():
                     tensor.copy_(shard.tensors[group][name])
             if saved != self.size:
@@ -148,6 +153,13 @@ class QSRLoop(TrainingLoop):
                 self.workers.meet([shard.tensors["parameter"] for shard in shards])
                 self.optimizer.restart_round()
         self.planned = self._planned()
+
+    def _held(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The tensors of a checkpoint beside the optimizer's, in groups."""
+        held = {"parameter": self.workers.parameters, "buffer": self.workers.buffers}
+        if self.outer is not None:
+            held |= {"outer_start": self.outer.start, "outer_velocity": self.outer.velocity}
+        return held
 
     def _planned(self) -> int:
         """Averages done, and those of the schedule from the current round on."""

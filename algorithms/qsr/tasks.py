@@ -13,10 +13,15 @@ from tenfold.algorithms.common.language_model import judge, make_gpt2, next_toke
 from tenfold.algorithms.common.workers import Batch
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.models import make_image_model
-from tenfold.envs.data.images import ImageData, load_images, worker_indices
+from tenfold.envs.data.drawings import SIZE, load_drawings
+from tenfold.envs.data.image_files import Columns
+from tenfold.envs.data.image_split import ImageData
+from tenfold.envs.data.images import load_images, worker_indices
 from tenfold.envs.data.text import batch, check_length, load_corpus
 from tenfold.platform.devices import CPU
 from tenfold.platform.store import runs_folder
+
+_JUDGED_AT_ONCE = 512
 
 
 class Task(ABC):
@@ -52,33 +57,31 @@ class Task(ABC):
 
 
 class ImageTask(Task):
-    """Image classification by a ViT or a ResNet, with label noise and smoothing."""
+    """Image classification, with label noise, label smoothing and augmentation."""
 
     items = "images"
 
     def __init__(self, config: QSRConfig) -> None:
         self.config = config
         self.items_per_batch = config.batch
-        self.data: ImageData = load_images(
-            config.task,
-            cache=runs_folder() / "data",
-            size=config.image_size,
-            label_noise=config.label_noise,
-            seed=config.seed,
-        )
+        self.data = image_data(config)
+        self._classes = len(self.data.classes)
 
     def model(self) -> nn.Module:
         _, channels, size, _ = self.data.train_x.shape
-        return make_image_model(self.config, channels, size, len(self.data.classes))
+        return make_image_model(self.config, channels, size, self._classes)
 
     def batch(self, number: int, worker: int, workers: int) -> Batch:
-        chosen = worker_indices(
-            len(self.data.train_y), workers, worker, self.config.batch, number, self.config.seed
-        )
-        return {
-            "pixel_values": torch.from_numpy(np.ascontiguousarray(self.data.train_x[chosen])),
-            "labels": torch.from_numpy(self.data.train_y[chosen]),
-        }
+        c = self.config
+        chosen = worker_indices(len(self.data.train_y), workers, worker, c.batch, number, c.seed)
+        rng = np.random.default_rng([c.seed, number, worker, 1])
+        pixels = c.augmentation.images(self.data.train_x[chosen], rng)
+        pixels = c.augmentation.standardised(self.data.standardised(pixels), rng)
+        labels = self.data.train_y[chosen]
+        if c.mixup:
+            targets = np.eye(self._classes, dtype=np.float32)[labels]
+            pixels, labels = c.augmentation.mixed(pixels, targets, rng)
+        return {"pixel_values": torch.from_numpy(pixels), "labels": torch.from_numpy(labels)}
 
     def loss(self, model: Callable[..., Any], batch: Batch) -> torch.Tensor:
         logits = model(pixel_values=batch["pixel_values"]).logits.float()
@@ -90,8 +93,8 @@ class ImageTask(Task):
     @torch.no_grad()
     def judge(self, model: nn.Module, device: torch.device = CPU) -> dict[str, float]:
         labels = torch.from_numpy(self.data.test_y).to(device)
-        arrays = np.array_split(self.data.test_x, -(-len(labels) // 512))
-        parts = (torch.from_numpy(array).to(device) for array in arrays)
+        arrays = np.array_split(self.data.test_x, -(-len(labels) // _JUDGED_AT_ONCE))
+        parts = (torch.from_numpy(self.data.standardised(a)).to(device) for a in arrays)
         logits = torch.cat([model(pixel_values=part).logits for part in parts])
         accuracy = (logits.argmax(dim=1) == labels).double().mean()
         if not bool(logits.isfinite().all()):
@@ -128,6 +131,32 @@ class TextTask(Task):
     def judge(self, model: nn.Module, device: torch.device = CPU) -> dict[str, float]:
         c = self.config
         return judge(model, self.corpus, c.context, c.validation_windows, device)
+
+
+def image_data(config: QSRConfig) -> ImageData:
+    """The images of a config.
+
+    Raises:
+        ValueError: They cannot be read.
+    """
+    c, cache = config, runs_folder() / "data"
+    if c.task == "drawings":
+        return load_drawings(
+            c.train_images,
+            c.test_images,
+            cache=cache,
+            size=c.image_size or SIZE,
+            label_noise=c.label_noise,
+            seed=c.seed,
+        )
+    return load_images(
+        c.task,
+        cache=cache,
+        size=c.image_size,
+        label_noise=c.label_noise,
+        seed=c.seed,
+        columns=Columns(c.image_column, c.label_column),
+    )
 
 
 def make_task(config: QSRConfig) -> Task:

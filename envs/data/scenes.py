@@ -7,6 +7,7 @@ many drawings. A style changes how a scene is drawn and not what its caption say
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,9 @@ WORDS = ("a", *SHAPES, *COLOURS, "left", "of", "above")
 """Every word of a caption."""
 STYLES = ("plain", "inked", "night", "tilted")
 _SUPERSAMPLING = 4
+
+OfPoints = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A function of the points (x, y) of a plane, elementwise."""
 
 
 @dataclass(frozen=True)
@@ -112,25 +116,40 @@ def draw_scenes(count: int, seed: int, size: int = 32, style: str = "plain") -> 
         canvas = np.full((size, size, 3), shade[n])
         for k, (shape, tint) in enumerate(((first, colour), (second, other))):
             turned = angle[n, k] if style == "tilted" else 0.0
-            cover = _coverage(SHAPES[shape], places[k], half[n, k], turned, size)
+            inside = partial(_inside, DISTANCES[SHAPES[shape]])
+            cover = coverage(inside, places[k], half[n, k], turned, size)
             ink = np.array(tuple(COLOURS.values())[tint], dtype=np.float64)
             if style == "inked":
-                stroke = _coverage(SHAPES[shape], places[k], 1.25 * half[n, k], turned, size)
+                stroke = coverage(inside, places[k], 1.25 * half[n, k], turned, size)
                 canvas = canvas * (1 - stroke[..., None])
             canvas = canvas + cover[..., None] * (ink - canvas)
         images[n] = np.round(255 - canvas if style == "night" else canvas)
     return Scenes(images, attributes)
 
 
-def _coverage(shape: str, centre: np.ndarray, half: float, angle: float, size: int) -> np.ndarray:
-    """The share of each pixel that a shape covers, (size, size)."""
+def coverage(
+    inside: OfPoints, centre: np.ndarray, half: float, angle: float, size: int
+) -> np.ndarray:
+    """The share of each pixel that a shape covers, (size, size) float64.
+
+    Args:
+        inside: Whether points of the shape's own axes lie in it; it reaches to about 1.
+        centre: (x, y) on a canvas of side 1, y downwards.
+        half: What 1 of the shape's axes is on the canvas.
+        angle: Of rotation, in radians.
+        size: Pixels of a side.
+    """
     fine = size * _SUPERSAMPLING
     grid = (np.arange(fine) + 0.5) / fine
     x, y = (grid - centre[0])[None, :] / half, (grid - centre[1])[:, None] / half
     cos, sin = np.cos(angle), np.sin(angle)
-    inside = _DISTANCES[shape](cos * x + sin * y, cos * y - sin * x) < 0
-    blocks = inside.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING)
+    covered = inside(cos * x + sin * y, cos * y - sin * x)
+    blocks = covered.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING)
     return blocks.mean(axis=(1, 3))
+
+
+def _inside(distance: OfPoints, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return distance(x, y) < 0
 
 
 def _square(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -147,10 +166,11 @@ def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum(longest - 1.0, shortest - 0.33)
 
 
-_DISTANCES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+DISTANCES: Mapping[str, OfPoints] = {
     "circle": lambda x, y: np.hypot(x, y) - 1.0,
     "square": _square,
     "triangle": _triangle,
     "cross": _cross,
     "ring": lambda x, y: abs(np.hypot(x, y) - 0.72) - 0.28,
 }
+"""About how far a point is outside of each of `SHAPES`, in its own axes; negative inside."""

@@ -356,7 +356,7 @@ def test_every_key_of_the_search_spaces_can_change_in_mid_run(tmp_path: Path) ->
     keys = {key for space in SPACES.values() for key in space.define(tune)}
     assert keys
     assert not keys & QSRConfig.fixed
-    values = {"alpha": 0.05, "base": 2, "lr": 0.02}
+    values = {"alpha": 0.05, "base": 2, "lr": 0.02, "outer_lr": 0.5}
     assert values.keys() == keys
     loop, _ = resumed_under(tmp_path, 31, **values)
     metrics = loop.train(40)

@@ -46,10 +46,19 @@ OTHERS = {
     "tokenizer": "bpe:300",
     "rule": "swap",
     "optimizer": "sgd",
+    "outer": "nesterov",
     "sync": "quadratic",
 }
 """Another value of each key that cannot change; 96 where none stands here."""
-OPTIONAL = {"model": str, "min_workers": int, "image_size": int, "gpus_per_trial": float}
+OPTIONAL = {
+    "model": str,
+    "min_workers": int,
+    "image_size": int,
+    "image_column": str,
+    "label_column": str,
+    "gpus_per_trial": float,
+    "restoration_lr": float,
+}
 CONFIGS = {"mst": MSTConfig, "qsr": QSRConfig}
 KEYS = [
     (name, key)
@@ -63,7 +72,10 @@ def is_wrong(config: type[TrainingConfig], key: str, value: Any) -> bool:
     """Whether a value cannot be right for a key, whatever its bounds are."""
     if key in OPTIONAL and value is None:
         return False
-    kind = OPTIONAL.get(key, type(config.model_fields[key].default))
+    default = config.model_fields[key].default
+    if type(value) is type(default) and value == default:
+        return False
+    kind = OPTIONAL.get(key, type(default))
     if isinstance(value, bool):
         return kind is not bool
     if kind is int:
@@ -123,6 +135,26 @@ def test_sizes_of_which_no_model_comes_are_refused(
     assert "\n" not in message
     for part in said:
         assert part in message, message
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "said"),
+    [
+        ("digits", {"flip": True}, "Bad value True for 'flip': a mirrored digit"),
+        ("digits", {"randaugment": 2}, "Bad value 2 for 'randaugment': it is for pixels"),
+        ("digits", {"model": "gpt2"}, "'gpt2' for 'model': 'digits' needs vit, resnet or"),
+        ("drawings", {"model": "gpt2"}, "'gpt2' for 'model': 'drawings' needs vit, resnet or"),
+        ("digits", {"model": "vti"}, "'vti' for 'model': give vit, resnet, gpt2, or the path"),
+        ("drawings", {"label_column": "y"}, "'y' for 'label_column': it is for images in Parquet"),
+        ("drawings", {"train_images": 60}, "each need 64, there are 60"),
+        ("drawings", {"image_size": 25, "sizes": {"patch_size": 30}}, "no vit model comes of it"),
+        ("digits", {"rule": "data_parallel", "outer": "nesterov"}, "'nesterov' for 'outer'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(task: str, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as refusal:
+        build_config(get_method("qsr"), task, "qsr", fields, seed=0)
+    assert "\n" not in str(refusal.value)
 
 
 def test_lists_stand_for_tuples_and_a_text_file_for_a_language_model(tmp_path: Path) -> None:

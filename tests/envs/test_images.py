@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tenfold.envs.data.images import ImageData, load_images, worker_indices
+from tenfold.envs.data import image_split, images
+from tenfold.envs.data.image_files import Columns
+from tenfold.envs.data.image_split import ImageData, moments
+from tenfold.envs.data.images import load_images, worker_indices
 
 PLAIN = {"size": None, "label_noise": 0.0, "seed": 0}
 
@@ -38,7 +41,7 @@ def make_folder(root: Path, each: int = 10) -> Path:
 
 
 def raw(data: ImageData, split: str) -> np.ndarray:
-    """Standardised images back on a common scale, sorted."""
+    """A split's images as rows, sorted."""
     x = getattr(data, f"{split}_x")
     flat = x.reshape(len(x), -1)
     return flat[np.lexsort(flat.T)]
@@ -48,17 +51,55 @@ def test_digits_are_scikit_learns_split_once_for_all(tmp_path: Path) -> None:
     data = load_images("digits", cache=tmp_path, **PLAIN)
     assert data.train_x.shape == (1437, 1, 8, 8)
     assert data.test_x.shape == (360, 1, 8, 8)
-    assert abs(float(data.train_x.mean())) < 1e-5
-    assert float(data.train_x.std()) == pytest.approx(1, abs=1e-4)
     x, y = load_digits(return_X_y=True)
-    whole = np.concatenate([data.train_x, data.test_x]).reshape(1797, 64).astype(np.float64)
-    scale = (whole.max() - whole.min()) / (x.max() - x.min())
-    sums = np.sort((whole - whole.min()).sum(axis=1) / scale)
-    np.testing.assert_allclose(sums, np.sort(x.sum(axis=1)), rtol=1e-3)
+    whole = np.concatenate([data.train_x, data.test_x]).reshape(1797, 64)
+    np.testing.assert_array_equal(np.sort(whole.sum(axis=1)), np.sort(x.sum(axis=1)))
     counts = np.bincount(data.test_y)
     assert np.abs(counts - np.bincount(y) / 5).max() <= 1
     other = load_images("digits", cache=tmp_path, size=None, label_noise=0.0, seed=9)
     np.testing.assert_array_equal(other.test_x, data.test_x)
+
+
+def test_a_batch_is_standardised_to_the_bits_that_the_whole_set_was(tmp_path: Path) -> None:
+    data = load_images("digits", cache=tmp_path, **PLAIN)
+    assert data.train_x.dtype == np.uint8
+    x = data.train_x.astype(np.float32)
+    whole = (x - x.mean(axis=(0, 2, 3), keepdims=True)) / (
+        x.std(axis=(0, 2, 3), keepdims=True) + 1e-6
+    )
+    chosen = np.array([3, 1436, 7])
+    np.testing.assert_array_equal(data.standardised(data.train_x[chosen]), whole[chosen])
+
+
+def test_moments_of_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
+    monkeypatch.setattr(image_split, "_PART", 7 * 48)  # 7 images and at last 1
+    mean, deviation = moments(x)
+    np.testing.assert_allclose(mean.ravel(), x.mean(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(deviation.ravel(), x.std(axis=(0, 2, 3)), rtol=1e-6)
+    assert mean.shape == (1, 3, 1, 1)
+    assert deviation.dtype == np.float32
+
+
+def test_a_users_images_stay_on_disk_as_bytes(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "pets")
+    data = load_images(str(folder), cache=tmp_path / "c", **PLAIN)
+    for x in (data.train_x, data.test_x):
+        assert isinstance(x, np.memmap)
+        assert x.dtype == np.uint8
+    batch = data.standardised(data.train_x[:3])
+    assert batch.dtype == np.float32
+    assert not isinstance(batch, np.memmap)
+
+
+def test_grey_images_among_coloured_ones_become_rgb(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "pets", each=2)
+    Image.new("RGB", (6, 6), (9, 8, 7)).save(folder / "dog" / "2.png")
+    data = load_images(str(folder), cache=tmp_path / "c", **PLAIN)
+    assert data.train_x.shape[1:] == (3, 6, 6)
+    pixels = np.concatenate([data.train_x, data.test_x])[:, :, 3, 3]
+    expected = [(v, v, v) for v in (10, 11, 110, 111)] + [(9, 8, 7)]
+    assert sorted(map(tuple, pixels.tolist())) == sorted(expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
@@ -85,9 +126,9 @@ def test_a_folder_and_a_parquet_file_hold_the_same_images(tmp_path: Path) -> Non
     assert one.classes == ("cat", "dog")
     assert one.train_x.shape == (16, 1, 6, 6)
     for split in ("train", "test"):
-        np.testing.assert_allclose(raw(one, split), raw(two, split), rtol=1e-6)
+        np.testing.assert_array_equal(raw(one, split), raw(two, split))
     # The label of an image is told by its brightness.
-    bright = one.test_x[:, 0, 3, 3] > 0
+    bright = one.test_x[:, 0, 3, 3] > 60
     np.testing.assert_array_equal(bright, one.test_y == 1)
 
 
@@ -212,7 +253,7 @@ def test_images_of_every_mode_have_their_own_shades(
     table = pa.table({"image": [data] * 4, "label": [0, 1, 0, 1]})
     pq.write_table(table, tmp_path / "m.parquet")
     load_images(str(tmp_path / "m.parquet"), cache=tmp_path / "c", **PLAIN)
-    (file,) = (tmp_path / "c").glob("*/x.npy")
+    (file,) = (tmp_path / "c").glob("*/train_x.npy")
     np.testing.assert_array_equal(np.load(file)[0], pixels)
 
 
@@ -276,7 +317,35 @@ def test_columns_of_any_encoding_and_name_are_read(
     assert (len(data.train_x), len(data.test_x)) == (16, 4)
     for split in ("train", "test"):
         x, y = getattr(data, f"{split}_x"), getattr(data, f"{split}_y")
-        np.testing.assert_array_equal(x[:, 0, 3, 3] > 0, y == 1)  # dogs are bright
+        np.testing.assert_array_equal(x[:, 0, 3, 3] > 60, y == 1)  # dogs are bright
+
+
+def test_columns_that_are_asked_for_are_read_or_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    cells = [encoded(picture(100 * (i % 2) + i)) for i in range(20)]
+    columns = {"front": cells, "back": cells[::-1], "kind": ["cat", "dog"] * 10, "n": range(20)}
+    pq.write_table(pa.table(columns), file)
+
+    def read(image: str | None, label: str | None, source: Path = file) -> ImageData:
+        columns = Columns(image, label)
+        return load_images(str(source), cache=tmp_path / "c", columns=columns, **PLAIN)
+
+    for image, dogs_are_bright in (("front", True), ("back", False)):
+        data = read(image, "kind")
+        assert data.classes == ("cat", "dog")
+        np.testing.assert_array_equal(
+            data.train_x[:, 0, 3, 3] > 60, (data.train_y == 1) == dogs_are_bright
+        )
+    refused = [
+        (("side", "kind"), "'side' for 'image_column': it is none of the columns of"),
+        (("n", "kind"), "'n' for 'image_column': it holds nothing that fits of the columns of"),
+        (("front", "sort"), "'sort' for 'label_column': it is none of the columns of"),
+    ]
+    for (image, label), said in refused:
+        with pytest.raises(ValueError, match=said):
+            read(image, label)
+    with pytest.raises(ValueError, match=r"'kind' for 'label_column': '.*' holds no Parquet"):
+        read(None, "kind", make_folder(tmp_path / "pets"))
 
 
 def test_a_folder_of_parquet_files_keeps_its_splits(tmp_path: Path) -> None:
@@ -328,6 +397,18 @@ def test_workers_of_an_epoch_share_nothing_and_leave_out_less_than_a_step(
     np.testing.assert_array_equal(again, drawn[(steps - 1) * workers])
 
 
+def test_an_epochs_order_is_drawn_once_and_is_the_generators() -> None:
+    images._permutation.cache_clear()
+    for step in range(20):  # two epochs of 10 steps
+        for k in range(4):
+            drawn = worker_indices(203, 4, k, 5, step, seed=11)
+            order = np.random.default_rng([11, step // 10]).permutation(203)
+            first = (k * 10 + step % 10) * 5
+            np.testing.assert_array_equal(drawn, order[first : first + 5])
+            drawn[:] = -1  # the caller's own
+    assert images._permutation.cache_info().misses == 2
+
+
 def test_every_epoch_has_another_order() -> None:
     first, second = (worker_indices(50, 1, 0, 50, step, seed=0) for step in (0, 1))
     assert not np.array_equal(first, second)
@@ -349,7 +430,8 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "pets")
     (folder / "eel").mkdir()
     assert "eel' has no .png" in said(folder)
-    (folder / "eel" / "1.png").write_bytes(b"not an image")
+    for i in (1, 2):
+        (folder / "eel" / f"{i}.png").write_bytes(b"not an image")
     assert "1.png' is not an image" in said(folder)
     for i in range(5):
         picture(7, size=9).save(folder / "eel" / f"{i}.png")
@@ -363,7 +445,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
         cell = encoded(picture(3))
         pq.write_table(pa.table({"image": [cell], "label": [label]}), tmp_path / "z.parquet")
         assert "whole numbers only or names only" in said(tmp_path / "z.parquet")
-    pq.write_table(pa.table({"image": [b""], "label": ["a"]}), tmp_path / "e.parquet")
+    pq.write_table(pa.table({"image": [b""] * 4, "label": ["a", "b"] * 2}), tmp_path / "e.parquet")
     assert "e.parquet, row 0' is not an image" in said(tmp_path / "e.parquet")
     empty = pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())})
     pq.write_table(empty, tmp_path / "n.parquet")
