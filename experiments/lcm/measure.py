@@ -29,6 +29,7 @@ from tenfold.algorithms.lcm.judging import HELD_OUT_SEED, SceneJudging
 from tenfold.algorithms.lcm.sampling import SOLVERS, draw_grid, sample, solver, write_png
 from tenfold.algorithms.lcm.teacher import Teacher
 from tenfold.envs.data.scenes import draw_scenes
+from tenfold.platform.errors import InputError
 from tenfold.platform.runs import PARAM, Selection, columns, load_history, load_trials
 from tenfold.platform.statistics import mean_interval
 from tenfold.platform.store import tracking_uri
@@ -191,11 +192,19 @@ def main() -> None:
     parser.add_argument("--name", help="of the files; what is measured when left out")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    name, first = given.name or given.what, given.experiments[0]
     if (given.what in ("plugged", "scales") and given.base is None) or (
         given.what == "scales" and given.style is None
     ):
         parser.error(f"{given.what} needs --base, and scales also --style: see above.")
+    try:
+        measure(given)
+    except (InputError, ValueError) as error:
+        parser.error(str(error))
+
+
+def measure(given: argparse.Namespace) -> None:
+    """What is asked for."""
+    name, first = given.name or given.what, given.experiments[0]
     if given.what == "solvers":
         rows = of_solvers(given.base or EMBEDDED_FOLDER, given.images, range(given.seeds), given.w)
         write(rows, name, "The teacher by its solvers")
