@@ -23,7 +23,7 @@ from tenfold.algorithms.mst.flops import FlopLedger, step_flops
 from tenfold.algorithms.mst.loop import MSTLoop
 from tenfold.algorithms.mst.masks import masked_layers
 from tenfold.algorithms.mst.schedule import SparsitySchedule, active_weights, erdos_renyi
-from tenfold.algorithms.mst.topology import GRADIENT_SHARE, evolve, first_mask
+from tenfold.algorithms.mst.topology import GRADIENT_SHARE, _largest, evolve, first_mask
 from tenfold.envs.data.text import Corpus
 from tenfold.tune_spaces.mst import SPACES
 
@@ -109,6 +109,17 @@ def test_a_topology_step_keeps_the_largest_and_counts(
     by_gradient = round(int(grown.sum()) * share)
     strongest = torch.where(kept, -1.0, gradient).flatten().topk(by_gradient).indices
     assert bool(new.flatten()[strongest].all())
+
+
+@given(
+    st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.5, math.inf, -math.inf]), max_size=30), st.data()
+)
+def test_the_largest_are_those_of_a_stable_sort(values: list[float], data: st.DataObject) -> None:
+    scores = torch.tensor(values)
+    count = data.draw(st.integers(0, len(values)))
+    by_sort = torch.sort(scores, descending=True, stable=True).indices[:count]
+    assert sorted(_largest(scores, count).tolist()) == sorted(by_sort.tolist())
+    assert _largest(torch.tensor([1.0, math.nan, math.inf]), 1).tolist() == [1]
 
 
 def test_the_growth_rules_are_set_rigl_and_mixed() -> None:
