@@ -18,6 +18,7 @@ from tenfold.algorithms.common.shard import Shard
 from tenfold.algorithms.common.workers import Batch, Workers
 from tenfold.algorithms.mst.attention import kept_fraction, pattern_mask, set_pattern
 from tenfold.algorithms.mst.config import MSTConfig
+from tenfold.algorithms.mst.decay import decay_groups, regroup
 from tenfold.algorithms.mst.execution import SparsePath, calibrated
 from tenfold.algorithms.mst.flops import HEAD, FlopLedger, StepFlops, step_flops
 from tenfold.algorithms.mst.masks import Masks, assert_same_masks, masked_layers, norm_share
@@ -64,7 +65,7 @@ class MSTLoop(TrainingLoop):
             self.sparse_path.follow(self.masks.masks)
         self.optimizer = LocalOptimizer(
             self.compute.adamw(
-                self._groups({f"{name}.weight" for name in linear}),
+                decay_groups(self.workers.parameters, {f"{name}.weight" for name in linear}),
                 lr=config.lr,
                 betas=config.betas,
                 weight_decay=config.weight_decay,
@@ -92,18 +93,6 @@ class MSTLoop(TrainingLoop):
             return load_gpt2(c.init_from)
         sizes = {"n_layer": c.n_layer, "n_head": c.n_head, "n_embd": c.n_embd}
         return make_gpt2(c.vocabulary or self.corpus.vocabulary, c.context, sizes)
-
-    def _groups(self, decayed: set[str]) -> list[dict[str, Any]]:
-        """Parameters of the optimizer: those that decay, and those that do not.
-
-        The blocks' matrices decay; biases, norms and embeddings (and so the tied output layer) do
-        not, as in the authors' released code.
-        """
-        parameters = self.workers.parameters.items()
-        return [
-            {"params": [p for name, p in parameters if name in decayed]},
-            {"params": [p for name, p in parameters if name not in decayed], "weight_decay": 0.0},
-        ]
 
     @property
     def K(self) -> int:
@@ -226,7 +215,7 @@ class MSTLoop(TrainingLoop):
             self.workers.meet([found.tensors["parameter"] for found in shards])
             self.optimizer.restart_round()
         if "decay_groups" not in shard.counters:
-            self._regroup()
+            regroup(self.optimizer, self.workers.parameters)
         self.masks.restore(shard.tensors, shard.counters["churn"])
         self.evolved_at = shard.counters.get("evolved_at", self.step)
         self.ledger.load_state_dict(shard.counters["ledger"])
@@ -234,12 +223,6 @@ class MSTLoop(TrainingLoop):
         if self.sparse_path is not None:
             self.sparse_path.follow(self.masks.masks)
         self._set_attention()
-
-    def _regroup(self) -> None:
-        """Give state of the optimizer that was saved before there were groups to its parameters."""
-        state = self.optimizer.inner.state
-        saved = [state.pop(p) for p in self.optimizer.parameters if p in state]
-        state.update(zip(self.workers.parameters.values(), saved, strict=False))
 
     def _averager(self) -> AllReduce | StackMean:
         stacked = self.config.workers_per_process
