@@ -83,7 +83,7 @@ class PlainICVaRL:
 
 
 def learn(learner: Learner | PlainICVaRL, task: Mixture, first: int, episodes: int) -> np.ndarray:
-    """Play some episodes; returns the values of the last plan."""
+    """Play some episodes; returns the values of the last policy."""
     for k in range(first, first + episodes):
         solution = learner.plan(np.random.default_rng([k, 0]))
         learner.update(task.mdp.play(solution.policy, np.random.default_rng([k, 1])))

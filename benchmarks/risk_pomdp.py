@@ -1,9 +1,9 @@
-"""Cost of an episode of optimistic planning over histories, beside the same plan in plain loops.
+"""Cost of an episode of optimistic planning over histories, beside the same in plain loops.
 
     python benchmarks/risk_pomdp.py
 
-Milliseconds of processor time of a plan (counts to policy), median of several, on random POMDPs in
-which one of S, A, O and H grows. Both versions start from the same 200 learnt episodes and must
+Milliseconds of processor time of planning (counts to policy), median of several, on random POMDPs
+in which one of S, A, O and H grows. Both versions start from the same 200 learnt episodes and must
 find the same value and the same actions. The growth is that from the row above: a power of a size,
 and a base of H.
 """
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from tenfold.algorithms.risk_pomdp.algorithm import random_reactions
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
-from tenfold.algorithms.risk_pomdp.optimism import OptimisticPlan, rewards_to_come
+from tenfold.algorithms.risk_pomdp.optimism import OptimisticSolution, rewards_to_come
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import random_pomdp
 
@@ -28,8 +28,8 @@ BASE = {"S": 4, "A": 2, "O": 3, "H": 4}
 GROWTH = {"S": (8, 16, 32, 64), "A": (2, 4, 6, 8), "O": (2, 4, 6, 8), "H": (3, 4, 5, 6)}
 
 
-def plain_plan(learner: HindsightLearner) -> OptimisticPlan:
-    """The plan as its recursion reads: one history, action and state at a time."""
+def plain_plan(learner: HindsightLearner) -> OptimisticSolution:
+    """Planning as its recursion reads: one history, action and state at a time."""
     model, bonus, gamma = learner.model(), learner.bonus(), learner.gamma
     sign = math.copysign(1.0, gamma)
     low, high = rewards_to_come(model.rewards)
@@ -65,7 +65,7 @@ def plain_plan(learner: HindsightLearner) -> OptimisticPlan:
     for o in range(model.O):
         first = [model.initial[s] * model.emissions[0, s, o] for s in range(model.S)]
         total += worth(0, o, first)
-    return OptimisticPlan(policy, math.log(within(0, 1.0, total)) / gamma)
+    return OptimisticSolution(policy, math.log(within(0, 1.0, total)) / gamma)
 
 
 def learnt(pomdp: TabularPOMDP) -> HindsightLearner:
@@ -77,8 +77,8 @@ def learnt(pomdp: TabularPOMDP) -> HindsightLearner:
     return learner
 
 
-def milliseconds(plan: Callable[[], OptimisticPlan], repeats: int) -> float:
-    """Median processor time of a plan."""
+def milliseconds(plan: Callable[[], OptimisticSolution], repeats: int) -> float:
+    """Median processor time of planning."""
     found = []
     for _ in range(repeats):
         start = time.process_time()

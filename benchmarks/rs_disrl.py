@@ -3,8 +3,8 @@
     python benchmarks/rs_disrl.py
 
 Milliseconds of processor time, a median, on random MDPs in which one of S, A and H grows.
-First what an episode costs every learner that plans anew for it (plan and counting). Then one
-optimistic plan of RS-DisRL-M with LSR sets (one sweep over all budgets, then the policy) beside
+First what an episode costs every learner that plans anew for it (planning and counting). Then one
+optimistic planning of RS-DisRL-M with LSR sets (one sweep over all budgets, then the policy) beside
 loops, which must find the same value. The growth is the log-log slope.
 """
 
@@ -106,7 +106,7 @@ def learnt(learner: Counting, mdp: GridMDP) -> Counting:
 
 
 def episode_cost(make: Callable[[GridMDP], Counting], sizes: dict[str, int]) -> float:
-    """Milliseconds of a plan and of counting the episode that it is played for."""
+    """Milliseconds of planning and of counting the episode that it is played for."""
     mdp = random_mdp(**sizes)
     learner = learnt(make(mdp), mdp)
     rng = np.random.default_rng(1)

@@ -25,9 +25,9 @@ from experiments.rs_disrl import measure as rs_disrl_measure
 from tenfold.algorithms.icvar.linear import confidence_radius
 from tenfold.algorithms.icvar.operators import exact_cvar
 from tenfold.algorithms.icvar.planner import IteratedCVaR
-from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
+from tenfold.algorithms.risk_pomdp.beta import evaluate, solve
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
-from tenfold.algorithms.rs_disrl.algorithm import next_plan
+from tenfold.algorithms.rs_disrl.algorithm import next_planning
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 from tenfold.platform.tables import save_table
@@ -129,10 +129,10 @@ def expected_regret(setting: risk_pomdp_measure.Setting) -> np.ndarray:
     learner = HindsightLearner(
         pomdp.rewards, pomdp.O, setting.gamma, 1.0, risk_pomdp_measure.DELTA, K
     )
-    optimum, gaps, k = best_plan(pomdp, setting.gamma).value, np.empty(K), 0
+    optimum, gaps, k = solve(pomdp, setting.gamma).value, np.empty(K), 0
     while k < K:
         policy = learner.plan().policy
-        due = min(K, next_plan(k, PREDICTED_SHARE))
+        due = min(K, next_planning(k, PREDICTED_SHARE))
         gaps[k:due] = optimum - evaluate(pomdp, setting.gamma, policy)
         moves, sights = expected_visits(pomdp, policy)
         learner.first += (due - k) * pomdp.initial
@@ -148,7 +148,7 @@ def risk_pomdp(seeds: Seeds = 10) -> None:
     K, rows, curves = EPISODES["risk_pomdp"], [], {}
     for task in ("Tiger", "Random"):
         setting = risk_pomdp_measure.Setting(task, -1.0, K, replan_share=0.001)
-        optimum = best_plan(setting.build(), setting.gamma).value
+        optimum = solve(setting.build(), setting.gamma).value
         runs = [
             risk_pomdp_measure.run(risk_pomdp_measure.hindsight, setting, 1.0, seed)
             for seed in track(range(seeds), description=task)

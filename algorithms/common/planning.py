@@ -147,7 +147,7 @@ class PlanningAlgorithm(Algorithm):
 
     @override(Algorithm)
     def setup(self, config: AlgorithmConfig) -> None:
-        # Not by RLlib's setting for torch: its deterministic algorithms, which no plan needs, load
+        # Not by RLlib's setting for torch: its deterministic algorithms, which are not needed, load
         # torch's compiler, for a second.
         update_global_seed_if_necessary(None, self.config.seed)
         if self.config.seed is not None:
@@ -190,7 +190,7 @@ class PlanningAlgorithm(Algorithm):
         """Continue from a memory that `get_plan` gave."""
 
     def evaluate_plan(self) -> dict[str, float]:
-        """Judge the present plan without changing it; returns metrics.
+        """Evaluate the present policy without changing it; returns metrics.
 
         Raises:
             ValueError: The method has no evaluation.
@@ -287,7 +287,7 @@ class PlanningAlgorithm(Algorithm):
 
     @override(Algorithm)
     def save_to_path(self, path: str | Path | None = None, **kwargs: Any) -> str:
-        """Write the plan as ``plan.npz`` (no pickle) and ``plan.json``.
+        """Write the memory as ``plan.npz`` (no pickle) and ``plan.json``.
 
         RLlib's own files go beside them (`class_and_ctor_args.pkl`, from which
         `Algorithm.from_checkpoint` builds the object); `restore_from_path` reads ours only, so

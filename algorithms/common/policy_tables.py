@@ -1,4 +1,4 @@
-"""Policies of plans as networks of PyTorch, for models that are served outside Tenfold."""
+"""Planned policies as networks of PyTorch, for models that are served outside Tenfold."""
 
 from collections.abc import Sequence
 

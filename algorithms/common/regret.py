@@ -2,8 +2,8 @@
 
 The true model is at hand, so that each policy's exact value and the optimum are computed, but the
 learner sees episodes only. A work item is one episode: the policy, and the seed of its draws. The
-memory is the learner's arrays, the number of episodes and the regret so far; plans are made anew
-from them.
+memory is the learner's arrays, the number of episodes and the regret so far; policies are planned
+anew from them.
 
 A method subclasses `RegretConfig` and `RegretAlgorithm`.
 """
@@ -127,7 +127,7 @@ class RegretAlgorithm(PlanningAlgorithm):
         """The exact mean of the return."""
 
     def due(self) -> bool:
-        """Whether a new plan is made before the next episode."""
+        """Whether a new policy is planned before the next episode."""
         return True
 
     def first(self, episode: Any) -> int:

@@ -89,7 +89,7 @@ class EpsilonGreedy(ICVaRL):
         self.exploration = exploration
 
     def plan(self, rng: np.random.Generator) -> Solution:
-        """The greedy plan with random actions here and there."""
+        """The greedy policy with random actions here and there."""
         greedy = super().plan(rng)
         anything = rng.integers(self.task.mdp.A, size=greedy.policy.shape)
         explore = rng.random(greedy.policy.shape) < self.exploration

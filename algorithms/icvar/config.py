@@ -40,7 +40,10 @@ class ICVaRConfig(RegretConfig):
             0.25, "Risk level: CVaR_alpha is the mean of the worst share alpha", ge=1e-6, le=1
         )
         planning_alpha: float | None = parameter(
-            None, "Risk level of the learner's plans, alpha when null; 1 is UCRL-VTR", ge=1e-6, le=1
+            None,
+            "Risk level that the learner plans with, alpha when null; 1 is UCRL-VTR",
+            ge=1e-6,
+            le=1,
         )
         lambda_: float | None = parameter(
             None, "Ridge lambda; H^2 when null", ge=1e-6, le=1e12, alias="lambda"

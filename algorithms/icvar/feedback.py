@@ -75,7 +75,7 @@ class HumanFeedback:
     """ICVaR-L on rewards that are learnt from comparisons.
 
     Args:
-        planner: ICVaR-L on the task; its rewards are replaced before each plan, and of the task's
+        planner: ICVaR-L on the task; its rewards are replaced before it plans, and of the task's
             own only this is read: whether they depend on the step.
         human: Who compares.
         episodes: K.
@@ -99,7 +99,7 @@ class HumanFeedback:
         self._rewards: np.ndarray | None = None
 
     def plan(self, rng: np.random.Generator) -> Solution:
-        """ICVaR-L's plan on the optimistic rewards; `rng` is not needed."""
+        """ICVaR-L's policy on the optimistic rewards; `rng` is not needed."""
         task = self.planner.task
         rewards = np.broadcast_to(self.rewards(), task.mdp.rewards.shape)
         self.planner.task = replace(task, mdp=replace(task.mdp, rewards=rewards))

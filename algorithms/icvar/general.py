@@ -24,7 +24,7 @@ class ModelClass(Protocol):
     """A class of models with its confidence sets, one for each step h."""
 
     def refresh(self) -> None:
-        """Set the confidence sets from all that was added; called before each plan."""
+        """Set the confidence sets from all that was added; called before planning."""
 
     def optimistic(self, h: int, grid: np.ndarray, values: np.ndarray) -> np.ndarray:
         """max over the set of CVaR_alpha(V(s')), (S, A), for x on the grid (X,) and V (S,)."""
@@ -237,7 +237,7 @@ class ICVaRG:
         return Solution(policy, self.values)
 
     def update(self, episode: Episode) -> None:
-        """Learn an episode of the last plan, at each step with the x that is the least known."""
+        """Learn an episode of the last policy, at each step with the x that is the least known."""
         steps = np.arange(self.task.mdp.H)
         states, after = episode.states[:-1], episode.states[1:]
         clipped = shortfalls(step_grids(self.points, self.values), self.values[1:])  # (H, X, S)

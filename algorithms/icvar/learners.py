@@ -29,7 +29,7 @@ class Learner(Protocol):
         """The policy of the next episode and the values that it is believed to have."""
 
     def update(self, episode: Episode) -> None:
-        """Learn the episode that was played with the last plan."""
+        """Learn the episode that was played with the last policy."""
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The memory as arrays."""

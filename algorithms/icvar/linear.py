@@ -33,7 +33,7 @@ class ICVaRL:
 
     Args:
         task: Base kernels, rewards and horizon; its true mixture is never read.
-        alpha: Risk level that the plans are made for.
+        alpha: Risk level that it plans for.
         episodes: K, the number of episodes that the constants are set for.
         bonus_scale: Factor of beta.
         delta: Probability of a confidence set that misses the truth.
@@ -82,7 +82,7 @@ class ICVaRL:
         return Solution(policy, self.values)
 
     def update(self, episode: Episode) -> None:
-        """Learn an episode of the last plan, at each step with the x that is the least known."""
+        """Learn an episode of the last policy, at each step with the x that is the least known."""
         steps = np.arange(self.task.mdp.H)
         clipped = shortfalls(step_grids(self.points, self.values), self.values[1:])  # (H, X, S)
         psi = self.regression.features(episode.states[:-1], episode.actions, clipped)

@@ -50,7 +50,7 @@ def step_grids(points: np.ndarray | None, values: np.ndarray) -> np.ndarray:
 
     Args:
         points: A uniform grid (X,), or None for the values of V themselves.
-        values: V of an episode's plan, (H + 1, S).
+        values: V of an episode's policy, (H + 1, S).
 
     Returns:
         (H, X) float64; X is S without a uniform grid.

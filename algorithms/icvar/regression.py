@@ -36,7 +36,7 @@ class Regression:
         self.solve()
 
     def solve(self) -> None:
-        """Set what predictions need from Lambda and b; called before each plan.
+        """Set what predictions need from Lambda and b; called before planning.
 
         theta (H, d); `white` = L^{-1} with Lambda = L L^T, so ||f||_{Lambda^{-1}} = ||L^{-1} f||.
         """

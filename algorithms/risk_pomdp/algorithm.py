@@ -8,7 +8,7 @@ import numpy as np
 from tenfold.algorithms.common.policy_tables import Reactions
 from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
-from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
+from tenfold.algorithms.risk_pomdp.beta import evaluate, solve
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
@@ -69,8 +69,8 @@ class RiskPOMDP(RegretAlgorithm):
         """The optimum of the true model (or its upper bound), and a policy for it."""
         config = self.config
         if config.planner == "exact":
-            plan = best_plan(self.truth, gamma)
-            return plan.value, plan.policy
+            best = solve(self.truth, gamma)
+            return best.value, best.policy
         found = PointBasedPlanner(self.truth, gamma).solve(
             config.planner_gap, config.planner_trials
         )

@@ -57,7 +57,7 @@ def risk_beliefs(pomdp: TabularPOMDP, gamma: float) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Solution:
     """A policy and its beta vectors.
 
     Attributes:
@@ -71,7 +71,7 @@ class Plan:
     value: float
 
 
-def best_plan(pomdp: TabularPOMDP, gamma: float) -> Plan:
+def solve(pomdp: TabularPOMDP, gamma: float) -> Solution:
     """The best of all history-dependent policies; ties go to the first action.
 
     Args:
@@ -99,7 +99,7 @@ def _backward(
     pomdp: TabularPOMDP,
     gamma: float,
     choose: Callable[[int, np.ndarray], np.ndarray],
-) -> Plan:
+) -> Solution:
     pomdp.check_histories()
     H, S, A, O = pomdp.H, pomdp.S, pomdp.A, pomdp.O  # noqa: E741
     policy: HistoryPolicy = []
@@ -117,7 +117,7 @@ def _backward(
         betas.append(np.take_along_axis(vectors, actions[:, None, None], axis=1)[:, 0])
     first = pomdp.emissions[0].T * pomdp.initial
     value = float(np.log((first * betas[-1]).sum()) / gamma)
-    return Plan(policy[::-1], betas[::-1], value)
+    return Solution(policy[::-1], betas[::-1], value)
 
 
 def _evaluate_controller(pomdp: TabularPOMDP, gamma: float, policy: Controller) -> float:

@@ -31,7 +31,7 @@ class RiskPOMDPConfig(RegretConfig):
             "regret is measured with: below 0 averse, above 0 seeking",
         )
         planning_gamma: float | None = parameter(
-            None, "gamma of the learner's plans, gamma_risk when null; 1e-6 is risk-neutral"
+            None, "gamma that the learner plans with, gamma_risk when null; 1e-6 is risk-neutral"
         )
         planner: Literal["exact", "point_based"] = parameter(
             "exact",

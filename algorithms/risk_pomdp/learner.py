@@ -20,8 +20,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from tenfold.algorithms.risk_pomdp.optimism import (
-    OptimisticPlan,
-    optimistic_plan,
+    OptimisticSolution,
+    plan_optimistically,
     rewards_to_come,
 )
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
@@ -98,11 +98,11 @@ class HindsightLearner:
         unsure += _frequencies(self.first) @ self._blurred()[0]
         return float(self.first_weight * self._share(unsure, known))
 
-    def plan(self) -> OptimisticPlan:
+    def plan(self) -> OptimisticSolution:
         """The optimistic policy; its value is the learner's own, too good by the bonus."""
-        return optimistic_plan(self.model(), self.gamma, self.bonus(), self.first_bonus())
+        return plan_optimistically(self.model(), self.gamma, self.bonus(), self.first_bonus())
 
-    def plan_point_based(self, gap: float, trials: int) -> OptimisticPlan:
+    def plan_point_based(self, gap: float, trials: int) -> OptimisticSolution:
         """The same by point-based search, at any horizon; its value is the upper bound.
 
         Args:
@@ -114,7 +114,7 @@ class HindsightLearner:
         worth = np.exp(self.gamma * found.upper) + np.sign(self.gamma) * self.first_bonus()
         ends = self.gamma * np.stack(rewards_to_come(self.rewards))[:, 0]
         value = np.log(np.clip(worth, *np.exp(np.sort(ends)))) / self.gamma
-        return OptimisticPlan(found.controller, float(value))
+        return OptimisticSolution(found.controller, float(value))
 
     def _blurred(self) -> np.ndarray:
         """w_O(N_h(s)), (H, S)."""

@@ -23,7 +23,7 @@ from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 
 
 @dataclass(frozen=True)
-class OptimisticPlan:
+class OptimisticSolution:
     """A policy and what the learner believes to get from it.
 
     Attributes:
@@ -44,9 +44,9 @@ def rewards_to_come(rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def optimistic_plan(
+def plan_optimistically(
     model: TabularPOMDP, gamma: float, bonus: np.ndarray, first_bonus: float
-) -> OptimisticPlan:
+) -> OptimisticSolution:
     """Plan over all histories of a model.
 
     Args:
@@ -79,4 +79,4 @@ def optimistic_plan(
         best = np.take_along_axis(ahead, actions[:, None], axis=1)[:, 0]
         worth = np.clip(best, mass * ends[0, h], mass * ends[1, h])
     expected = np.clip(worth.sum() + sign * first_bonus, ends[0, 0], ends[1, 0])
-    return OptimisticPlan(policy[::-1], float(np.log(expected) / gamma))
+    return OptimisticSolution(policy[::-1], float(np.log(expected) / gamma))

@@ -13,7 +13,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.utils.annotations import override
 
 from tenfold.algorithms.risk_pomdp.algorithm import RISK_NEUTRAL
-from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
+from tenfold.algorithms.risk_pomdp.beta import evaluate, solve
 from tenfold.algorithms.risk_pomdp_deep.module import BELIEF_LOGITS
 from tenfold.algorithms.risk_pomdp_deep.utility import entropic_risk, utilities
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
@@ -83,7 +83,7 @@ class RiskPOMDPDeep(PPO):
         truth = self.config.true_model()
         gamma = self.config.gamma_risk or RISK_NEUTRAL
         policy = likeliest_policy(self.get_module(), truth)
-        value, optimum = evaluate(truth, gamma, policy), best_plan(truth, gamma).value
+        value, optimum = evaluate(truth, gamma, policy), solve(truth, gamma).value
         return {
             "policy_value": value,
             "optimal_value": optimum,

@@ -1,4 +1,4 @@
-"""RS-DisRL as an RLlib algorithm; a plan is kept until the episodes have grown by a share."""
+"""RS-DisRL as an RLlib algorithm; a policy is kept until the episodes have grown by a share."""
 
 import math
 from collections.abc import Mapping
@@ -34,15 +34,15 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         self.rho = self.config.measure()
         self.learner = make_learner(self.config, self.mdp)
         self.optimum = np.array([StaticPlanner(self.mdp).solve(self.rho).value])
-        self.next_plan = 0
+        self.next_planning = 0
 
     def plan(self, rng: np.random.Generator) -> np.ndarray:
         return self.learner.plan(rng).policy
 
     def due(self) -> bool:
-        if self.episodes < self.next_plan:
+        if self.episodes < self.next_planning:
             return False
-        self.next_plan = next_plan(self.episodes, self.config.replan_share)
+        self.next_planning = next_planning(self.episodes, self.config.replan_share)
         return True
 
     def judge(self, policy: np.ndarray) -> np.ndarray:
@@ -88,14 +88,14 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         return PolicyTable(self.present_policy()), np.zeros((2, 3), np.int64)
 
     def get_plan(self) -> dict[str, Any]:
-        return {**super().get_plan(), "next_plan": self.next_plan, "policy": self.policy}
+        return {**super().get_plan(), "next_plan": self.next_planning, "policy": self.policy}
 
     def set_plan(self, plan: Mapping[str, Any]) -> None:
         super().set_plan(plan)
-        self.next_plan = plan["next_plan"]
+        self.next_planning = plan["next_plan"]
         self.follow(plan["policy"])
 
 
-def next_plan(episodes: int, share: float) -> int:
-    """The episode before which a plan made after so many episodes is replaced."""
+def next_planning(episodes: int, share: float) -> int:
+    """The episode before which a policy planned after so many episodes is replaced."""
     return max(episodes + 1, math.ceil(episodes * (1.0 + share)))

@@ -48,7 +48,10 @@ class RSDisRLConfig(RegretConfig):
             5, "Features of the linear class for each state and action", ge=2, le=2_000
         )
         replan_share: float = parameter(
-            0.02, "Growth of the episodes until a plan is made anew; 0: each time", ge=0, le=1e3
+            0.02,
+            "Growth of the episodes until the policy is planned anew; 0: each time",
+            ge=0,
+            le=1e3,
         )
         judged_episodes: int = parameter(
             1_000, "Episodes that an evaluation estimates rho from", ge=2, le=100_000

@@ -166,7 +166,7 @@ class LinearV(Counting):
         self.log_union = math.log(mdp.H * mdp.S * mdp.A * mdp.Y * episodes / delta)
 
     def plan(self, rng: np.random.Generator) -> Solution:
-        """The best plan found by climbing."""
+        """The best policy found by climbing."""
         planner = LinearPlanner(self.mdp, self.counts, self.features, self.log_union, self.scale)
         return planner.solve(self.rho)
 

@@ -118,5 +118,7 @@ def _stationary(
     move: np.ndarray, sees: np.ndarray, pay: np.ndarray, initial: np.ndarray, H: int
 ) -> TabularPOMDP:
     """The same probabilities and rewards at every step."""
-    tables = (np.repeat(each[None], H, axis=0) for each in (move, sees, pay))
-    return TabularPOMDP(*tables, initial)
+    transitions, emissions, rewards = (
+        np.repeat(each[None], H, axis=0) for each in (move, sees, pay)
+    )
+    return TabularPOMDP(transitions, emissions, rewards, initial)

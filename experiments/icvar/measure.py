@@ -150,15 +150,15 @@ def regret(name: str, seeds: Seeds = 10) -> None:
     setting = SETTINGS[name]
     task = setting.build()
     optimum = float(task.mdp.initial @ IteratedCVaR(task.mdp, setting.alpha).optimal().values[0])
-    plans: list[tuple[str, Maker, float | None]] = []
+    compared: list[tuple[str, Maker, float | None]] = []
     for label, make in track(WITH_BONUS.items(), description="tuning"):
         if label == NEURAL and not setting.neural:
             continue
         tuned = best_scale(partial(run, make, setting), SCALES, TUNING_SEEDS)
-        plans += [(label, make, 1.0), (f"{label}, tuned", make, tuned)]
-    plans += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
+        compared += [(label, make, 1.0), (f"{label}, tuned", make, tuned)]
+    compared += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
     rows, curves = [], {}
-    for label, make, scale in track(plans, description=name):
+    for label, make, scale in track(compared, description=name):
         runs = [run(make, setting, scale or 1.0, seed) for seed in range(seeds)]
         curves[label] = np.array([r.regret for r in runs])
         values = np.array([r.value for r in runs])

@@ -26,10 +26,10 @@ from rich.progress import track
 from experiments.regret_report import best_scale, interval, plot_curves, regret_row
 from tenfold.algorithms.risk_pomdp.algorithm import random_reactions
 from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
-from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
+from tenfold.algorithms.risk_pomdp.beta import evaluate, solve
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
-from tenfold.algorithms.rs_disrl.algorithm import next_plan
+from tenfold.algorithms.rs_disrl.algorithm import next_planning
 from tenfold.envs.risk.controller import Controller
 from tenfold.envs.risk.measures import CVaR
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
@@ -57,7 +57,8 @@ class Setting:
         episodes: K.
         long: K of the theory's scale, which learns slowly.
         fields: Of the task, where they differ from its defaults.
-        replan_share: Growth of the episodes after which a plan is made anew; 0 is every episode.
+        replan_share: Growth of the episodes after which a policy is planned anew; 0 is every
+            episode.
     """
 
     task: str
@@ -96,10 +97,10 @@ class Oracle(Random):
     """Knows the model."""
 
     def __init__(self, pomdp: TabularPOMDP, gamma: float) -> None:
-        self.plan = best_plan(pomdp, gamma).policy
+        self.policy = solve(pomdp, gamma).policy
 
     def policy(self, rng: np.random.Generator) -> HistoryPolicy:
-        return self.plan
+        return self.policy
 
 
 class Planning(Random):
@@ -155,7 +156,7 @@ class Run:
 def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
     """Play a setting's episodes."""
     pomdp, K, gamma = setting.build(), setting.episodes, setting.gamma
-    optimum = best_plan(pomdp, gamma).value
+    optimum = solve(pomdp, gamma).value
     learner = make(pomdp, gamma, K, scale, seed)
     gaps, seconds, due, known = np.empty(K), 0.0, 0, {}
     for k in range(K):
@@ -163,7 +164,7 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
         if k >= due:
             policy = learner.policy(np.random.default_rng([seed, k, 0]))
             seconds += time.process_time() - start
-            due = next_plan(k, setting.replan_share)
+            due = next_planning(k, setting.replan_share)
             key = b"".join(actions.tobytes() for actions in policy)
             if key not in known:
                 known[key] = evaluate(pomdp, gamma, policy)
@@ -179,14 +180,14 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
 def regret(name: str, seeds: Seeds = 10) -> None:
     """Regret of all learners on one of the settings: tiger, treatment, lock, random."""
     setting = SETTINGS[name]
-    optimum = best_plan(setting.build(), setting.gamma).value
-    plans: list[tuple[str, Maker, float | None]] = [("beta vectors", hindsight, 1.0)]
+    optimum = solve(setting.build(), setting.gamma).value
+    compared: list[tuple[str, Maker, float | None]] = [("beta vectors", hindsight, 1.0)]
     for label, make in track(WITH_BONUS.items(), description="tuning"):
         tuned = best_scale(partial(run, make, setting), SCALES, TUNING_SEEDS)
-        plans.append((f"{label}, tuned", make, tuned))
-    plans += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
+        compared.append((f"{label}, tuned", make, tuned))
+    compared += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
     rows, curves = [], {}
-    for label, make, scale in track(plans, description=name):
+    for label, make, scale in track(compared, description=name):
         K = setting.long if scale == 1.0 else setting.episodes
         playing = replace(setting, episodes=K)
         runs = [run(make, playing, scale or 0.0, seed) for seed in range(seeds)]
@@ -282,7 +283,7 @@ def frontier(seeds: Seeds = 10, episodes: int = 400, scale: float = 0.03) -> Non
     for gamma in track(GAMMAS, description="gamma"):
         setting = Setting("Treatment", gamma, episodes, fields={"H": 4})
         runs = [run(hindsight, setting, scale, seed) for seed in range(seeds)]
-        best = best_plan(pomdp, gamma)
+        best = solve(pomdp, gamma)
         policies = [best.policy, *(r.policy for r in runs)]
         points = []
         for policy in policies:
@@ -327,7 +328,7 @@ def planners(trials: int = 200) -> None:
         pomdp = make_pomdp(f"pomdp/{task}-v0", H=H)
         start = time.process_time()
         try:
-            exact = best_plan(pomdp, -1.0).value
+            exact = solve(pomdp, -1.0).value
         except ValueError:  # too many histories
             exact = np.nan
         middle = time.process_time()

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from experiments.quantile_agents import LR, QR_DQN, Budget, qr_dqn
 from experiments.regret_report import interval
 from tenfold.algorithms.risk_pomdp.algorithm import RISK_NEUTRAL
-from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
+from tenfold.algorithms.risk_pomdp.beta import evaluate, solve
 from tenfold.algorithms.risk_pomdp_deep.algorithm import history_policy, likeliest_policy
 from tenfold.algorithms.risk_pomdp_deep.config import RiskPOMDPDeepConfig
 from tenfold.envs.risk.hindsight import make_history
@@ -129,7 +129,7 @@ def report() -> None:
             zorder=0,
         )
         for gamma in (RISK_NEUTRAL, -1.0, AVERSE, -5.0):
-            exact = judged(true_model(task), best_plan(true_model(task), gamma).policy)
+            exact = judged(true_model(task), solve(true_model(task), gamma).policy)
             label = f"optimum at gamma = {0.0 if gamma == RISK_NEUTRAL else gamma:g}"
             rows.append({"task": task, "agent": label, "seeds": "-"} | exact)
             axes.plot(*exact.values(), "kx")

@@ -25,7 +25,7 @@ from rich.console import Console
 from scipy.stats import beta as beta_distribution
 
 from experiments.regret_report import best_scale, interval, plot_curves, regret_row
-from tenfold.algorithms.rs_disrl.algorithm import next_plan
+from tenfold.algorithms.rs_disrl.algorithm import next_planning
 from tenfold.algorithms.rs_disrl.learners import (
     Counting,
     IteratedRisk,
@@ -83,7 +83,7 @@ class Setting:
         episodes: K.
         fields: Of the task, where they differ from its defaults.
         without: Learners that take too long here.
-        replan_share: Growth of the episodes after which a plan is made anew.
+        replan_share: Growth of the episodes after which a policy is planned anew.
     """
 
     task: str
@@ -176,7 +176,7 @@ def run(make: Maker, setting: Setting, scale: float, seed: int) -> Run:
         if k >= due:
             policy = learner.plan(np.random.default_rng([seed, k, 0])).policy
             spent += time.process_time() - start
-            value, due = mdp.risk(rho, policy), next_plan(k, setting.replan_share)
+            value, due = mdp.risk(rho, policy), next_planning(k, setting.replan_share)
         gaps[k] = optimum - value
         episode = mdp.play(policy, np.random.default_rng([seed, k, 1]))
         start = time.process_time()
@@ -193,14 +193,14 @@ def regret(name: str, seeds: Seeds = 10) -> None:
     setting = SETTINGS[name]
     mdp, rho = setting.build()
     optimum = StaticPlanner(mdp).solve(rho).value
-    plans: list[tuple[str, Maker, float | None]] = []
+    compared: list[tuple[str, Maker, float | None]] = []
     for label, make in WITH_BONUS.items():
         if label not in setting.without:
             tuned = best_scale(partial(run, make, setting), SCALES, TUNING_SEEDS)
-            plans += [(label, make, 1.0), (f"{label}, tuned", make, tuned)]
-    plans += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
+            compared += [(label, make, 1.0), (f"{label}, tuned", make, tuned)]
+    compared += [(label, make, None) for label, make in WITHOUT_BONUS.items()]
     rows, curves = [], {}
-    for label, make, scale in plans:
+    for label, make, scale in compared:
         runs = [run(make, setting, scale or 1.0, seed) for seed in range(seeds)]
         curves[label] = np.array([r.regret for r in runs])
         values = np.array([r.value for r in runs])
@@ -233,7 +233,7 @@ def ascent(worlds: int = 12) -> None:
                 {"world": task, "rho": name, "planned": value, "best": best, "short, %": short}
             )
     optimal = sum(row["short, %"] == 0.0 for row in rows)
-    save_table(RESULTS / "ascent", rows, f"{optimal} of {len(rows)} plans are optimal.")
+    save_table(RESULTS / "ascent", rows, f"{optimal} of {len(rows)} policies are optimal.")
 
 
 @app.command()

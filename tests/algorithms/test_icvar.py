@@ -152,13 +152,13 @@ def test_the_exact_grid_holds_the_largest_bonus_and_value_of_all_x() -> None:
 
 
 def plain_icvar_l(task: Mixture, alpha: float, K: int, scale: float, delta: float, epsilon: float):
-    """ICVaR-L as its pseudo-code reads, one number at a time; the plans of each episode."""
+    """ICVaR-L as its pseudo-code reads, one number at a time; policies and values."""
     H, S, A, d = task.mdp.H, task.mdp.S, task.mdp.A, task.d
     grid = [i * epsilon for i in range(int(H / epsilon) + 1)]
     beta = scale * confidence_radius(d, H, K, delta, H**2)
     Lambda = [H**2 * np.eye(d) for _ in range(H)]
     b = [np.zeros(d) for _ in range(H)]
-    plans = []
+    solutions = []
 
     def psi(s: int, a: int, x: float, V: np.ndarray) -> np.ndarray:
         f = np.zeros(d)
@@ -184,7 +184,7 @@ def plain_icvar_l(task: Mixture, alpha: float, K: int, scale: float, delta: floa
                     Q[a] = task.mdp.rewards[h, s, a] + C + 2 * epsilon + bonus
                 policy[h, s] = int(Q.argmax())
                 V[h, s] = min(max(Q.max(), 0.0), H - h)
-        plans.append((policy, V))
+        solutions.append((policy, V))
         episode = task.mdp.play(policy, np.random.default_rng([0, k, 1]))
         for h in range(H):
             s, a, after = episode.states[h], episode.actions[h], episode.states[h + 1]
@@ -193,15 +193,15 @@ def plain_icvar_l(task: Mixture, alpha: float, K: int, scale: float, delta: floa
             f = psi(s, a, x, V[h + 1])
             Lambda[h] = Lambda[h] + np.outer(f, f)
             b[h] = b[h] + max(x - V[h + 1, after], 0.0) * f
-    return plans
+    return solutions
 
 
 def test_icvar_l_is_its_pseudo_code() -> None:
     task = make_task("mdp/RiskyShortcut-v0", 0.4, p=0.3, H=4)
     learner = ICVaRL(task, 0.4, 60, bonus_scale=0.003, delta=0.1, epsilon=0.24)
-    plans = plain_icvar_l(task, 0.4, 60, 0.003, 0.1, 0.24)
-    assert len({policy.tobytes() for policy, _ in plans}) > 2
-    for k, (policy, values) in enumerate(plans):
+    solutions = plain_icvar_l(task, 0.4, 60, 0.003, 0.1, 0.24)
+    assert len({policy.tobytes() for policy, _ in solutions}) > 2
+    for k, (policy, values) in enumerate(solutions):
         solution = learner.plan(np.random.default_rng(0))
         np.testing.assert_allclose(solution.values, values, atol=1e-9)
         np.testing.assert_array_equal(solution.policy, policy)
@@ -235,7 +235,7 @@ def test_the_linear_class_has_the_ellipsoids_of_icvar_l_and_is_never_more_optimi
     for _ in range(30):
         policy = linear.plan(rng).policy
         general.plan(rng)
-        general.values = linear.values  # the same plan, so that both learn the same features
+        general.values = linear.values  # the same solution, so that both learn the same features
         episode = task.mdp.play(policy, rng)
         linear.update(episode)
         general.update(episode)
@@ -287,7 +287,7 @@ def test_the_finite_class_keeps_the_models_near_the_least_squares_one() -> None:
 
 
 def coverage(build, runs: int, episodes: int) -> tuple[float, float]:
-    """Share of runs in which every set held the truth, and in which every plan was optimistic."""
+    """Share of runs in which every set held the truth, and in which every value was optimistic."""
     covered, optimistic = 0, 0
     for run in range(runs):
         task = small_task(instance=run % 5)
@@ -301,7 +301,7 @@ def coverage(build, runs: int, episodes: int) -> tuple[float, float]:
             learner.update(task.mdp.play(solution.policy, np.random.default_rng([run, k, 1])))
         covered += held
         optimistic += above
-        assert above or not held  # the truth in the set makes the plan optimistic
+        assert above or not held  # the truth in the set makes the value optimistic
     return covered / runs, optimistic / runs
 
 

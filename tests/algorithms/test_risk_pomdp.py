@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tenfold.algorithms.risk_pomdp.algorithm import RiskPOMDP
 from tenfold.algorithms.risk_pomdp.beta import (
     LEAST_GAMMA,
-    best_plan,
     check_gamma,
     evaluate,
     risk_beliefs,
+    solve,
 )
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
@@ -61,37 +61,37 @@ def test_a_policys_risk_is_that_of_its_episodes(instance: int, gamma: float) -> 
 
 @pytest.mark.parametrize("gamma", [-3.0, -0.5, 0.5, 3.0])
 @pytest.mark.parametrize("instance", range(3))
-def test_the_best_plan_is_the_best_of_all_policies(instance: int, gamma: float) -> None:
+def test_the_solution_is_the_best_of_all_policies(instance: int, gamma: float) -> None:
     pomdp = random_pomdp(H=2, S=2, A=2, O=2, instance=instance)
-    plan = best_plan(pomdp, gamma)
+    solution = solve(pomdp, gamma)
     best = max(risk_by_hand(pomdp, gamma, policy) for policy in all_policies(pomdp))
-    assert plan.value == pytest.approx(best, abs=1e-12)
-    assert evaluate(pomdp, gamma, plan.policy) == pytest.approx(best, abs=1e-12)
+    assert solution.value == pytest.approx(best, abs=1e-12)
+    assert evaluate(pomdp, gamma, solution.policy) == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("gamma", [-1.5, 0.7])
 def test_the_change_of_measure_holds_at_every_step(gamma: float) -> None:
     """sum_f <sigma_h(f), beta_h(f)> is E[e^{gamma R}] whatever h, along the policy's histories."""
     pomdp = random_pomdp(H=3, S=3, A=2, O=2, instance=4)
-    plan = best_plan(pomdp, gamma)
+    solution = solve(pomdp, gamma)
     beliefs, total = {0: pomdp.emissions[0].T * pomdp.initial}, []
-    reached = list(range(len(plan.policy[0])))
+    reached = list(range(len(solution.policy[0])))
     for h in range(3):
         histories = sorted(reached)
         sigma = beliefs[h]
-        total.append(sum(float(sigma[i] @ plan.beta[h][f]) for i, f in enumerate(histories)))
+        total.append(sum(float(sigma[i] @ solution.beta[h][f]) for i, f in enumerate(histories)))
         if h == 2:
             break
         reached, grown = [], []
         for i, f in enumerate(histories):
-            a = int(plan.policy[h][f])
+            a = int(solution.policy[h][f])
             ahead = (sigma[i] * np.exp(gamma * pomdp.rewards[h, :, a])) @ pomdp.transitions[h, :, a]
             for o in range(2):
                 reached.append((f * 2 + a) * 2 + o)
                 grown.append(ahead * pomdp.emissions[h + 1, :, o])
         order = np.argsort(reached)
         beliefs[h + 1] = np.array(grown)[order]
-    assert total == pytest.approx([np.exp(gamma * plan.value)] * 3)
+    assert total == pytest.approx([np.exp(gamma * solution.value)] * 3)
 
 
 def test_risk_beliefs_at_gamma_zero_are_bayes_beliefs() -> None:
@@ -128,9 +128,9 @@ def test_small_gamma_is_risk_neutral(name: str) -> None:
     pomdp = make_pomdp(name, H=3)
     neutral = neutral_value(pomdp)
     for gamma in (1e-7, -1e-7, LEAST_GAMMA, -LEAST_GAMMA):
-        assert best_plan(pomdp, gamma).value == pytest.approx(neutral, abs=1e-6)
-    assert best_plan(pomdp, -2.0).value <= neutral + 1e-9
-    assert best_plan(pomdp, 2.0).value >= neutral - 1e-9
+        assert solve(pomdp, gamma).value == pytest.approx(neutral, abs=1e-6)
+    assert solve(pomdp, -2.0).value <= neutral + 1e-9
+    assert solve(pomdp, 2.0).value >= neutral - 1e-9
 
 
 @pytest.mark.parametrize("gamma", [-4.0, 3.0])
@@ -143,16 +143,16 @@ def test_seeing_the_state_gives_the_entropic_mdp(gamma: float) -> None:
         ahead = np.log(pomdp.transitions[h] @ np.exp(gamma * value)) / gamma if h < 3 else 0.0
         value = (pomdp.rewards[h] + ahead).max(axis=1)
     expected = np.log(pomdp.initial @ np.exp(gamma * value)) / gamma
-    assert best_plan(pomdp, gamma).value == pytest.approx(expected, abs=1e-10)
+    assert solve(pomdp, gamma).value == pytest.approx(expected, abs=1e-10)
 
 
 def test_large_risk_neither_overflows_nor_leaves_the_range_and_tends_to_the_worst_case() -> None:
     pomdp = treatment(H=4)
-    values = [best_plan(pomdp, gamma).value for gamma in (-75.0, -12.5, -1.0, 1.0, 12.5, 75.0)]
+    values = [solve(pomdp, gamma).value for gamma in (-75.0, -12.5, -1.0, 1.0, 12.5, 75.0)]
     assert np.isfinite(values).all()
     assert values == sorted(values)
     assert 0 <= values[0] <= values[-1] <= 4
-    policy = best_plan(pomdp, -75.0).policy
+    policy = solve(pomdp, -75.0).policy
     worst = min(total for chance, total in episodes(pomdp, policy) if chance > 0)
     # The worst episode's own probability costs log(1 / p) / |gamma|.
     least = min(chance for chance, total in episodes(pomdp, policy) if chance > 0)
@@ -170,8 +170,8 @@ def test_a_two_step_treatment_by_hand() -> None:
         mild = np.log(0.9 * np.exp(2 * gamma) + 0.1 * np.exp(gamma * 5 / 3)) / gamma
         strong = np.log(0.65 * np.exp(2 * gamma) + 0.35 * np.exp(gamma)) / gamma
         sure = TabularPOMDP(pomdp.transitions, pomdp.emissions, pomdp.rewards, np.eye(4)[3])
-        assert best_plan(sure, gamma).value == pytest.approx(max(mild, strong))
-        assert best_plan(sure, gamma).policy[0][2] == 1
+        assert solve(sure, gamma).value == pytest.approx(max(mild, strong))
+        assert solve(sure, gamma).policy[0][2] == 1
 
 
 def test_counts_follow_the_convention_of_states() -> None:
@@ -189,16 +189,16 @@ def test_counts_follow_the_convention_of_states() -> None:
 def runs_below(H: int, gamma: float, scale: float) -> int:
     """Of 20 runs, those whose own value is below the optimum in any of 40 episodes."""
     truth = random_pomdp(H=H, S=2, A=2, O=2, instance=7)
-    optimum = best_plan(truth, gamma).value
+    optimum = solve(truth, gamma).value
     runs = 0
     for seed in range(20):
         learner = HindsightLearner(truth.rewards, 2, gamma, scale, 0.05, 40)
         rng = np.random.default_rng(seed)
         values = []
         for _ in range(40):
-            plan = learner.plan()
-            values.append(plan.value)
-            learner.update(truth.play(plan.policy, rng))
+            solution = learner.plan()
+            values.append(solution.value)
+            learner.update(truth.play(solution.policy, rng))
         runs += min(values) < optimum - 1e-12
     return runs
 
@@ -252,19 +252,19 @@ def test_the_plan_is_the_best_of_all_policies_of_the_optimistic_model(
             total += within(0, sigma, value)
         return float(np.log(within(0, np.ones(1), total)) / gamma)
 
-    plan = learner.plan()
+    solution = learner.plan()
     best = max(judged(policy) for policy in all_policies(model))
-    assert plan.value == pytest.approx(best, abs=1e-12)
-    assert judged(plan.policy) == pytest.approx(best, abs=1e-12)
+    assert solution.value == pytest.approx(best, abs=1e-12)
+    assert judged(solution.policy) == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("gamma", [-0.7, 1.3, 40.0, -40.0])
 def test_without_a_bonus_the_plan_is_the_exact_one_of_the_frequencies(gamma: float) -> None:
     learner = learnt(treatment(H=3), gamma, 0.0, 40)
-    exact = best_plan(learner.model(), gamma)
-    plan = learner.plan()
-    assert plan.value == pytest.approx(exact.value, abs=1e-9)
-    assert evaluate(learner.model(), gamma, plan.policy) == pytest.approx(exact.value, abs=1e-9)
+    exact = solve(learner.model(), gamma)
+    solution = learner.plan()
+    assert solution.value == pytest.approx(exact.value, abs=1e-9)
+    assert evaluate(learner.model(), gamma, solution.policy) == pytest.approx(exact.value, abs=1e-9)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([-6.0, -1.0, 0.5, 4.0]))
@@ -301,7 +301,7 @@ def test_the_bonus_fades_and_zero_counts_give_all_of_it() -> None:
 
 def regret_curve(pomdp: TabularPOMDP, gamma: float, scale: float, K: int) -> np.ndarray:
     """Cumulative regret of one run, (K,)."""
-    optimum = best_plan(pomdp, gamma).value
+    optimum = solve(pomdp, gamma).value
     learner = HindsightLearner(pomdp.rewards, pomdp.O, gamma, scale, 0.05, K)
     rng, gaps = np.random.default_rng(0), np.zeros(K)
     for k in range(K):

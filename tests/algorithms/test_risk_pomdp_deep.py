@@ -7,7 +7,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenfold.algorithms.risk_pomdp.beta import best_plan
+from tenfold.algorithms.risk_pomdp.beta import solve
 from tenfold.algorithms.risk_pomdp_deep.algorithm import (
     HINDSIGHT_STATES,
     RiskPOMDPDeep,
@@ -106,7 +106,7 @@ def test_batches_hold_whole_episodes_their_states_and_their_utilities() -> None:
             history = (history * 3 + action) * 3 + int(env.env.unwrapped.observation)
             h += 1
     judged = agent.evaluate()
-    assert judged["optimal_value"] == pytest.approx(best_plan(truth, -3.0).value)
+    assert judged["optimal_value"] == pytest.approx(solve(truth, -3.0).value)
     assert judged["gap"] >= 0.0
     agent.stop()
 

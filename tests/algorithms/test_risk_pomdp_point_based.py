@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.algorithms.risk_pomdp.algorithm import RiskPOMDP, random_reactions
-from tenfold.algorithms.risk_pomdp.beta import best_plan, evaluate
+from tenfold.algorithms.risk_pomdp.beta import evaluate, solve
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
@@ -50,7 +50,7 @@ def merged_optimum(pomdp: TabularPOMDP, gamma: float) -> float:
 @pytest.mark.parametrize("gamma", [-5.0, -0.5, 1.0, 5.0])
 def test_the_bounds_close_on_the_exact_optimum(name: str, gamma: float) -> None:
     pomdp = make_pomdp(name, H=4)
-    exact = best_plan(pomdp, gamma).value
+    exact = solve(pomdp, gamma).value
     planner = PointBasedPlanner(pomdp, gamma)
     for _ in range(5):  # bounds hold all the way
         found = planner.bounds()
@@ -66,7 +66,7 @@ def test_the_bounds_close_on_the_exact_optimum(name: str, gamma: float) -> None:
 @settings(max_examples=25, deadline=None)
 def test_merging_beliefs_never_breaks_a_bound(instance: int, gamma: float, merge: float) -> None:
     pomdp = random_pomdp(H=4, S=3, A=2, O=2, instance=instance)
-    exact = best_plan(pomdp, gamma).value
+    exact = solve(pomdp, gamma).value
     found = PointBasedPlanner(pomdp, gamma, merge=merge).solve(1e-4, 40)
     assert found.lower - 1e-9 <= exact <= found.upper + 1e-9
     if merge < 0.1:
@@ -80,7 +80,7 @@ def test_merging_beliefs_never_breaks_a_bound(instance: int, gamma: float, merge
 )
 def test_horizons_that_cannot_be_enumerated(pomdp: TabularPOMDP, gamma: float) -> None:
     with pytest.raises(ValueError, match="histories"):
-        best_plan(pomdp, gamma)
+        solve(pomdp, gamma)
     found = PointBasedPlanner(pomdp, gamma).solve(1e-3, 150)
     assert found.gap <= 1e-3
     assert evaluate(pomdp, gamma, found.controller) == pytest.approx(found.lower, abs=1e-9)
@@ -137,7 +137,7 @@ def test_seeing_the_state_gives_the_risk_sensitive_mdp_even_at_large_risk(gamma:
 @settings(max_examples=20, deadline=None)
 def test_the_smallest_controller_of_a_policy_acts_like_it(instance: int) -> None:
     pomdp = random_pomdp(H=4, S=3, A=2, O=3, instance=instance)
-    policy = best_plan(pomdp, -1.0).policy
+    policy = solve(pomdp, -1.0).policy
     controller = Controller.of_histories(policy, pomdp.O)
     assert controller.nodes < sum(len(actions) for actions in policy)
     assert evaluate(pomdp, -1.0, controller) == pytest.approx(evaluate(pomdp, -1.0, policy))
@@ -163,13 +163,13 @@ def test_controllers_that_are_none_are_refused() -> None:
 def test_optimistic_search_covers_the_optimum_in_every_episode(gamma: float) -> None:
     """The upper bound of the optimistic model, and a policy that is nearly its best."""
     truth = random_pomdp(H=3, S=2, A=2, O=2, instance=7)
-    optimum = best_plan(truth, gamma).value
+    optimum = solve(truth, gamma).value
     learner = HindsightLearner(truth.rewards, 2, gamma, 1.0, 0.05, 40)
     rng = np.random.default_rng(0)
     for _ in range(40):
-        plan = learner.plan_point_based(1e-3, 30)
-        assert plan.value >= max(optimum, learner.plan().value) - 1e-9
-        learner.update(truth.play(plan.policy, rng))
+        solution = learner.plan_point_based(1e-3, 30)
+        assert solution.value >= max(optimum, learner.plan().value) - 1e-9
+        learner.update(truth.play(solution.policy, rng))
 
 
 @pytest.mark.parametrize("gamma", [-1.0, 1.0])

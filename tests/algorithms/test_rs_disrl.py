@@ -67,11 +67,11 @@ def random_mdp(seed: int) -> GridMDP:
 @pytest.mark.parametrize("mdp", [PATH, random_mdp(0), random_mdp(1)], ids=["path", "0", "1"])
 def test_the_planner_finds_what_brute_force_finds(mdp: GridMDP, rho: RiskMeasure) -> None:
     best = best_risk(mdp, rho)
-    plan = StaticPlanner(mdp).solve(rho)
-    assert mdp.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-9)
+    solution = StaticPlanner(mdp).solve(rho)
+    assert mdp.risk(rho, solution.policy) == pytest.approx(solution.value, abs=1e-9)
     # Ascent may end at a local optimum: it does so in one of these cases, 0.2 % below the best.
     stuck = mdp is PATH and isinstance(rho, ExponentialSpectrum)
-    assert plan.value == pytest.approx(best, rel=2e-3 if stuck else 0.0, abs=1e-9)
+    assert solution.value == pytest.approx(best, rel=2e-3 if stuck else 0.0, abs=1e-9)
     if isinstance(rho, Distortion):
         assert StaticPlanner(mdp).upper_bound(rho) >= best - 1e-9
 
@@ -86,15 +86,15 @@ def test_mixtures_are_planned_exactly_where_an_ascent_falls_short() -> None:
     short = []
     for _ in range(20):
         mdp, rho = grid_mdp(4, 3, 4, outcomes, 0, 0.1), mean_cvar(0.1, 0.5)
-        plan, climbed = StaticPlanner(mdp).solve(rho), StaticPlanner(mdp)
-        assert mdp.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-12)
-        # The best of the plans for each budget of CVaR alone, by the definition of both.
-        plans = [climbed.plan_for(climbed._short_of(b), rho) for b in range(mdp.Y)]
+        solution, climbed = StaticPlanner(mdp).solve(rho), StaticPlanner(mdp)
+        assert mdp.risk(rho, solution.policy) == pytest.approx(solution.value, abs=1e-12)
+        # The best of the policies for each budget of CVaR alone, by the definition of both.
+        solutions = [climbed.plan_for(climbed._short_of(b), rho) for b in range(mdp.Y)]
         ascents = [climbed._climb(rho, start) for start in climbed._starts()]
-        best = max(each.value for each in [*plans, *ascents])
-        assert plan.value >= best - 1e-12
-        assert plan.value <= climbed.upper_bound(rho) + 1e-12
-        short.append(plan.value - max(each.value for each in ascents))
+        best = max(each.value for each in [*solutions, *ascents])
+        assert solution.value >= best - 1e-12
+        assert solution.value <= climbed.upper_bound(rho) + 1e-12
+        short.append(solution.value - max(each.value for each in ascents))
     assert max(short) > 1e-3
 
 
@@ -104,16 +104,16 @@ def test_markov_policies_lose_on_the_budgeted_path() -> None:
         mdp.risk(rho, np.repeat(np.array([[a] for a in actions])[..., None], mdp.Y, axis=-1))
         for actions in product(range(2), repeat=mdp.H)
     )
-    plan = StaticPlanner(mdp).solve(rho)
-    assert plan.value > markov + 0.01
-    assert mdp.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-12)
+    solution = StaticPlanner(mdp).solve(rho)
+    assert solution.value > markov + 0.01
+    assert mdp.risk(rho, solution.policy) == pytest.approx(solution.value, abs=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.3, 0.5, 0.9])
 def test_two_lotteries_have_their_closed_form(alpha: float) -> None:
-    plan = StaticPlanner(make_static_task("static/TwoLotteries-v0")).solve(CVaR(alpha))
-    assert plan.value == pytest.approx(max(0.4, 1.0 - 0.4 / alpha), abs=1e-12)
-    assert plan.policy[0, 0, 0] == int(1.0 - 0.4 / alpha > 0.4)
+    solution = StaticPlanner(make_static_task("static/TwoLotteries-v0")).solve(CVaR(alpha))
+    assert solution.value == pytest.approx(max(0.4, 1.0 - 0.4 / alpha), abs=1e-12)
+    assert solution.policy[0, 0, 0] == int(1.0 - 0.4 / alpha > 0.4)
 
 
 def test_cvar_at_1_is_the_risk_neutral_optimum() -> None:
@@ -122,16 +122,16 @@ def test_cvar_at_1_is_the_risk_neutral_optimum() -> None:
     for h in reversed(range(mdp.H)):
         q = mdp.step * mdp.rewards[h] + values[mdp.nexts[h]]
         values = (mdp.probabilities[h] * q).sum(axis=-1).max(axis=-1)
-    plan = StaticPlanner(mdp).solve(CVaR(1.0))
-    assert plan.value == pytest.approx(values[mdp.initial], abs=1e-10)
+    solution = StaticPlanner(mdp).solve(CVaR(1.0))
+    assert solution.value == pytest.approx(values[mdp.initial], abs=1e-10)
 
 
 def test_entropic_planning_does_not_overflow() -> None:
     mdp = make_static_task("static/BudgetedPath-v0")
     for gamma in (-400.0, 400.0):
         rho = Entropic(gamma)
-        plan = StaticPlanner(mdp).solve(rho)
-        assert np.isfinite(plan.value)
+        solution = StaticPlanner(mdp).solve(rho)
+        assert np.isfinite(solution.value)
     assert StaticPlanner(mdp).solve(Entropic(-400.0)).value == pytest.approx(0.4, abs=0.01)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tenfold.algorithms.rs_disrl.algorithm import next_plan
+from tenfold.algorithms.rs_disrl.algorithm import next_planning
 from tenfold.algorithms.rs_disrl.learners import LinearV
 from tenfold.algorithms.rs_disrl.linear import LinearPlanner, hats
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
@@ -35,9 +35,9 @@ def sampled_data(mdp, episodes: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("rho", MEASURES, ids=str)
 @pytest.mark.parametrize("mdp", [PATH, BETTING], ids=["path", "betting"])
 def test_with_a_hat_at_every_y_and_endless_data_it_is_exact_planning(mdp, rho) -> None:
-    plan = LinearPlanner(mdp, endless_data(mdp), hats(mdp.Y, mdp.Y), 1.0, 0.0).solve(rho)
-    assert plan.value == pytest.approx(StaticPlanner(mdp).solve(rho).value, abs=1e-6)
-    assert mdp.risk(rho, plan.policy) == pytest.approx(plan.value, abs=1e-6)
+    solution = LinearPlanner(mdp, endless_data(mdp), hats(mdp.Y, mdp.Y), 1.0, 0.0).solve(rho)
+    assert solution.value == pytest.approx(StaticPlanner(mdp).solve(rho).value, abs=1e-6)
+    assert mdp.risk(rho, solution.policy) == pytest.approx(solution.value, abs=1e-6)
 
 
 def test_fewer_hats_are_biased_but_keep_distributions_and_ends() -> None:
@@ -45,10 +45,10 @@ def test_fewer_hats_are_biased_but_keep_distributions_and_ends() -> None:
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     np.testing.assert_allclose(found @ np.linspace(0, PATH.Y - 1, 4), np.arange(PATH.Y))
     planner = LinearPlanner(PATH, endless_data(PATH), found, 1.0, 0.0)
-    plan = planner.plan_for(PATH.returns, Expectation())
-    assert plan.distribution.min() >= 0.0
-    assert plan.distribution.sum() == pytest.approx(1.0)
-    assert 0.01 < abs(plan.value - 0.75) < 0.05
+    solution = planner.plan_for(PATH.returns, Expectation())
+    assert solution.distribution.min() >= 0.0
+    assert solution.distribution.sum() == pytest.approx(1.0)
+    assert 0.01 < abs(solution.value - 0.75) < 0.05
 
 
 def test_regression_is_that_of_least_squares() -> None:
@@ -89,7 +89,7 @@ def test_a_tuned_learner_ends_within_1_percent_of_the_optimum() -> None:
     learner, due = LinearV(PATH, rho, 5, episodes=1_000, bonus_scale=0.1, delta=0.05), 0
     for k in range(1_000):
         if k >= due:
-            policy, due = learner.plan(np.random.default_rng(k)).policy, next_plan(k, 0.1)
+            policy, due = learner.plan(np.random.default_rng(k)).policy, next_planning(k, 0.1)
         learner.update(PATH.play(policy, np.random.default_rng([0, k])))
     assert PATH.risk(rho, policy) >= 0.99 * StaticPlanner(PATH).solve(rho).value
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenfold.algorithms.risk_pomdp.beta import best_plan
+from tenfold.algorithms.risk_pomdp.beta import solve
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.envs.risk import scale
 from tenfold.envs.risk.pomdp_benchmarks import tiger
@@ -80,7 +80,7 @@ def task_risk(file: POMDPFile, H: int, gamma: float, discount: float = 1.0) -> f
     possible = (file.T[..., None] > 0) & (file.O[:, None] > 0)
     scaled = Scale.of(file.R[possible])
     pomdp = finite_horizon(file, H, scaled, discount)
-    value = best_plan(pomdp, gamma * scaled.span).value
+    value = solve(pomdp, gamma * scaled.span).value
     return float(scaled.low * (discount ** np.arange(H)).sum() + scaled.span * value)
 
 
