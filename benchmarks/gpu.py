@@ -1,14 +1,16 @@
 """Speed of the training loops on a GPU, each beside a plain torch loop of the same model.
 
-    python benchmarks/gpu.py                 GPT-2 small and ViT-B in bf16 on the GPU
+    python benchmarks/gpu.py                 GPT-2 small, ViT-B, LCM-LoRA in bf16 on the GPU
     python benchmarks/gpu.py --device cpu    the same with tiny models in fp32, in a minute
 
 Needs Tenfold's dependencies and no running Ray: the loops are plain objects. Tokens and images are
 random, so that no data set is needed; both loops take the same ones. A plain loop is what one
-writes by hand: copy a batch, autocast, loss, backward, clip, fused AdamW. Blocks of steps of both
-alternate; the ratio is the median over the blocks, above 1 where ours is faster. TFLOP/s are the
-dense model's FLOPs (torch's own counter, forward and backward) over the time of a step, and model
-FLOPs utilisation is that over the card's peak in bf16 without sparsity. Judging is not timed.
+writes by hand: copy a batch, autocast, loss, backward, clip, fused AdamW; of LCM by diffusers and
+peft, with a moving average, on the embedded teacher and its drawings (for SD-1.5's and SDXL's sizes
+see benchmarks/lcm.py). Blocks of steps of both alternate; the ratio is the median over the blocks,
+above 1 where ours is faster. TFLOP/s are the dense model's FLOPs (torch's own counter, forward and
+backward) over the time of a step, and model FLOPs utilisation is that over the card's peak in bf16
+without sparsity. Judging is not timed.
 """
 
 import argparse
@@ -19,11 +21,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import StableDiffusionPipeline
+from peft import LoraConfig
 from rich.console import Console
 from rich.table import Table
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
+from tenfold.algorithms.lcm import loop as lcm
+from tenfold.algorithms.lcm.config import LCMConfig
+from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER
 from tenfold.algorithms.mst import METHOD as MST
 from tenfold.algorithms.mst import loop as mst
 from tenfold.algorithms.mst.config import MSTConfig
@@ -55,6 +63,13 @@ class QSRSteps(qsr.QSRLoop):
         pass
 
 
+class LCMSteps(lcm.LCMLoop):
+    """Training alone."""
+
+    def evaluate(self) -> dict[str, float]:
+        return {}
+
+
 class PlainLoop:
     """The same model and data by torch alone.
 
@@ -67,7 +82,8 @@ class PlainLoop:
         self.loop, self.device = loop, loop.compute.device
         self.model = model.to(self.device).train()
         fused = self.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=fused)
+        learn = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(learn, lr=1e-3, fused=fused)
         self.step = 0
 
     def loss(self) -> torch.Tensor:
@@ -88,10 +104,14 @@ class PlainLoop:
     def train(self, due: int) -> None:
         while self.step < due:
             self.loss().backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            self.average_on()
             self.step += 1
+
+    def average_on(self) -> None:
+        """Nothing is averaged."""
 
     def flops(self) -> float:
         """Of one step's forward and backward."""
@@ -99,6 +119,69 @@ class PlainLoop:
             self.loss().backward()
         self.optimizer.zero_grad()
         return float(counter.get_total_flops())
+
+
+class PlainLCM(PlainLoop):
+    """LCM-LoRA by diffusers and peft alone, with the default's Huber loss and averaged target.
+
+    Args:
+        loop: Where images, captions, config and device are from.
+        pipeline: The teacher's, in float32.
+    """
+
+    def __init__(self, loop: Any, pipeline: StableDiffusionPipeline) -> None:
+        c = loop.config
+        pipeline.to(loop.compute.device)
+        pipeline.text_encoder.requires_grad_(False)
+        pipeline.unet.requires_grad_(False)
+        adapter = LoraConfig(r=c.rank, lora_alpha=c.rank, target_modules=list(c.target_modules))
+        pipeline.unet.add_adapter(adapter)
+        super().__init__(loop, pipeline.unet)
+        self.pipeline, self.abar = pipeline, pipeline.scheduler.alphas_cumprod.to(self.device)
+        self.learnt = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.average = {name: p.detach().clone() for name, p in self.learnt.items()}
+
+    def x0(self, m: torch.Tensor, z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        abar = self.abar[t].view(-1, 1, 1, 1)
+        return (z - (1 - abar).sqrt() * m) / abar.sqrt()
+
+    def loss(self) -> torch.Tensor:
+        c, unet, device = self.loop.config, self.model, self.device
+        draw = torch.Generator().manual_seed(self.step)
+        places = torch.randint(len(self.loop.data), (c.batch,), generator=draw).numpy()
+        mean, log_variance = (
+            torch.from_numpy(self.loop._latents[0][places]).to(device).chunk(2, dim=1)
+        )
+        noise = torch.randn(mean.shape, generator=draw).to(device)
+        z0 = (mean + (0.5 * log_variance).exp() * noise) * self.pipeline.vae.config.scaling_factor
+        eps = torch.randn(mean.shape, generator=draw).to(device)
+        k = 1_000 // c.solver_steps
+        i = torch.randint(c.solver_steps, (c.batch,), generator=draw)
+        t, t_next = (k * (i + 1) - 1).to(device), (k * i - 1).clamp(min=0).to(device)
+        abar, abar_next = (self.abar[at].view(-1, 1, 1, 1) for at in (t, t_next))
+        z = abar.sqrt() * z0 + (1 - abar).sqrt() * eps
+        captions = [self.loop.data.caption(int(place)) for place in places]
+        dtype = self.loop.compute.dtype
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with torch.no_grad():
+                cond, uncond = self.pipeline.encode_prompt(captions, device, 1, True)[:2]
+                unet.disable_adapters()
+                both = unet(z.repeat(2, 1, 1, 1), t.repeat(2), torch.cat([cond, uncond])).sample
+                unet.enable_adapters()
+                m_cond, m_uncond = both.chunk(2)
+                m = m_cond + c.w * (m_cond - m_uncond)
+                z_next = abar_next.sqrt() * self.x0(m, z, t) + (1 - abar_next).sqrt() * m
+                said = functional_call(unet, self.average, (z_next, t_next, cond)).sample
+                target = torch.where(
+                    t_next.view(-1, 1, 1, 1) == 0, z_next, self.x0(said, z_next, t_next)
+                )
+            jumped = self.x0(unet(z, t, cond).sample, z, t)
+        return ((jumped.float() - target).square() + c.huber_c**2).sqrt().mean()
+
+    @torch.no_grad()
+    def average_on(self) -> None:
+        for name, average in self.average.items():
+            average.lerp_(self.learnt[name], 1 - self.loop.config.ema_decay)
 
 
 def seconds(train: Callable[[int], Any], due: int, device: torch.device) -> float:
@@ -123,8 +206,8 @@ def measure(loop: Any, plain: PlainLoop, steps: int, blocks: int) -> tuple[float
     return rates[0], rates[1], statistics.median(p / o for p, o in pairs)
 
 
-def loops(on_card: bool, total: int) -> dict[str, Callable[[], tuple[Any, torch.nn.Module]]]:
-    """Makers of our loops and of a second model each."""
+def loops(on_card: bool, total: int) -> dict[str, Callable[[], tuple[Any, PlainLoop]]]:
+    """Makers of our loops and of a plain one each."""
     common: dict[str, Any] = {
         "steps": total,
         "report_every": total,
@@ -154,18 +237,25 @@ def loops(on_card: bool, total: int) -> dict[str, Callable[[], tuple[Any, torch.
     classes = tuple(map(str, range(1_000)))
     pictures = ImageData(pixels, labels, pixels, labels, zeros, ones, classes)
 
-    def of_mst(**fields: Any) -> tuple[Any, torch.nn.Module]:
+    def of_mst(**fields: Any) -> tuple[Any, PlainLoop]:
         with replaced(mst, "load_corpus", lambda *arguments: corpus):
             loop = MSTSteps(MSTConfig(**{**common, **sizes, **text, **fields}))
-        return loop, mst.make_gpt2(vocabulary, text["context"], sizes)
+        return loop, PlainLoop(loop, mst.make_gpt2(vocabulary, text["context"], sizes))
 
-    def of_qsr(**fields: Any) -> tuple[Any, torch.nn.Module]:
+    def of_qsr(**fields: Any) -> tuple[Any, PlainLoop]:
         with (
             replaced(tasks, "load_corpus", lambda *arguments: corpus),
             replaced(tasks, "load_images", lambda *arguments, **named: pictures),
         ):
             loop = QSRSteps(QSRConfig(**{**common, **fields}))
-        return loop, loop.task.model()
+        return loop, PlainLoop(loop, loop.task.model())
+
+    def of_lcm() -> tuple[Any, PlainLoop]:
+        fields = {key: value for key, value in common.items() if key != "workers_per_process"}
+        size = {"batch": 512, "images": 12_000} if on_card else {"batch": 16, "images": 512}
+        loop = LCMSteps(LCMConfig(**fields, **size, clip=1.0))
+        pipeline = StableDiffusionPipeline.from_pretrained(EMBEDDED_FOLDER, dtype=torch.float32)
+        return loop, PlainLCM(loop, pipeline)
 
     sparse = {"sparsity": ((0.0, 0.8),), "delta": 10}
     return {
@@ -174,6 +264,7 @@ def loops(on_card: bool, total: int) -> dict[str, Callable[[], tuple[Any, torch.
         "GPT-2, MST at 80 %": lambda: of_mst(**sparse, attention_steps=(0.0, 1.0)),
         "GPT-2, QSR's step": lambda: of_qsr(task="stdlib", sizes=sizes, **text),
         "ViT, QSR's step": lambda: of_qsr(sizes=vit, batch=batch),
+        "LCM-LoRA, distillation step": of_lcm,
     }
 
 
@@ -191,8 +282,7 @@ def main() -> None:
     table = Table("loop", "ours /s", "plain /s", "ratio", "TFLOP/s", "MFU", title=card)
     total = (options.blocks + 1) * options.steps
     for name, make in loops(on_card, total).items():
-        loop, model = make()
-        plain = PlainLoop(loop, model)
+        loop, plain = make()
         flops = plain.flops()
         ours, theirs, ratio = measure(loop, plain, options.steps, options.blocks)
         speed = flops * ours / loop.items_per_step / 1e12
@@ -204,7 +294,7 @@ def main() -> None:
             f"{speed:.3g}",
             f"{speed / peak:.1%}" if peak else "-",
         )
-        del loop, model, plain
+        del loop, plain
         if on_card:
             torch.cuda.empty_cache()
     Console(width=110).print(table)
