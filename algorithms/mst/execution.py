@@ -55,7 +55,7 @@ class SparsePath:
                 return dense(x)
             return sparse_linear(x, layer.weight, structure, layer.bias)
 
-        layer.forward = forward  # type: ignore[method-assign]
+        layer.forward = forward
 
 
 def calibrated(layers: Mapping[str, Conv1D], rows: int) -> Calibration:
