@@ -143,10 +143,10 @@ def actions(policy: DiffusionPolicy, observation: int) -> None:
             print(f"an action, {rows} rows, {name}: {1e3 * each:.2f} ms, {chain / each:.1f}x")
 
 
-def judging(algorithm: DOM2) -> None:
+def evaluation(algorithm: DOM2) -> None:
     start = time.perf_counter()
     seen = algorithm.play()
-    print(f"{len(seen.returns)} episodes are judged in {time.perf_counter() - start:.2f} s")
+    print(f"{len(seen.returns)} episodes are evaluated in {time.perf_counter() - start:.2f} s")
 
 
 def main() -> None:
@@ -155,7 +155,7 @@ def main() -> None:
     algorithm.play()
     updates(algorithm)
     actions(algorithm.agents_module.target_policy, algorithm.transitions.obs.shape[2])
-    judging(algorithm)
+    evaluation(algorithm)
 
 
 if __name__ == "__main__":

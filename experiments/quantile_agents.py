@@ -21,7 +21,7 @@ from experiments.regret_report import interval
 from tenfold.algorithms.common.quantile_critic import QuantileConfig
 
 LEVELS = (0.1, 0.25, 0.5, 1.0)
-JUDGED = 0.25
+REPORTED = 0.25
 NEUTRAL = "alpha = 1"
 QR_DQN = "QR-DQN (sb3-contrib)"
 LR, BATCH, PARALLEL = 3e-3, 64, 24
@@ -132,7 +132,7 @@ def add_training(
     exploring: tuple[int, float],
     make_env: Callable[[str], gym.Env[np.ndarray, Any]],
     learnt: Callable[[str, float, int, Budget], Policy],
-    judge: Callable[[str, Policy], Sequence[float]],
+    evaluate: Callable[[str, Policy], Sequence[float]],
 ) -> None:
     """Give a measurement its command `train`, which appends a row a run to `runs.csv`.
 
@@ -143,7 +143,7 @@ def add_training(
         exploring: Of QR-DQN, see `qr_dqn`.
         make_env: From a task to its environment.
         learnt: From a task, a level, a seed and a budget to the policy of ours.
-        judge: From a task to what a policy is worth there at each of `LEVELS`.
+        evaluate: From a task to what a policy is worth there at each of `LEVELS`.
     """
 
     @app.command()
@@ -162,7 +162,7 @@ def add_training(
             typer.Option("--agent", help="Levels of ours, 1 is risk-neutral; or qr-dqn."),
         ] = ["1", "0.25", "qr-dqn"],  # noqa: B006
     ) -> None:
-        """Train and judge all agents on a task, one seed after the other."""
+        """Train and evaluate all agents on a task, one seed after the other."""
         results.mkdir(parents=True, exist_ok=True)
         path = results / "runs.csv"
         budget = Budget(steps, fragment, updates, last_lr)
@@ -174,7 +174,9 @@ def add_training(
                     policy, agent = learnt(task, float(name), seed, budget), f"alpha = {name}"
                 row: dict[str, Any] = {"task": task, "agent": agent, "seed": seed, "steps": steps}
                 row["updates"] = budget.total_updates
-                row |= {f"at {at:g}": v for at, v in zip(LEVELS, judge(task, policy), strict=True)}
+                row |= {
+                    f"at {at:g}": v for at, v in zip(LEVELS, evaluate(task, policy), strict=True)
+                }
                 pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
                 print(row, flush=True)
 
@@ -191,7 +193,7 @@ def report(
     Args:
         results: The folder of all three.
         about: The table's first paragraph.
-        risk: What the figure calls the risk measure at `JUDGED`.
+        risk: What the figure calls the risk measure at `REPORTED`.
         digits: After the point.
         optima: From a task to what the exact optimum of a level is worth at all levels, for each
             level; empty where nothing plans exactly.
@@ -207,21 +209,21 @@ def report(
     figure = Figure(figsize=(5 * len(budgets), 4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(budgets), squeeze=False)[0]
-    judged, planned = f"at {JUDGED:g}", set[str]()
+    reported, planned = f"at {REPORTED:g}", set[str]()
     for axes, ((task, steps, updates), part) in zip(panels, budgets, strict=True):
-        neutral = part[part["agent"] == NEUTRAL].set_index("seed")[judged]
+        neutral = part[part["agent"] == NEUTRAL].set_index("seed")[reported]
         for agent, rows in part.groupby("agent"):
             cells = [interval(rows[f"at {at:g}"].to_numpy()) for at in LEVELS]
             shown = " | ".join(f"{mean:.{digits}f} ± {half:.{digits}f}" for mean, half in cells)
             gain = "-"
             if agent != NEUTRAL:
                 ahead, half = interval(
-                    (rows.set_index("seed")[judged] - neutral).dropna().to_numpy()
+                    (rows.set_index("seed")[reported] - neutral).dropna().to_numpy()
                 )
                 gain = f"{ahead:.{digits}f} ± {half:.{digits}f}"
             spent = f"{steps:,} | {updates:,}"
             lines.append(f"| {task} | {spent} | {agent} | {len(rows)} | {shown} | {gain} |")
-            (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(JUDGED)]
+            (x, dx), (y, dy) = cells[-1], cells[LEVELS.index(REPORTED)]
             axes.errorbar(x, y, dy, dx, marker="o", capsize=3, label=agent)
         for alpha, values in optima(task).items() if task not in planned else ():
             shown = " | ".join(f"{value:.{digits}f}" for value in values)

@@ -1,4 +1,4 @@
-"""Queue scenarios as tasks of RLlib's own algorithms, judged like the schedulers.
+"""Queue scenarios as tasks of RLlib's own algorithms, evaluated like the schedulers.
 
 A scenario's name stands for the Gymnasium environment ``tenfold/Queues-v0`` of that scenario, so
 that PPO and DQN are learned baselines of queue scheduling in the same experiment. The reward is

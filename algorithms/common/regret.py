@@ -98,9 +98,9 @@ class EpisodeRunner(PlanningRunner):
 class RegretAlgorithm(PlanningAlgorithm):
     """Plan, play, learn; regret is exact, against the optimum of the true model.
 
-    Subclasses implement `set_up`, `plan`, `judge` and `expected_return`. Values are arrays (V,):
-    one for each first state where regret is measured from there, else a single one; `weights` (V,)
-    makes one number of them.
+    Subclasses implement `set_up`, `plan`, `values_of` and `expected_return`. Values are arrays
+    (V,): one for each first state where regret is measured from there, else a single one; `weights`
+    (V,) makes one number of them.
     """
 
     config: RegretConfig
@@ -119,7 +119,7 @@ class RegretAlgorithm(PlanningAlgorithm):
         """The policy that the learner would play now."""
 
     @abstractmethod
-    def judge(self, policy: Policy) -> np.ndarray:
+    def values_of(self, policy: Policy) -> np.ndarray:
         """Exact values (V,) of a policy on the true model."""
 
     @abstractmethod
@@ -176,15 +176,15 @@ class RegretAlgorithm(PlanningAlgorithm):
         return self.plan(np.random.default_rng([self.config.seed or 0, self.episodes, PLANNING]))
 
     def follow(self, policy: Policy) -> None:
-        """Play a policy from now on; it is judged unless it is the last one."""
+        """Play a policy from now on; it is evaluated unless it is the last one."""
         if self.policy is None or not _equal(policy, self.policy):
-            self.policy, self.value = policy, self.judge(policy)
+            self.policy, self.value = policy, self.values_of(policy)
 
     def finished(self) -> bool:
         return self.episodes >= self.config.episodes
 
     def evaluate_plan(self) -> dict[str, float]:
-        """The learner's present policy, judged exactly on the true model.
+        """The learner's present policy, evaluated exactly on the true model.
 
         Raises:
             ValueError: The memory is of a task of another size.
@@ -196,7 +196,7 @@ class RegretAlgorithm(PlanningAlgorithm):
                     f"'{self.config.env}' needs {self.shapes[key]}: choose a task of the same size."
                 )
         policy = self.present_policy()
-        gaps = self.optimum - self.judge(policy)
+        gaps = self.optimum - self.values_of(policy)
         optimum, gap = float(self.weights @ self.optimum), float(self.weights @ gaps)
         return {
             "policy_value": optimum - gap,

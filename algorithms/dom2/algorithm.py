@@ -11,7 +11,7 @@ from ray.rllib.utils.annotations import override
 from tenfold.algorithms.dom2.module import StackedAgents
 from tenfold.algorithms.dom2.policies import DiffusionPolicy
 from tenfold.algorithms.offline.algorithm import OfflineAlgorithm
-from tenfold.algorithms.offline.evaluation import Judged
+from tenfold.algorithms.offline.evaluation import Evaluation
 
 _DIVERSITY_STATES, _DIVERSITY_SAMPLES = 64, 32
 
@@ -38,7 +38,7 @@ class DOM2(OfflineAlgorithm):
         )
 
     @override(OfflineAlgorithm)
-    def judgement_of_method(self, seen: Judged) -> dict[str, float]:
+    def metrics_of_method(self, seen: Evaluation) -> dict[str, float]:
         module = self.agents_module
         found = {"action_diversity": self._diversity()}
         if isinstance(module.policy, DiffusionPolicy):
@@ -58,7 +58,7 @@ class DOM2(OfflineAlgorithm):
         return float((distances / pairs).mean())
 
     @torch.no_grad()
-    def _overestimation(self, seen: Judged) -> float:
+    def _overestimation(self, seen: Evaluation) -> float:
         """min_k Q at the start minus what was got: rewards, then gamma^L Q at the end."""
         module, c = self.agents_module, self.config
 

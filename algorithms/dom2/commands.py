@@ -58,7 +58,7 @@ def distilled(
     from tenfold.algorithms.dom2.distill import distil
     from tenfold.algorithms.dom2.latency import action_seconds, chain_of
     from tenfold.algorithms.dom2.policies import DiffusionPolicy
-    from tenfold.algorithms.offline.evaluation import judge
+    from tenfold.algorithms.offline.evaluation import evaluate_policy
 
     module = algorithm.agents_module
     teacher = module.target_policy
@@ -88,8 +88,10 @@ def distilled(
     one = action_seconds(lambda: student(o, torch.randn(*o.shape[:2], teacher.m)))
     chain = action_seconds(lambda: chain_of(teacher, 50).act(o))
     record = {
-        "return_diffusion": float(judge(environments, algorithm.act, seed, 1.0).scores.mean()),
-        "return_one_step": float(judge(environments, act, seed, 1.0).scores.mean()),
+        "return_diffusion": float(
+            evaluate_policy(environments, algorithm.act, seed, 1.0).scores.mean()
+        ),
+        "return_one_step": float(evaluate_policy(environments, act, seed, 1.0).scores.mean()),
         "times_faster_than_ddpm_50": chain / one,
     }
     return student, record

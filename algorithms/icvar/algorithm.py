@@ -31,7 +31,7 @@ class ICVaR(RegretAlgorithm):
     def plan(self, rng: np.random.Generator) -> np.ndarray:
         return self.learner.plan(rng).policy
 
-    def judge(self, policy: np.ndarray) -> np.ndarray:
+    def values_of(self, policy: np.ndarray) -> np.ndarray:
         return self.truth.evaluate(policy)[0]
 
     def first(self, episode: Episode) -> int:

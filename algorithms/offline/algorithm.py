@@ -24,21 +24,21 @@ from ray.rllib.utils.debug import update_global_seed_if_necessary
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 from torch import nn
 
-from tenfold.algorithms.offline.evaluation import Judged, judge
+from tenfold.algorithms.offline.evaluation import Evaluation, evaluate_policy
 from tenfold.algorithms.offline.sampler import AGENTS, Transitions, WeightedSampler, stacked_batch
 from tenfold.algorithms.offline.shifts import shifts_of
 from tenfold.algorithms.offline.streaming import StreamedSampler, head_of, streamed_returns
 from tenfold.algorithms.offline.weights import (
     effective_share,
-    judged_by,
     nested_episodes,
+    returns_for,
     trajectory_weights,
 )
 from tenfold.envs.offline.card import DataCard
 
 UPDATES = "updates"
 _ROWS_PER_CALL = 16_384
-_JUDGING_SEED = 1_000_003
+_EVALUATION_SEED = 1_000_003
 _HEAD = 400
 
 
@@ -107,7 +107,7 @@ class OfflineAlgorithm(Algorithm):
         card = DataCard.read(c.folder()) if streamed else self.data.card
         weights = trajectory_weights(
             card,
-            judged_by(returns, c.return_of),
+            returns_for(returns, c.return_of),
             c.weighed_by,
             c.thresholds,
             c.exp_weight_beta,
@@ -141,7 +141,7 @@ class OfflineAlgorithm(Algorithm):
             self.updates += count
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
         seconds = (time.perf_counter() - started) / (self.updates - before)
-        self.report(**self.judgement(), update_seconds=seconds, **self.of_data())
+        self.report(**self.evaluation_metrics(), update_seconds=seconds, **self.of_data())
         self.report(**{UPDATES: self.updates})
 
     def minibatches(self, first: int, count: int) -> dict[str, np.ndarray]:
@@ -185,15 +185,15 @@ class OfflineAlgorithm(Algorithm):
             acted = module.forward_inference({Columns.OBS: seen})[Columns.ACTIONS]
         return np.asarray(acted.cpu().numpy())
 
-    def play(self, **shift: Any) -> Judged:
+    def play(self, **shift: Any) -> Evaluation:
         """One episode in each of `judge_episodes` environments; the same starts each time."""
         environments = self.config.make_environments(
-            self.data, self.config.judge_episodes, _JUDGING_SEED, **shift
+            self.data, self.config.judge_episodes, _EVALUATION_SEED, **shift
         )
-        torch.manual_seed(_JUDGING_SEED + (self.config.seed or 0))
-        return judge(environments, self.act, _JUDGING_SEED, self.config.gamma)
+        torch.manual_seed(_EVALUATION_SEED + (self.config.seed or 0))
+        return evaluate_policy(environments, self.act, _EVALUATION_SEED, self.config.gamma)
 
-    def judgement(self) -> dict[str, float]:
+    def evaluation_metrics(self) -> dict[str, float]:
         """Metrics of the present policy."""
         started = time.perf_counter()
         seen = self.play()
@@ -212,9 +212,9 @@ class OfflineAlgorithm(Algorithm):
         if self.config.judge_shifts:
             for name, shift in shifts_of(self.data.card.environment).items():
                 found[f"return_{name}"] = float(self.play(**shift).scores.mean())
-        return found | self.judgement_of_method(seen)
+        return found | self.metrics_of_method(seen)
 
-    def judgement_of_method(self, seen: Judged) -> dict[str, float]:
+    def metrics_of_method(self, seen: Evaluation) -> dict[str, float]:
         """Metrics that a method adds."""
         return {}
 
@@ -226,7 +226,7 @@ class OfflineAlgorithm(Algorithm):
 
     @override(Algorithm)
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, float]:
-        return self.judgement()
+        return self.evaluation_metrics()
 
     @override(Algorithm)
     def get_checkpointable_components(self) -> list[Any]:

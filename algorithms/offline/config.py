@@ -1,4 +1,4 @@
-"""What every method on recorded multi-agent data can be told: data, weights, judgement."""
+"""What every method on recorded multi-agent data can be told: data, weights, evaluation."""
 
 import os
 from functools import lru_cache
@@ -40,7 +40,7 @@ class OfflineConfig(TypedConfig):
     reads = frozenset({"env_config", "min_time_s_per_iteration", "num_cpus_for_main_process"})
 
     class Parameters(TypedConfig.Parameters):
-        """Data, weights and judgement."""
+        """Data, weights and evaluation."""
 
         gamma: float = parameter(0.95, "Discount of a step", ge=0, le=1)
         batch: int = parameter(512, "Rows of each agent in an update", ge=1, le=10**6)
@@ -64,13 +64,15 @@ class OfflineConfig(TypedConfig):
         augment_baselines: bool = parameter(True, "Baselines get the same weights")
         reward_scale: float = parameter(1.0, "Factor of rewards in learning", gt=0, le=1e6)
         obs_norm: bool = parameter(True, "Standardise observations by the data's")
-        judge_episodes: int = parameter(400, "Episodes that a result is judged by", ge=1, le=10**6)
+        judge_episodes: int = parameter(
+            400, "Episodes that a result is evaluated on", ge=1, le=10**6
+        )
         judge_shifts: bool = parameter(
-            False, "Judge under each shift of the environments as well, see `offline/shifts.py`"
+            False, "Evaluate under each shift of the environments as well, see `offline/shifts.py`"
         )
         num_gpus_per_learner: float = parameter(0, "GPUs of the learner", ge=0, le=1)
         num_env_runners: int = parameter(
-            0, "None: data are recorded, and the trial judges by itself", ge=0, le=0
+            0, "None: data are recorded, and the trial evaluates by itself", ge=0, le=0
         )
 
     def __init__(self, algo_class: type | None = None) -> None:
@@ -157,7 +159,7 @@ class OfflineConfig(TypedConfig):
         return environments
 
     def get_evaluation_config_object(self) -> AlgorithmConfig:
-        """This config: judgement needs no runners of its own."""
+        """This config: evaluation needs no runners of its own."""
         return self
 
 

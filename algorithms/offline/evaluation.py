@@ -12,7 +12,7 @@ Act = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """What was seen in one episode of each environment.
 
     Attributes:
@@ -37,14 +37,16 @@ class Judged:
         return self.returns.mean(axis=1)
 
 
-def judge(environments: BatchedEnvironments, act: Act, seed: int, gamma: float) -> Judged:
+def evaluate_policy(
+    environments: BatchedEnvironments, act: Act, seed: int, gamma: float
+) -> Evaluation:
     """Play one episode in each environment.
 
     Args:
         environments: The environments.
         act: The policy.
         seed: Of the environments' starts.
-        gamma: Discount of `Judged.discounted`.
+        gamma: Discount of `Evaluation.discounted`.
     """
     start = obs = environments.reset(seed)
     returns, discounted = np.zeros(obs.shape[:2]), np.zeros(obs.shape[:2])
@@ -58,4 +60,4 @@ def judge(environments: BatchedEnvironments, act: Act, seed: int, gamma: float) 
         discounted += gamma**length * rewards
         clipped += float((np.abs(actions) >= 1).mean())
         length += 1
-    return Judged(returns, discounted, length, first, obs, clipped / length)
+    return Evaluation(returns, discounted, length, first, obs, clipped / length)

@@ -41,8 +41,8 @@ MOST = 1_000
 """The largest weight of `exp_weight`."""
 
 
-def judged_by(returns: np.ndarray, return_of: ReturnOf) -> np.ndarray:
-    """The return that each agent's trajectories are judged by, float64 (episodes, n).
+def returns_for(returns: np.ndarray, return_of: ReturnOf) -> np.ndarray:
+    """The return that weights each agent's trajectories, float64 (episodes, n).
 
     Args:
         returns: Summed rewards by episode and agent, of the same shape.

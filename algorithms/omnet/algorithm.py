@@ -21,7 +21,7 @@ class SubnetworkAlgorithm(ReplayLoop):
     """
 
     # Whether the values are those of the exploring policy.
-    judged_exploring = True
+    values_exploring = True
 
     @override(ReplayLoop)
     def step(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class SubnetworkAlgorithm(ReplayLoop):
         count, group = self.config.value_bias_episodes, self.eval_env_runner_group
         if count == 0 or group is None:
             return result
-        remote, exploring = group.healthy_env_runner_ids()[:1], self.judged_exploring
+        remote, exploring = group.healthy_env_runner_ids()[:1], self.values_exploring
         episodes = group.foreach_env_runner(
             lambda runner: runner.play(count, explore=exploring),
             remote_worker_ids=remote,

@@ -176,4 +176,4 @@ class OMNetDQNLearner(SubnetworkLearner):
 class OMNetDQN(SubnetworkAlgorithm, SeededDQN):
     """DQN with subnetworks in its Q network."""
 
-    judged_exploring = False
+    values_exploring = False

@@ -7,4 +7,4 @@ from tenfold.algorithms.td3.algorithm import TD3
 class OMNetTD3(SubnetworkAlgorithm, TD3):
     """TD3 with subnetworks in critic and policy; its values are those of the greedy policy."""
 
-    judged_exploring = False
+    values_exploring = False

@@ -76,7 +76,7 @@ class RiskPOMDP(RegretAlgorithm):
         )
         return found.upper, found.controller
 
-    def judge(self, policy: HistoryPolicy | Controller) -> np.ndarray:
+    def values_of(self, policy: HistoryPolicy | Controller) -> np.ndarray:
         return np.array([evaluate(self.truth, self.config.gamma_risk, policy)])
 
     def expected_return(self, policy: HistoryPolicy | Controller) -> float:

@@ -75,7 +75,7 @@ class RiskPOMDPDeep(PPO):
 
     @override(PPO)
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, float]:
-        """The policy of likeliest actions, judged exactly on the true model.
+        """The policy of likeliest actions, evaluated exactly on the true model.
 
         Raises:
             ValueError: More histories than can be enumerated.

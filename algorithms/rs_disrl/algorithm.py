@@ -15,7 +15,7 @@ from tenfold.algorithms.rs_disrl.learners import Counting, make_learner
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.envs.risk.estimates import estimate_risk
 
-JUDGING = 2  # stream of random numbers of the episodes that judge a policy
+EVALUATION = 2  # stream of random numbers of the episodes that evaluate a policy
 
 
 class RSDisRLAlgorithm(RegretAlgorithm):
@@ -45,22 +45,22 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         self.next_planning = next_planning(self.episodes, self.config.replan_share)
         return True
 
-    def judge(self, policy: np.ndarray) -> np.ndarray:
+    def values_of(self, policy: np.ndarray) -> np.ndarray:
         return np.array([self.mdp.risk(self.rho, policy)])
 
     def expected_return(self, policy: np.ndarray) -> float:
         return float(self.mdp.returns @ self.mdp.return_distribution(policy))
 
     def evaluate_plan(self) -> dict[str, float]:
-        """The exact judgement, and rho of `judged_episodes` episodes with an interval."""
+        """The exact evaluation, and rho of `judged_episodes` episodes with an interval."""
         exact = super().evaluate_plan()
         policy, seed = self.present_policy(), self.config.seed or 0
         draws = [
-            np.random.default_rng([seed, i, JUDGING]) for i in range(self.config.judged_episodes)
+            np.random.default_rng([seed, i, EVALUATION]) for i in range(self.config.judged_episodes)
         ]
         returns = np.array([self.mdp.play(policy, draw).total for draw in draws])
         found = estimate_risk(self.rho, returns, np.random.default_rng(seed))
-        self.judged = policy, returns
+        self.evaluated = policy, returns
         sampled = {"risk": found.value, "risk_low": found.low, "risk_high": found.high}
         return {**exact, **{f"sampled_{key}": value for key, value in sampled.items()}}
 
@@ -70,7 +70,7 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         Returns:
             The files written, in `folder`.
         """
-        policy, returns = self.judged
+        policy, returns = self.evaluated
         best = StaticPlanner(self.mdp).solve(self.rho)
         distributions = {
             "policy": (self.mdp.returns, self.mdp.return_distribution(policy)),

@@ -41,8 +41,8 @@ from tenfold.envs.risk.measures import RiskMeasure
 
 # Slope that every utility has besides the measure's: of actions of equal risk, the better mean.
 TIE = 1e-3
-# Seed of the episodes that judge a policy, far from those of training.
-JUDGING = 1_000_000
+# Seed of the episodes that evaluate a policy, far from those of training.
+EVALUATION_SEED = 1_000_000
 
 
 class StaticRiskModule(QuantileModule):
@@ -182,8 +182,8 @@ class RSDisRLDeep(SeededDQN):
             return np.asarray(chosen[Columns.ACTIONS])
 
         envs = [config.make_task() for _ in range(config.judged_episodes)]
-        self.played = played_returns(envs, policy, JUDGING)
-        found = estimate_risk(config.measure(), self.played, np.random.default_rng(JUDGING))
+        self.played = played_returns(envs, policy, EVALUATION_SEED)
+        found = estimate_risk(config.measure(), self.played, np.random.default_rng(EVALUATION_SEED))
         return {
             "risk": found.value,
             "risk_low": found.low,

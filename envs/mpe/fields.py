@@ -12,7 +12,7 @@ Speed = Annotated[float, Field(gt=0)]
 class WorldFields(Parameters):
     """Simulator, reward, length and shifts of a world.
 
-    A shift changes the world that a policy is judged in, not the one that its data come from.
+    A shift changes the world that a policy is evaluated in, not the one that its data come from.
     """
 
     physics_order: Literal["legacy", "mpe2"] = parameter(

@@ -138,7 +138,7 @@ def running_mean_slopes(metrics: Metrics, warmup: int = 0) -> np.ndarray:
     (Welch's method) takes it away.
 
     Args:
-        metrics: What to judge.
+        metrics: What is compared.
         warmup: Slots at the start that the running mean leaves out.
 
     Raises:

@@ -2,7 +2,7 @@
 
 python -m experiments.dom2.solver_steps modes/free-expert 0       a task and a seed; a row a way
 
-A diffusion policy is trained once (behaviour cloning, 1,000 updates of 128 rows) and judged with
+A diffusion policy is trained once (behaviour cloning, 1,000 updates of 128 rows) and evaluated with
 each solver, number of steps and spacing of times over 1,000 episodes; each row has the score and
 the milliseconds of an action of 1,000 rows.
 """

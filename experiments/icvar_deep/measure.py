@@ -8,8 +8,8 @@ r"""Risk-averse against risk-neutral agents of one code and budget: CSV, Markdow
     python -m experiments.icvar_deep.measure report
 
 `train` appends one row a run to `experiments/results/icvar_deep/runs.csv`, `report` makes the table
-and the frontiers of all rows, one for each task and budget. Greedy policies are judged exactly: by
-backward induction on the table, and by the closed form of `CurvyRoad` averaged over 50 starts.
+and the frontiers of all rows, one for each task and budget. Greedy policies are evaluated exactly:
+by backward induction on the table, and by the closed form of `CurvyRoad` averaged over 50 starts.
 sb3-contrib's QR-DQN, which is risk-neutral, learns from the same number of environment steps.
 """
 
@@ -21,8 +21,8 @@ import numpy as np
 import typer
 
 from experiments.quantile_agents import (
-    JUDGED,
     LEVELS,
+    REPORTED,
     Budget,
     Policy,
     add_training,
@@ -56,7 +56,7 @@ def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
     return quantile_agent(config, budget, *EXPLORING)
 
 
-def judge(task: str, policy: Policy) -> list[float]:
+def evaluate(task: str, policy: Policy) -> list[float]:
     """Iterated CVaR of a policy at each level, exact (1 is the mean return)."""
     env = make_env(task)
     if isinstance(env, TableEnv):
@@ -77,7 +77,7 @@ def judge(task: str, policy: Policy) -> list[float]:
     return [float(total) for total in totals]
 
 
-add_training(app, RESULTS, 6_000, EXPLORING, make_env, learnt, judge)
+add_training(app, RESULTS, 6_000, EXPLORING, make_env, learnt, evaluate)
 
 
 @app.command("report")
@@ -85,10 +85,10 @@ def make_report() -> None:
     """The table of means and gains, and the frontiers of mean against risk."""
     about = (
         "Iterated CVaR of the greedy policy at each level (1: mean return), 95 % Student-t over "
-        f"seeds; 'gain' is that at {JUDGED} over the risk-neutral agent of the same seed, "
+        f"seeds; 'gain' is that at {REPORTED} over the risk-neutral agent of the same seed, "
         "'optimum' by exact planning at the agent's own level."
     )
-    report(RESULTS, about, f"iterated CVaR at {JUDGED}", digits=2, optima=optima)
+    report(RESULTS, about, f"iterated CVaR at {REPORTED}", digits=2, optima=optima)
 
 
 def optima(task: str) -> dict[float, list[float]]:

@@ -37,7 +37,7 @@ from tenfold.envs.queues.processes import (
 from tenfold.envs.queues.scenario import Scenario
 
 KINDS = ("piecewise", "periodic", "on_off", "walk", "adversarial")
-TUNING, JUDGED = range(1_000, 1_050), range(250)
+TUNING, EVALUATED = range(1_000, 1_050), range(250)
 # What is tuned of each rule, three or four values alike; the rest has no constant that matters.
 GRIDS: dict[str, tuple[str, tuple[float, ...]]] = {
     "softmw": ("c_eta", (0.3, 1.0, 3.0, 10.0)),
@@ -148,13 +148,13 @@ def chosen_constants() -> dict[str, dict[str, float]]:
 @app.command()
 def judge(
     horizon: Horizon = 200_000,
-    most: Annotated[int, typer.Option(help="Instances to add at most.")] = len(JUDGED),
+    most: Annotated[int, typer.Option(help="Instances to add at most.")] = len(EVALUATED),
 ) -> None:
     """Every scheduler on every instance; goes on after those that are on disk."""
     path = RESULTS / "worlds.csv"
     done = len(pd.read_csv(path)) if path.exists() else 0
     constants = chosen_constants()
-    for seed in track(JUDGED[done : done + most], "instances"):
+    for seed in track(EVALUATED[done : done + most], "instances"):
         found = {
             name: measured(seed, name, constants.get(name, {}), horizon) for name in SCHEDULERS
         }

@@ -5,7 +5,7 @@
     python -m experiments.risk_pomdp_deep.measure report
 
 `train` appends one row a run to `experiments/results/risk_pomdp_deep/runs.csv`, `report` makes the
-table and the frontier of all rows. The policy of likeliest actions is judged exactly, over all
+table and the frontier of all rows. The policy of likeliest actions is evaluated exactly, over all
 histories. Intervals are 95 % Student-t over seeds; 'gain' is that in the entropic risk over the
 risk-neutral agent of the same seed. sb3-contrib's QR-DQN, which is risk-neutral, learns from the
 same histories and the same number of environment steps.
@@ -57,7 +57,7 @@ def true_model(task: str) -> TabularPOMDP:
     return pomdp
 
 
-def judged(pomdp: TabularPOMDP, policy: HistoryPolicy) -> dict[str, float]:
+def evaluated(pomdp: TabularPOMDP, policy: HistoryPolicy) -> dict[str, float]:
     """Exact mean and entropic risk of a policy."""
     return {
         MEAN: evaluate(pomdp, RISK_NEUTRAL, policy),
@@ -89,7 +89,7 @@ def train(
     first: Annotated[int, typer.Option(help="First seed.")] = 0,
     steps: Annotated[int, typer.Option(help="Environment steps of a run.")] = 30_000,
 ) -> None:
-    """Train and judge agents on a task, one seed after the other."""
+    """Train and evaluate agents on a task, one seed after the other."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "runs.csv"
@@ -97,7 +97,7 @@ def train(
         for agent in agents:
             policy = learnt(task, agent, seed, steps)
             row = {"task": task, "agent": agent, "seed": seed, "steps": steps}
-            row |= judged(true_model(task), policy)
+            row |= evaluated(true_model(task), policy)
             pd.DataFrame([row]).to_csv(path, mode="a", index=False, header=not path.exists())
             print(row, flush=True)
 
@@ -129,13 +129,13 @@ def report() -> None:
             zorder=0,
         )
         for gamma in (RISK_NEUTRAL, -1.0, AVERSE, -5.0):
-            exact = judged(true_model(task), solve(true_model(task), gamma).policy)
+            exact = evaluated(true_model(task), solve(true_model(task), gamma).policy)
             label = f"optimum at gamma = {0.0 if gamma == RISK_NEUTRAL else gamma:g}"
             rows.append({"task": task, "agent": label, "seeds": "-"} | exact)
             axes.plot(*exact.values(), "kx")
         axes.set(xlabel="mean return", ylabel=f"entropic risk at {AVERSE:g}", title=task)
         axes.legend(fontsize=7)
-    about = "Exact judgement of likeliest actions; crosses in the figure: exact optima."
+    about = "Exact evaluation of likeliest actions; crosses in the figure: exact optima."
     save_table(
         RESULTS / "table", pd.DataFrame(rows).astype(object).fillna("-").to_dict("records"), about
     )

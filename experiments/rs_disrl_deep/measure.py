@@ -6,7 +6,7 @@ r"""Static risk against risk-neutral agents of one code and budget: CSV, Markdow
     python -m experiments.rs_disrl_deep.measure report
 
 `train` appends one row a run to `experiments/results/rs_disrl_deep/runs.csv`, `report` makes the
-table and the frontiers of all rows, one for each task and budget. Greedy policies are judged: on
+table and the frontiers of all rows, one for each task and budget. Greedy policies are evaluated: on
 grid tasks by the exact return distribution, on the others by 2,000 episodes. sb3-contrib's QR-DQN,
 which is risk-neutral, learns from the same observations and the same number of environment steps.
 """
@@ -19,8 +19,8 @@ import numpy as np
 import typer
 
 from experiments.quantile_agents import (
-    JUDGED,
     LEVELS,
+    REPORTED,
     Budget,
     Policy,
     add_training,
@@ -65,7 +65,7 @@ def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
     return quantile_agent(config, budget, *EXPLORING)
 
 
-def judge(task: str, policy: Policy) -> list[float]:
+def evaluate(task: str, policy: Policy) -> list[float]:
     """CVaR of the return of a policy at each level."""
     env = make_env(task)
     if isinstance(env.unwrapped, GridControl):
@@ -79,7 +79,7 @@ def judge(task: str, policy: Policy) -> list[float]:
     return [float(CVaR(level)(values, mass)) for level in LEVELS]
 
 
-add_training(app, RESULTS, 3_000, EXPLORING, make_env, learnt, judge)
+add_training(app, RESULTS, 3_000, EXPLORING, make_env, learnt, evaluate)
 
 
 @app.command("report")
@@ -87,9 +87,9 @@ def make_report() -> None:
     """The table of means, what is better than the risk-neutral agent seed by seed, the frontier."""
     about = (
         "CVaR of the return of the greedy policy at each level (1: mean), 95 % Student-t over "
-        f"seeds. 'Gain' is CVaR {JUDGED} over the risk-neutral agent of the same seed."
+        f"seeds. 'Gain' is CVaR {REPORTED} over the risk-neutral agent of the same seed."
     )
-    report(RESULTS, about, f"CVaR {JUDGED} of the return", digits=3, optima=optima)
+    report(RESULTS, about, f"CVaR {REPORTED} of the return", digits=3, optima=optima)
 
 
 def optima(task: str) -> dict[float, list[float]]:

@@ -263,13 +263,13 @@ def test_the_metrics_of_an_evaluation_are_those_of_the_environments(folder: str)
     seen = built.play()
     assert seen.length == STEPS
     assert seen.returns.shape == (20, 3)
-    found = built.judgement()
+    found = built.evaluation_metrics()
     assert found["return"] == pytest.approx(seen.returns.mean())
     assert found["normalised_return"] == pytest.approx((seen.returns.mean() - 150) / 4.5)
     assert found["solver_calls"] == 2
     built.config = built.config.copy(copy_frozen=False)
     built.config.judge_shifts = True
-    shifted = built.judgement()
+    shifted = built.evaluation_metrics()
     assert shifted["return_slowest"] == built.play(max_speed=0.3).scores.mean()
     assert shifted["return_slowest"] != pytest.approx(found["return"], abs=1e-3)
 

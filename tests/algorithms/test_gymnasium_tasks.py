@@ -64,14 +64,14 @@ def test_taxi_trains_by_dqn() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_static_risk_is_learnt_and_judged_where_episodes_end_early() -> None:
+def test_a_static_risk_is_learnt_and_evaluated_where_episodes_end_early() -> None:
     """FrozenLake ends in a hole or at the goal; its return is 0 or 1."""
     changes = {"judged_episodes": 30, "env_config.max_episode_steps": 25}
     algorithm, _ = trained("rs_disrl_deep", "FrozenLake-v1", **changes)
     assert algorithm.env_runner.env.single_observation_space.shape == (18,)
-    judged = algorithm.evaluate()
+    evaluated = algorithm.evaluate()
     assert set(algorithm.played) <= {0.0, 1.0}
-    assert judged["risk_low"] <= judged["risk"] <= judged["risk_high"]
+    assert evaluated["risk_low"] <= evaluated["risk"] <= evaluated["risk_high"]
     algorithm.stop()
 
 

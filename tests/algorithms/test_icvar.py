@@ -377,7 +377,7 @@ def config(task: str = "mdp/RiskyShortcut-v0", **values) -> ICVaRConfig:
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path) -> None:
-    def judged(algorithm: ICVaR) -> tuple[float, float, dict[str, float]]:
+    def evaluated(algorithm: ICVaR) -> tuple[float, float, dict[str, float]]:
         result = algorithm.train()
         return result["regret"], result["episode_return"], algorithm.evaluate()
 
@@ -388,7 +388,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path) -> 
     cut.stop()
     resumed = ICVaR(config(num_env_runners=1))
     resumed.load_checkpoint(str(tmp_path / "checkpoint"))
-    assert judged(whole) == judged(resumed)
+    assert evaluated(whole) == evaluated(resumed)
     assert whole.train()["done"]
     whole.stop()
     resumed.stop()

@@ -23,8 +23,8 @@ from tenfold.algorithms.offline.streaming import StreamedSampler, head_of, strea
 from tenfold.algorithms.offline.weights import (
     DOM2_THRESHOLDS,
     effective_share,
-    judged_by,
     nested_episodes,
+    returns_for,
     trajectory_weights,
     weights_above,
 )
@@ -149,8 +149,8 @@ def test_each_part_of_a_mixture_has_its_own_thresholds() -> None:
 
 def test_the_team_s_return_is_one_for_all() -> None:
     returns = np.array([[1.0, 3.0], [5.0, 0.0]])
-    np.testing.assert_array_equal(judged_by(returns, "team"), [[2, 2], [2.5, 2.5]])
-    np.testing.assert_array_equal(judged_by(returns, "agent"), returns)
+    np.testing.assert_array_equal(returns_for(returns, "team"), [[2, 2], [2.5, 2.5]])
+    np.testing.assert_array_equal(returns_for(returns, "agent"), returns)
 
 
 def test_smaller_shares_of_the_data_lie_in_larger_ones() -> None:
@@ -203,7 +203,7 @@ def test_the_page_s_own_method_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(code[1], names)
     data = recorded([25] * 20)
     monkeypatch.setattr(names["OfflineConfig"], "read_data", lambda self: data)
-    monkeypatch.setattr(names["OfflineAlgorithm"], "judgement", lambda self: {})
+    monkeypatch.setattr(names["OfflineAlgorithm"], "evaluation_metrics", lambda self: {})
     config = names["ClonesConfig"]()
     config.update_from_dict({"updates_per_iteration": 100, "batch": 64})
     built = names["ClonesAlgorithm"](config)

@@ -227,12 +227,12 @@ def learnt(truth: TabularPOMDP, gamma: float, scale: float, count: int) -> Hinds
 def test_the_plan_is_the_best_of_all_policies_of_the_optimistic_model(
     scale: float, gamma: float
 ) -> None:
-    """Each policy judged by itself: history by history, bonus added, range kept."""
+    """Each policy evaluated by itself: history by history, bonus added, range kept."""
     learner = learnt(random_pomdp(H=2, S=3, A=2, O=2, instance=3), gamma, scale, 30)
     model, bonus, sign = learner.model(), learner.bonus(), np.sign(gamma)
     low, high = rewards_to_come(model.rewards)
 
-    def judged(policy: HistoryPolicy) -> float:
+    def evaluated(policy: HistoryPolicy) -> float:
         def within(h: int, sigma: np.ndarray, value: float) -> float:
             ends = sorted((np.exp(gamma * low[h]), np.exp(gamma * high[h])))
             return float(np.clip(value, ends[0] * sigma.sum(), ends[1] * sigma.sum()))
@@ -253,9 +253,9 @@ def test_the_plan_is_the_best_of_all_policies_of_the_optimistic_model(
         return float(np.log(within(0, np.ones(1), total)) / gamma)
 
     solution = learner.plan()
-    best = max(judged(policy) for policy in all_policies(model))
+    best = max(evaluated(policy) for policy in all_policies(model))
     assert solution.value == pytest.approx(best, abs=1e-12)
-    assert judged(solution.policy) == pytest.approx(best, abs=1e-12)
+    assert evaluated(solution.policy) == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("gamma", [-0.7, 1.3, 40.0, -40.0])

@@ -1,4 +1,4 @@
-"""Utilities against closed forms and finite differences, the learner's batch, exact judgement."""
+"""Utilities against closed forms and finite differences, the learner's batch, exact evaluation."""
 
 import numpy as np
 import pytest
@@ -105,9 +105,9 @@ def test_batches_hold_whole_episodes_their_states_and_their_utilities() -> None:
             seen, _, done, _, _ = env.step(np.int64(action))
             history = (history * 3 + action) * 3 + int(env.env.unwrapped.observation)
             h += 1
-    judged = agent.evaluate()
-    assert judged["optimal_value"] == pytest.approx(solve(truth, -3.0).value)
-    assert judged["gap"] >= 0.0
+    evaluated = agent.evaluate()
+    assert evaluated["optimal_value"] == pytest.approx(solve(truth, -3.0).value)
+    assert evaluated["gap"] >= 0.0
     agent.stop()
 
 

@@ -205,11 +205,11 @@ def test_the_algorithm_takes_the_point_based_planner() -> None:
         {"planner": "point_based", "env_config": {"H": 10}, "episodes": 2, "learner": "oracle"}
     )
     algorithm = RiskPOMDP(config)
-    regret, judged = algorithm.train()["regret"], algorithm.evaluate()
+    regret, evaluated = algorithm.train()["regret"], algorithm.evaluate()
     algorithm.stop()
     assert 0.0 <= regret <= 2 * config.planner_gap
-    assert judged["optimal_value"] == pytest.approx(merged_optimum(tiger(H=10), -1.0), abs=1e-3)
-    assert judged["expected_return"] > judged["policy_value"]
+    assert evaluated["optimal_value"] == pytest.approx(merged_optimum(tiger(H=10), -1.0), abs=1e-3)
+    assert evaluated["expected_return"] > evaluated["policy_value"]
 
 
 @pytest.mark.parametrize(

@@ -345,9 +345,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(ray_session, tmp_path) -> None:
     assert resumed["regret"] == result["regret"]
     np.testing.assert_array_equal(second.learner.counts, whole.learner.counts)
     # Evaluations agree too, do not disturb the run, and hold the exact value in their interval.
-    judged = whole.evaluate()
-    assert second.evaluate() == judged
-    assert judged["sampled_risk_low"] <= judged["policy_value"] <= judged["sampled_risk_high"]
+    evaluated = whole.evaluate()
+    assert second.evaluate() == evaluated
+    assert (
+        evaluated["sampled_risk_low"] <= evaluated["policy_value"] <= evaluated["sampled_risk_high"]
+    )
     figures = whole.draw_evaluation(tmp_path)
     assert [figure.name for figure in figures] == ["returns.png"]
     assert figures[0].read_bytes().startswith(b"\x89PNG")
@@ -374,6 +376,6 @@ def test_an_evaluation_logs_the_distribution_functions_to_mlflow(ray_session, tm
         run_name="trial",
         tags={"kind": "trial", "method": "rs_disrl", **folders},
     )
-    judged = evaluate(trial.info.run_id, uri)
-    assert judged.metrics["sampled_risk_low"] <= judged.metrics["policy_value"]
-    assert [file.path for file in client.list_artifacts(judged.run_id)] == ["returns.png"]
+    evaluated = evaluate(trial.info.run_id, uri)
+    assert evaluated.metrics["sampled_risk_low"] <= evaluated.metrics["policy_value"]
+    assert [file.path for file in client.list_artifacts(evaluated.run_id)] == ["returns.png"]

@@ -144,14 +144,14 @@ def test_the_learner_follows_the_distribution_and_backs_it_up_whole(tmp_path: Pa
     targets = learner.targets(agent.config, batch, given)
     np.testing.assert_allclose(targets.numpy(), [[0.9, 1.0], [0.25, 0.25]], rtol=1e-6)
 
-    judged = agent.evaluate()
-    assert judged == agent.evaluate()
-    assert judged["risk_low"] <= judged["risk"] <= judged["risk_high"]
-    assert judged["risk"] == pytest.approx(
+    evaluated = agent.evaluate()
+    assert evaluated == agent.evaluate()
+    assert evaluated["risk_low"] <= evaluated["risk"] <= evaluated["risk_high"]
+    assert evaluated["risk"] == pytest.approx(
         float(CVaR(0.25)(agent.played, np.full(40, 1 / 40))), abs=1e-9
     )
     acting = agent.env_runner.module.knots.double().numpy()
-    assert judged["believed_risk"] == pytest.approx(
+    assert evaluated["believed_risk"] == pytest.approx(
         float(CVaR(0.25).of(acting, np.full(8, 1 / 8))), abs=1e-5
     )
     assert agent.draw_evaluation(tmp_path)[0].read_bytes().startswith(b"\x89PNG")

@@ -129,8 +129,8 @@ def test_an_episode_acts_by_its_subnetwork() -> None:
     told = {Columns.OBS: seen, POLICY_MEMBERS: members}
     acted = module.forward_exploration(told, t=10**6)[Columns.ACTIONS]
     torch.testing.assert_close(acted, torch.stack([modes[j, b] for b, j in enumerate(members)]))
-    judged = module.forward_inference({Columns.OBS: seen})[Columns.ACTIONS]
-    torch.testing.assert_close(judged, modes.mean(dim=0))
+    evaluated = module.forward_inference({Columns.OBS: seen})[Columns.ACTIONS]
+    torch.testing.assert_close(evaluated, modes.mean(dim=0))
     trained = module.pi(seen[:4])  # one row for each of the four
     torch.testing.assert_close(trained, torch.stack([modes[j, j] for j in range(4)]))
 

@@ -152,7 +152,7 @@ def test_instances_are_drawn_by_seed_and_evaluated_apart_from_the_tuning(
     tmp_path: Path, measurements: Callable[[str], Any]
 ) -> None:
     script = measurements("worlds.py")
-    assert not set(script["TUNING"]) & set(script["JUDGED"])
+    assert not set(script["TUNING"]) & set(script["EVALUATED"])
     drawn = [script["draw_instance"](seed) for seed in range(5)]
     assert [each.name.split("-")[0] for each in drawn] == list(script["KINDS"])
     assert drawn[0] == script["draw_instance"].__wrapped__(0)
