@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.color import Color
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import Progress
 from rich.style import Style
 from rich.table import Table
@@ -41,6 +42,7 @@ _DEFAULTS: dict[str, Any] = {
     "rake": None,
     "rake_cap": None,
     "locks": (),
+    "compressed": False,
 }
 
 
@@ -95,6 +97,9 @@ def solve(
         Path | None,
         typer.Option(help="A YAML or JSON file of decisions whose strategies are fixed."),
     ] = None,
+    compressed: Annotated[
+        bool, typer.Option("--compressed", help="Keep numbers in 16 bits: half of the memory.")
+    ] = False,
     target: Annotated[float, typer.Option(help="Stop at this % of the pot.")] = 0.0,
     max_memory: Annotated[float, typer.Option(help="Solve no tree that needs more GB.")] = 4.0,
     max_time: Annotated[
@@ -136,7 +141,8 @@ def solve(
     from tenfold.algorithms.rl_cfr.solver.saved import save_solved
     from tenfold.algorithms.rl_cfr.solver.solve import solve as solve_subgame
     from tenfold.algorithms.rl_cfr.solver.subgame import Subgame, legal_moves
-    from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, check_variant
+    from tenfold.algorithms.rl_cfr.solver.tree_size import kept_bytes
+    from tenfold.algorithms.rl_cfr.solver.variants import check_variant
     from tenfold.envs.poker.sizes import parse_menus
     from tenfold.envs.poker.spot import read_spot
 
@@ -152,6 +158,7 @@ def solve(
         "variant": variant,
         "rake": rake,
         "rake_cap": rake_cap,
+        "compressed": compressed or None,
     }
     cores = threads or len(os.sched_getaffinity(0))
     try:
@@ -161,7 +168,7 @@ def solve(
         menu = parse_menus(asked.sizes)
         words = asked.board, asked.pot, asked.stacks, asked.ranges, asked.big_blind
         spot = read_spot(*words, menu.fractions, True, asked.rake, asked.rake_cap)
-        check_variant(asked.variant)
+        check_variant(asked.variant, asked.compressed)
         if nodes and not as_json:
             raise ValueError("'--nodes' adds to the JSON: give --json too.")
         for name, file in (("html", html), ("save", save)):
@@ -179,8 +186,8 @@ def solve(
         held = parse_locks(
             asked.locks, spot, lambda state: legal_moves(state, menu.raises, asked.max_raises)
         )
-        copies = 3 if asked.variant in PREDICTIVE else 2
-        tree = _Tree(spot, menu, asked.max_raises, held, copies)
+        kept = kept_bytes(asked.variant, asked.compressed)
+        tree = _Tree(spot, menu, asked.max_raises, held, kept)
         notes = _prospect(tree, max_memory, iterations, cores)
     except ValueError as error:
         raise InputError(str(error)) from None
@@ -198,7 +205,7 @@ def solve(
         limit = float("inf") if max_time is None else max_time
         args = subgame, asked.variant, iterations, target, show, cores, start, limit
         try:
-            solution = solve_subgame(*args)
+            solution = solve_subgame(*args, asked.compressed)
         except ValueError as error:  # what was loaded does not fit
             raise InputError(f"Cannot go on from '{load}': {error}") from None
     if save is not None:
@@ -317,13 +324,13 @@ class _Tree(NamedTuple):
     menu: "Menus"
     max_raises: int
     locks: "Sequence[Lock]"
-    copies: int
+    kept: int
 
     def size(self, most: float) -> "TreeSize":
         """Its size, counted up to so many bytes."""
         from tenfold.algorithms.rl_cfr.solver.tree_size import tree_size
 
-        args = self.spot, self.menu.raises, self.max_raises, self.menu, most, self.copies
+        args = self.spot, self.menu.raises, self.max_raises, self.menu, most, self.kept
         return tree_size(*args, own_hands=True, locks=self.locks)
 
 
@@ -343,11 +350,11 @@ def _prospect(tree: _Tree, max_memory: float, iterations: int, threads: int) -> 
             f"Bad value {max_memory:g} for 'max-memory': give GB, at least {BASE_BYTES / 1e9:g}."
         )
     size, spot = tree.size(1e9 * max_memory), tree.spot
-    memory = f"{size.memory(tree.copies) / 1e9:.1f} GB"
+    memory = f"{size.memory(tree.kept) / 1e9:.1f} GB"
     if not size.complete:
         raise ValueError(
             f"The tree has more than {size.nodes:,} nodes with {size.hands:,} hands and needs more "
-            f"than {memory}{_with_fewer_raises(tree, max_memory)}give fewer sizes or hands, a "
+            f"than {memory}{_what_fits(tree, max_memory)}give fewer sizes or hands, a "
             f"later street, or a larger --max-memory than {max_memory:g}."
         )
     blind = format_chips(spot.rules.big_blind, spot.unit)
@@ -366,16 +373,22 @@ def _prospect(tree: _Tree, max_memory: float, iterations: int, threads: int) -> 
     return notes
 
 
-def _with_fewer_raises(tree: _Tree, max_memory: float) -> str:
-    """The middle of a sentence: how many raises a street would fit."""
-    if tree.locks:  # their lines may need the raises
-        return ": "
-    for most in range(tree.max_raises - 1, 0, -1):
-        size = tree._replace(max_raises=most).size(1e9 * max_memory)
+def _what_fits(tree: _Tree, max_memory: float) -> str:
+    """The middle of a sentence: which change would fit, 16 bits or fewer raises a street."""
+    from tenfold.algorithms.rl_cfr.solver.tree_size import KEPT_BYTES, kept_bytes
+
+    changes: dict[str, _Tree] = {}
+    if tree.kept == KEPT_BYTES:
+        changes["--compressed"] = tree._replace(kept=kept_bytes("dcfr", compressed=True))
+    if not tree.locks:  # their lines may need the raises
+        for most in range(tree.max_raises - 1, 0, -1):
+            changes[f"--max-raises {most}"] = tree._replace(max_raises=most)
+    for option, changed in changes.items():
+        size = changed.size(1e9 * max_memory)
         if size.complete:
-            memory = size.memory(tree.copies) / 1e9
-            return f", and with --max-raises {most} {memory:.1f} GB: take that, or "
-    return ", also with --max-raises 1: "
+            memory = size.memory(changed.kept) / 1e9
+            return f", and with {option} {memory:.1f} GB: take that, or "
+    return f", also with {list(changes)[-1]}: " if changes else ": "
 
 
 def _duration(seconds: float) -> str:
@@ -421,34 +434,14 @@ def _print_grid(solution: "Solution", console: Console) -> None:
 
 
 def _print(answer: dict[str, Any], decimals: int, console: Console) -> None:
-    actions = answer["actions"]
-    heads = (head for action in actions for head in (action, "EV"))
-    table = Table("hand", "weight", *heads, "EV", "equity")
-    for name, hand in sorted(answer["hands"].items(), key=lambda item: -item[1]["equity"]):
-        table.add_row(
-            *(name, f"{hand['weight']:.3g}"),
-            *(
-                cell
-                for share, chips in zip(hand["strategy"], hand["action_ev"], strict=True)
-                for cell in (f"{share:.3f}", f"{chips:.{decimals + 1}f}")
-            ),
-            *(f"{hand['ev']:.{decimals + 1}f}", f"{hand['equity']:.3f}"),
-        )
-    table.add_section()
-    first, second = answer["ev"]
-    own = answer["ev"][answer["player"]]
-    table.add_row(
-        *("all", ""),
-        *(
-            cell
-            for share, mean in zip(answer["frequencies"], answer["by_action"], strict=True)
-            for cell in (f"{share:.3f}", _or_dash(mean["ev"], decimals + 1))
-        ),
-        *(f"{own:.{decimals + 1}f}", ""),
-    )
-    equities = (_or_dash(mean["equity"], 3) for mean in answer["by_action"])
-    table.add_row("equity", "", *(cell for each in equities for cell in ("", each)), "", "")
+    table = _table(answer, decimals, with_evs=True)
+    if (
+        Measurement.get(console, console.options.update(width=10_000), table).maximum
+        > console.width
+    ):
+        table = _table(answer, decimals, with_evs=False)
     console.print(table)
+    first, second = answer["ev"]
     lost, taken = answer["exploitability"], answer["rake"]["chips"]
     house = f", {taken:.{decimals + 2}f} for the house" if taken else ""
     console.print(
@@ -457,6 +450,41 @@ def _print(answer: dict[str, Any], decimals: int, console: Console) -> None:
         f"chips, {lost['percent_of_pot']:.3f} % of the pot, after {answer['iterations']} "
         f"iterations in {answer['seconds']:.2f} s."
     )
+
+
+def _table(answer: dict[str, Any], decimals: int, with_evs: bool) -> Table:
+    """Each hand's strategy, beside it the EV of each action if asked for; and means by action."""
+
+    def chips(number: float | None) -> str:
+        return _or_dash(number, decimals + 1)
+
+    actions = answer["actions"]
+    table = Table("hand", "weight", *_beside(actions, ["EV"] * len(actions), with_evs))
+    table.add_column("EV")
+    table.add_column("equity")
+    for name, hand in sorted(answer["hands"].items(), key=lambda item: -item[1]["equity"]):
+        shares = [f"{share:.3f}" for share in hand["strategy"]]
+        evs = [chips(ev) for ev in hand["action_ev"]]
+        row = name, f"{hand['weight']:.3g}", *_beside(shares, evs, with_evs)
+        table.add_row(*row, chips(hand["ev"]), f"{hand['equity']:.3f}")
+    table.add_section()
+    blank = [""] * len(actions)
+    shares = [f"{share:.3f}" for share in answer["frequencies"]]
+    own = chips(answer["ev"][answer["player"]])
+    table.add_row("all", "", *_beside(shares, blank, with_evs), own, "")
+    for row, means in (
+        ("EV", [chips(mean["ev"]) for mean in answer["by_action"]]),
+        ("equity", [_or_dash(mean["equity"], 3) for mean in answer["by_action"]]),
+    ):
+        table.add_row(row, "", *_beside(means, blank, with_evs), "", "")
+    return table
+
+
+def _beside(cells: "Sequence[str]", evs: "Sequence[str]", with_evs: bool) -> list[str]:
+    """The cells of actions, each with its EV behind it if asked for."""
+    if not with_evs:
+        return list(cells)
+    return [each for pair in zip(cells, evs, strict=True) for each in pair]
 
 
 def _or_dash(number: float | None, decimals: int) -> str:

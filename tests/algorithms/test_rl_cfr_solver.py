@@ -235,6 +235,36 @@ def test_own_hands_and_threads_change_nothing() -> None:
     np.testing.assert_array_equal(shared.ev, mine.ev)
 
 
+@pytest.mark.parametrize("board", ["AsKd7h2c3d", "AsKs7s2d"])
+def test_sixteen_bits_solve_what_floats_solve(board: str) -> None:
+    spot = read_spot(board, 100, "150", ["AA,KQs,88", "KK,QJs,76s,A9o"], 10)
+    subgame = Subgame(spot, parse_menu("0.5,allin").raises, 2, own_hands=True)
+    floats, whole, shared = (
+        Solver(subgame.game, "dcfr", threads, compressed)
+        for threads, compressed in ((1, False), (1, True), (2, True))
+    )
+    for solver in (floats, whole, shared):
+        solver.iterate(400)
+    assert whole.regrets.dtype == whole.sums.dtype == np.int16
+    ours, theirs = whole.values(), floats.values()
+    assert ours.exploitability < 0.3
+    # The values of two strategies differ by no more than what both are exploitable by.
+    apart = 2 * (ours.exploitability + theirs.exploitability)
+    assert abs(ours.players[0] - theirs.players[0]) < apart
+    np.testing.assert_array_equal(shared.sums, whole.sums)
+    np.testing.assert_allclose(whole.strategy(0).sum(axis=0), 1.0, atol=1e-6)
+    law = np.full_like(whole.strategy(0), 1.0)
+    law[0], law[1:] = 0.25, 0.75 / (len(law) - 1)
+    whole.play(0, law)
+    held = spot.ranges[0, subgame.hands] > 0
+    np.testing.assert_allclose(whole.strategy(0)[:, held], law[:, held], atol=1e-4)
+
+
+def test_forecasts_are_not_compressed() -> None:
+    with pytest.raises(ValueError, match=r"Variant 'pcfr\+' is not kept in 16 bits"):
+        Solver(small("kuhn_poker").game, "pcfr+", compressed=True)
+
+
 def test_the_average_begins_anew_at_powers_of_four() -> None:
     weights = [VARIANTS["dcfr-anew"](t) for t in range(1, 19)]
     assert [t for t, each in enumerate(weights, 1) if each.kept == 0.0] == [1, 2, 5, 17]

@@ -19,7 +19,7 @@ from tenfold.algorithms.rl_cfr.solver.saved import load_solved, save_solved
 from tenfold.algorithms.rl_cfr.solver.solve import CHECK_EVERY, Solution, by_action, solve
 from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.algorithms.rl_cfr.solver.tree import FOLD, MATRIX, SHOWDOWN
-from tenfold.algorithms.rl_cfr.solver.tree_size import tree_size
+from tenfold.algorithms.rl_cfr.solver.tree_size import kept_bytes, tree_size
 from tenfold.envs.poker.cards import HANDS
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import deals, read_spot
@@ -137,8 +137,10 @@ def test_a_tree_is_counted_as_it_is_built(
     assert size.matrices == len(tree.matrices)
     assert size.products == int((tree.kind == MATRIX).sum())
     assert size.ends == int(np.isin(tree.kind, (FOLD, SHOWDOWN, MATRIX)).sum())
-    arrays = tree.nbytes + 2 * 4 * tree.size
-    assert 0.8 * arrays < size.arrays() < 1.2 * arrays
+    for compressed in (False, True):
+        arrays = tree.nbytes + kept_bytes("dcfr", compressed) * tree.size
+        estimate = size.arrays(kept_bytes("dcfr", compressed))
+        assert 0.8 * arrays < estimate < 1.2 * arrays
     assert size.memory() > size.arrays()
     assert size.seconds(2) == pytest.approx(size.seconds() / 2)
     stopped = tree_size(spot, menu.raises, most, most=size.memory() - 1, own_hands=own_hands)
@@ -170,6 +172,10 @@ def test_what_would_fit_is_said(
     spot |= {"--max-raises": [fits[1]], "--iterations": ["1"]}
     assert tenfold(monkeypatch, {**SPOT, **spot}) == 0
     assert f"needs about {fits[2]} GB" in " ".join(capsys.readouterr().err.split())
+    spot |= {"--max-raises": ["3"], "--max-memory": ["0.45"]}
+    assert tenfold(monkeypatch, {**SPOT, **spot}) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"and with --compressed 0\.\d GB: take that, or give fewer", said)
 
 
 def test_a_limit_of_time_ends_at_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,10 +399,10 @@ def test_a_saved_tree_goes_on_as_if_it_had_not_been_stopped(
         return found
 
     file = str(tmp_path / "solved.npz")
-    for variant in ("dcfr", "pcfr+"):
+    for variant, kept in (("dcfr", ()), ("pcfr+", ()), ("dcfr", ("--compressed",))):
         spot = question(**{"--variant": [variant]})
-        whole = answer(spot)
-        half = answer({**spot, "--iterations": ["120"]}, "--save", file)
+        whole = answer(spot, *kept)
+        half = answer({**spot, "--iterations": ["120"]}, "--save", file, *kept)
         assert half["iterations"] == 120
         assert answer({"--load": [file], "--iterations": ["300"]}) == whole
         # Shown, not solved on, when it has as many iterations already.
@@ -476,13 +482,22 @@ def test_rake_and_locks_of_the_command(
     assert "for the house" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("wide", [True, False])
 def test_a_report_has_the_ev_of_each_action(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    wide: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "120" if wide else "70")
     assert tenfold(monkeypatch, SPOT) == 0
     said, told = capsys.readouterr()
-    assert said.splitlines()[1].count("EV") == 3  # of each of two actions, and of the hand
-    (equities,) = (line.split("│") for line in said.splitlines() if line.startswith("│ equity"))
-    assert [cell.strip() for cell in equities[3:7]] == ["", "1.000", "", "1.000"]
+    lines = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in said.splitlines()]
+    head = ["hand", "weight", "check", "bet 1000 all-in", "EV", "equity"]
+    rows = {cells[0]: cells[2:] for cells in lines if cells}
+    if wide:
+        assert lines[1] == [*head[:3], "EV", head[3], *["EV"] * 2, "equity"]
+        assert len(rows["AhAd"]) == 6
+        assert rows["equity"] == ["1.000", "", "1.000", "", "", ""]
+    else:
+        assert lines[1] == head
+        assert rows["equity"] == ["1.000", "1.000", "", ""]
+        assert [float(cell) for cell in rows["EV"][:2]] == pytest.approx([1000, 1000], rel=0.01)
     assert "An iteration takes less than 0.01 s, 300 of them less than 0.01 s." in told

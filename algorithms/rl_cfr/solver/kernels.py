@@ -21,7 +21,20 @@ from tenfold.algorithms.rl_cfr.solver.terminals import (
 )
 from tenfold.algorithms.rl_cfr.solver.tree import PublicTree
 
-__all__ = ["AVERAGE", "BEST", "DECK", "LEAVES", "TINY", "UPDATE", "Buffers", "make_buffers"]
+__all__ = [
+    "AVERAGE",
+    "BEST",
+    "DECK",
+    "LEAVES",
+    "TINY",
+    "UPDATE",
+    "WHOLE",
+    "Buffers",
+    "make_buffers",
+]
+
+WHOLE = 32_767
+"""Compressed numbers are whole ones up to this, times a scale of their decision."""
 
 TINY = 1e-30
 """Reaches below this count as 0: numbers near the least float32 are slow to multiply."""
@@ -41,6 +54,7 @@ class Buffers(NamedTuple):
         sigma: (rows, hands) the player's strategies, in the rows of the reaches after them.
         value: (rows, hands) the player's counterfactual values.
         norm: (2, hands) scratch.
+        wide: (actions, hands) new numbers of a decision before they are compressed.
         tasks: (tasks, hands) values of the segments after the first cards.
         leaf_values: (leaves, hands) what the leaf evaluator said, for the walk's player; a walk for
             `LEAVES` puts the other player's reach there.
@@ -51,6 +65,7 @@ class Buffers(NamedTuple):
     sigma: Array
     value: Array
     norm: Array
+    wide: Array
     tasks: Array
     leaf_values: Array
     block: Block
@@ -66,6 +81,7 @@ def make_buffers(tree: PublicTree) -> Buffers:
         sigma=np.zeros((rows, hands), dtype),
         value=np.zeros((slots, hands), dtype),
         norm=np.zeros((2, hands), dtype),
+        wide=np.zeros((tree.actions.max(initial=1), hands), dtype),
         tasks=np.zeros((len(tree.layout.tasks) - 1, hands), dtype),
         leaf_values=np.zeros((tree.leaves, hands), dtype),
         block=make_block(hands),
@@ -98,7 +114,7 @@ def _match(mass, first, count, into, row, norm):
         start = first + a * hands
         numbers, sigma = mass[start : start + hands], into[row + a]
         for hand in range(hands):
-            positive = max(numbers[hand], zero)
+            positive = max(norm.dtype.type(numbers[hand]), zero)
             sigma[hand] = positive
             norm[hand] = positive if a == 0 else norm[hand] + positive
     for hand in range(hands):
@@ -155,7 +171,20 @@ def _make_alike(orbit, value, total, members):
 
 
 @inlined
-def _down(tree, segment, player, mass, sums, weights, mode, buffers):
+def _compress(wide, numbers, first, count, hands, largest):
+    """Write a decision's numbers as whole ones; returns their scale."""
+    whole = wide.dtype.type(WHOLE)
+    factor = whole / largest if largest > 0 else wide.dtype.type(0)
+    for a in range(count):
+        into = numbers[first + a * hands : first + (a + 1) * hands]
+        source = wide[a]
+        for hand in range(hands):
+            into[hand] = np.int16(np.rint(source[hand] * factor))
+    return largest / whole
+
+
+@inlined
+def _down(tree, segment, player, mass, sums, scales, weights, mode, buffers):
     """Strategies, reaches and terminals of a segment; in an update also the averages."""
     layout, other = tree.layout, 1 - player
     weight, keep = weights[2], weights[3]
@@ -185,9 +214,18 @@ def _down(tree, segment, player, mass, sums, weights, mode, buffers):
         if own and mode == AVERAGE:
             continue
         above = rows[layout.reached[node, who]]
+        largest = zero
         for a in range(count):
             sigma, after = into[grown + a], rows[grown + a]
-            if own:
+            if own and scales is not None:
+                average, new = sums[first + a * hands : first + (a + 1) * hands], buffers.wide[a]
+                old = keep * scales[1, node]
+                for hand in range(hands):
+                    product = above[hand] * sigma[hand]
+                    new[hand] = old * average[hand] + weight * product
+                    largest = max(largest, new[hand])
+                    after[hand] = product if product > tiny else zero
+            elif own:
                 average = sums[first + a * hands : first + (a + 1) * hands]
                 for hand in range(hands):
                     product = above[hand] * sigma[hand]
@@ -197,6 +235,8 @@ def _down(tree, segment, player, mass, sums, weights, mode, buffers):
                 for hand in range(hands):
                     product = above[hand] * sigma[hand]
                     after[hand] = product if product > tiny else zero
+        if own and scales is not None:
+            scales[1, node] = _compress(buffers.wide, sums, first, count, hands, largest)
     for place in range(layout.other_bounds[segment], layout.other_bounds[segment + 1]):
         node = layout.others[place]
         value = buffers.value[layout.slot[node]]
@@ -214,16 +254,24 @@ def _down(tree, segment, player, mass, sums, weights, mode, buffers):
 
 
 @inlined
-def _regret(tree, node, value, regrets, forecast, weights, predictive, buffers):
+def _regret(tree, node, value, regrets, forecast, scales, weights, predictive, buffers):
     """New regrets of a decision, from its value and those of its actions."""
     layout, hands = tree.layout, len(value)
     keep_positive, keep_negative = weights[0], weights[1]
     zero = keep_positive * 0
+    largest = zero
     for a in range(tree.actions[node]):
         start = tree.first[node] + a * hands
         total = regrets[start : start + hands]
         child = buffers.value[layout.below[node] + a]
-        if predictive:
+        if scales is not None:
+            new, scale = buffers.wide[a], scales[0, node]
+            for hand in range(hands):
+                old = scale * total[hand]
+                kept = old * (keep_positive if old > zero else keep_negative)
+                new[hand] = kept + child[hand] - value[hand]
+                largest = max(largest, abs(new[hand]))
+        elif predictive:
             last = forecast[start : start + hands]
             for hand in range(hands):
                 gain = child[hand] - value[hand]
@@ -234,11 +282,27 @@ def _regret(tree, node, value, regrets, forecast, weights, predictive, buffers):
                 old = total[hand]
                 kept = old * (keep_positive if old > zero else keep_negative)
                 total[hand] = kept + child[hand] - value[hand]
+    if scales is not None:
+        first = tree.first[node]
+        scales[0, node] = _compress(
+            buffers.wide, regrets, first, tree.actions[node], hands, largest
+        )
 
 
 @inlined
 def _up(
-    tree, segment, player, regrets, forecast, weights, mode, predictive, decision, values, buffers
+    tree,
+    segment,
+    player,
+    regrets,
+    forecast,
+    scales,
+    weights,
+    mode,
+    predictive,
+    decision,
+    values,
+    buffers,
 ):
     """Values of a segment; in an update also its regrets."""
     layout, hands = tree.layout, tree.counts[player]
@@ -279,7 +343,8 @@ def _up(
         if own and mode == BEST and tree.locked[node] >= 0:
             _hold_value(tree, node, value, buffers)
         if own and mode == UPDATE:
-            _regret(tree, node, value, regrets, forecast, weights, predictive, buffers)
+            args = tree, node, value, regrets, forecast, scales, weights, predictive
+            _regret(*args, buffers)
 
 
 @inlined
@@ -304,6 +369,7 @@ def walk(
     regrets,
     forecast,
     sums,
+    scales,
     weights,
     mode,
     predictive,
@@ -322,6 +388,8 @@ def walk(
         forecast: Regrets plus those of the last iteration alone, which strategies follow if
             `predictive` (PCFR+); else not used.
         sums: Weighted sums of strategies times reach.
+        scales: (2, nodes) what regrets and sums of a decision are to be multiplied by, where they
+            are whole numbers; None where they are not.
         weights: (4,) `Weights`.
         mode: What the walk is for. Only an update follows and changes regrets; `AVERAGE` and `BEST`
             go by the sums, `LEAVES` by those of `sums`, too.
@@ -338,7 +406,7 @@ def walk(
     for place in range(start, stop):
         event = layout.events[place]
         if event >= 0:
-            _down(tree, event, player, mass, sums, weights, mode, buffers)
+            _down(tree, event, player, mass, sums, scales, weights, mode, buffers)
             continue
         segment = ~event
         if mode == LEAVES:
@@ -347,7 +415,7 @@ def walk(
             for each in range(len(layout.tasks) - 1):
                 root = layout.roots[~layout.events[layout.tasks[each + 1] - 1]]
                 _pass_chance(tree, root, player, buffers.tasks[each], buffers)
-        args = tree, segment, player, regrets, forecast, weights, mode, predictive
+        args = tree, segment, player, regrets, forecast, scales, weights, mode, predictive
         _up(*args, decision, values, buffers)
         root = layout.roots[segment]
         value = buffers.value[layout.slot[root]]
@@ -360,7 +428,7 @@ def walk(
 
 
 @compiled
-def iterate(tree, ranges, regrets, forecast, sums, weights, predictive, buffers):
+def iterate(tree, ranges, regrets, forecast, sums, scales, weights, predictive, buffers):
     """Many iterations, player 0 before player 1 in each.
 
     Args:
@@ -369,6 +437,7 @@ def iterate(tree, ranges, regrets, forecast, sums, weights, predictive, buffers)
         regrets: As in `walk`.
         forecast: As in `walk`.
         sums: As in `walk`.
+        scales: As in `walk`.
         weights: (iterations, 4).
         predictive: As in `walk`.
         buffers: As in `walk`.
@@ -376,7 +445,7 @@ def iterate(tree, ranges, regrets, forecast, sums, weights, predictive, buffers)
     for t in range(len(weights)):
         for player in range(2):
             enter(ranges, player, buffers)
-            args = tree, player, regrets, forecast, sums, weights[t], UPDATE, predictive
+            args = tree, player, regrets, forecast, sums, scales, weights[t], UPDATE, predictive
             walk(*args, -1, buffers.norm, 0, len(tree.layout.events), buffers)
 
 

@@ -31,6 +31,7 @@ class Question(BaseModel):
         rake: As `read_spot` takes it.
         rake_cap: The same.
         locks: Decisions whose strategies are fixed.
+        compressed: As in `Solver`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class Question(BaseModel):
     rake: str | None = None
     rake_cap: str | None = None
     locks: tuple[LockWords, ...] = ()
+    compressed: bool = False
 
 
 def save_solved(file: Path, question: Question, numbers: dict[str, NDArray[Any]]) -> None:

@@ -176,6 +176,7 @@ def solve(
     threads: int = 1,
     start: Mapping[str, NDArray[Any]] | None = None,
     limit: float = math.inf,
+    compressed: bool = False,
 ) -> Solution:
     """Run CFR on a subgame.
 
@@ -188,6 +189,7 @@ def solve(
         threads: See `Solver`.
         start: Of `Solver.get_state`, to go on from; its iterations count.
         limit: Seconds after which it stops at the next look at the exploitability.
+        compressed: See `Solver`.
 
     Raises:
         ValueError: There are no iterations, or the target is negative, or the variant is unknown;
@@ -197,7 +199,7 @@ def solve(
         raise ValueError(f"{iterations} iterations solve nothing: give at least 1.")
     if not target >= 0:
         raise ValueError(f"Target {target} is no share of the pot: give 0 or more per cent.")
-    solver = Solver(subgame.game, variant, threads)
+    solver = Solver(subgame.game, variant, threads, compressed)
     if start is not None:
         solver.set_state(start)
     begin = time.perf_counter()

@@ -45,24 +45,31 @@ class Solver:
         game: What to solve.
         variant: One of `VARIANTS`.
         threads: Among which the first cards that come are shared out. Numbers do not depend on it.
+        compressed: Whether regrets and averages are kept in 16 bits, as whole numbers times a scale
+            of each decision.
 
     Attributes:
         regrets: Flat, see `PublicTree.first`.
         sums: The average strategies, not normalised, flat as well.
+        scales: (2, nodes) scales of both, or None.
 
     Raises:
-        ValueError: The variant is unknown, or the tree has leaves and nobody values them.
+        ValueError: The variant is unknown, or has forecasts, which are not compressed; or the tree
+            has leaves and nobody values them.
     """
 
-    def __init__(self, game: Game, variant: str, threads: int = 1) -> None:
-        check_variant(variant)
+    def __init__(
+        self, game: Game, variant: str, threads: int = 1, compressed: bool = False
+    ) -> None:
+        check_variant(variant, compressed)
         if game.tree.leaves and game.leaf is None:
             raise ValueError("The tree is depth-limited: give a leaf evaluator.")
         self.game, self.variant, self.iteration = game, variant, 0
         tree = game.tree
         dtype = tree.swing.dtype
-        self.regrets = np.zeros(tree.size, dtype)
+        self.regrets = np.zeros(tree.size, np.int16 if compressed else dtype)
         self.sums = np.zeros_like(self.regrets)
+        self.scales = np.zeros((2, len(tree.kind)), dtype) if compressed else None
         self._forecast = np.zeros_like(self.regrets if variant in PREDICTIVE else self.regrets[:0])
         self._buffers = kernels.make_buffers(tree)
         self._threads = min(threads, len(tree.layout.tasks) - 1)
@@ -81,9 +88,9 @@ class Solver:
         predictive = self.variant in PREDICTIVE
         first, last = self.iteration + 1, self.iteration + iterations
         weights = np.array(
-            [VARIANTS[self.variant](t) for t in range(first, last + 1)], self.regrets.dtype
+            [VARIANTS[self.variant](t) for t in range(first, last + 1)], self._ranges.dtype
         ).reshape(-1, 4)
-        arrays = self.regrets, self._forecast, self.sums
+        arrays = self.regrets, self._forecast, self.sums, self.scales
         if self.game.leaf is None and self._threads < 2:
             args = *arrays, weights, predictive, self._buffers
             kernels.iterate(self.game.tree, self._ranges, *args)
@@ -97,6 +104,8 @@ class Solver:
     def get_state(self) -> dict[str, NDArray[Any]]:
         """All numbers of the solver, from which it goes on as if it had not been stopped."""
         numbers = {"regrets": self.regrets, "sums": self.sums, "forecast": self._forecast}
+        if self.scales is not None:
+            numbers["scales"] = self.scales
         return {**numbers, "iteration": np.array(self.iteration)}
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -116,6 +125,8 @@ class Solver:
                 raise ValueError(f"The '{name}' are no numbers any more: the file is damaged.")
         self.regrets[:], self.sums[:] = state["regrets"], state["sums"]
         self._forecast[:] = state["forecast"]
+        if self.scales is not None:
+            self.scales[:] = state["scales"]
         self.iteration = int(state["iteration"])
 
     def strategy(self, node: int) -> NDArray[np.floating]:
@@ -148,7 +159,12 @@ class Solver:
             ValueError: The node is no decision.
         """
         tree = self.game.tree
-        self._block(node)[:] = law[:, tree.mine(tree.player[node])]
+        part = law[:, tree.mine(tree.player[node])]
+        if self.scales is None:
+            self._block(node)[:] = part
+        else:
+            self._block(node)[:] = np.rint(part * kernels.WHOLE)
+            self.scales[1, node] = 1.0 / kernels.WHOLE
 
     def values(self) -> Values:
         """Values of the average strategies and of the best answers to them, exact on the tree.
@@ -186,7 +202,7 @@ class Solver:
         tree = self.game.tree
         player = int(tree.player[node])
         found = np.zeros((len(self._block(node)), tree.hands))
-        values = np.empty((len(found), tree.held.shape[1]), self.sums.dtype)
+        values = np.empty((len(found), tree.held.shape[1]), self._ranges.dtype)
         self._evaluate(player, best, node, values)
         found[:, tree.mine(player)] = values[:, : tree.counts[player]]
         return found
@@ -214,8 +230,9 @@ class Solver:
         """A player's whole traversal, see `kernels.walk`."""
         tree, buffers = self.game.tree, self._buffers
         kernels.enter(self._ranges, player, buffers)
-        none = np.zeros(4, self.sums.dtype)
-        arrays = self.regrets, self._forecast, sums, none if weights is None else weights
+        none = np.zeros(4, self._ranges.dtype)
+        arrays = self.regrets, self._forecast, sums, self.scales
+        arrays = *arrays, none if weights is None else weights
         out = buffers.norm if values is None else values
         args = tree, player, *arrays, mode, self.variant in PREDICTIVE, node, out
         stop = len(tree.layout.events)
@@ -255,7 +272,7 @@ class Solver:
         if self.game.leaf is None:
             return
         tree, buffers = self.game.tree, self._buffers
-        reaches = np.zeros((tree.leaves, 2, tree.hands), self.sums.dtype)
+        reaches = np.zeros((tree.leaves, 2, tree.hands), self._ranges.dtype)
         for who in (0, 1):
             self._walk(1 - who, kernels.LEAVES, mass)
             reaches[:, who, tree.mine(who)] = buffers.leaf_values[:, : tree.counts[who]]

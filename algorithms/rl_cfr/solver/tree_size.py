@@ -12,6 +12,7 @@ import numpy as np
 from tenfold.algorithms.rl_cfr.solver.dealing import deal_out
 from tenfold.algorithms.rl_cfr.solver.locks import Lock, symmetries_with
 from tenfold.algorithms.rl_cfr.solver.subgame import Raises, legal_moves
+from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE
 from tenfold.envs.poker.cards import live_hands
 from tenfold.envs.poker.rules import BettingState, start
 from tenfold.envs.poker.sizes import Menu, Menus
@@ -32,6 +33,14 @@ each pair of hands at an all-in before the river. On an AMD EPYC they are within
 flops of 6,000 to 540,000 nodes, and 1.6 times too long for a river, which stays in the cache."""
 
 RIVER = len(BOARD_CARDS) - 1
+
+KEPT_BYTES = 8
+"""Of a regret and its average in float32."""
+
+
+def kept_bytes(variant: str, compressed: bool) -> int:
+    """Bytes that a solver in float32 keeps for each regret: it, its average, and a forecast."""
+    return 4 if compressed else KEPT_BYTES + 4 * (variant in PREDICTIVE)
 
 
 @dataclass
@@ -66,25 +75,25 @@ class TreeSize:
     changed: int = 0
     complete: bool = True
 
-    def arrays(self, copies: int = 2, itemsize: int = 4) -> int:
+    def arrays(self, kept: int = KEPT_BYTES, itemsize: int = 4) -> int:
         """Bytes of the arrays of a tree and its solver.
 
         Args:
-            copies: Arrays of the size of the regrets: these and the averages; PCFR+ has one more.
-            itemsize: Bytes of a number.
+            kept: Bytes for each regret, see `kept_bytes`.
+            itemsize: Bytes of any other number.
         """
         width = max(self.counts)
         # Hands in order, and bounds of their strengths, of which there are about half as many.
         tables = self.boards * (2 * width + width) * 4
         matrices = self.matrices * self.counts[0] * self.counts[1] * itemsize
         nodes = self.nodes * (NODE_BYTES + 3 * itemsize)
-        return copies * self.numbers * itemsize + tables + matrices + nodes
+        return kept * self.numbers + tables + matrices + nodes
 
-    def memory(self, copies: int = 2, itemsize: int = 4) -> int:
+    def memory(self, kept: int = KEPT_BYTES, itemsize: int = 4) -> int:
         """Bytes that a process needs at most, to build and to solve it; see `arrays`."""
         # Matrices are counted in float32 before they are put together.
         building = self.nodes * BUILD_BYTES + self.matrices * self.counts[0] * self.counts[1] * 4
-        return BASE_BYTES + building + self.arrays(copies, itemsize)
+        return BASE_BYTES + building + self.arrays(kept, itemsize)
 
     def seconds(self, threads: int = 1) -> float:
         """Of an iteration, about; a river and what comes before the first card have one thread."""
@@ -103,7 +112,7 @@ def tree_size(
     max_raises: int | None = None,
     menu: Menu | Menus | None = None,
     most: float = float("inf"),
-    copies: int = 2,
+    kept: int = KEPT_BYTES,
     own_hands: bool = False,
     locks: Sequence[Lock] = (),
 ) -> TreeSize:
@@ -115,7 +124,7 @@ def tree_size(
         max_raises: As in `Subgame`.
         menu: Sizes that were asked for, to count where they are moved or merge.
         most: Bytes of `TreeSize.memory` beyond which counting stops.
-        copies: As in `TreeSize.memory`.
+        kept: As in `TreeSize.memory`.
         own_hands: As in `Subgame`.
         locks: As in `Subgame`.
     """
@@ -154,7 +163,7 @@ def tree_size(
             waiting += [(state.apply(move), street) for move in moves]
         size.boards = sum(different[each] for each in ends)
         size.matrices = sum(different[each] for each in all_in) * (2 if own_hands else 1)
-        if size.memory(copies) > most:
+        if size.memory(kept) > most:
             size.complete = False
             return size
     return size

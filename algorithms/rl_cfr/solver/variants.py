@@ -48,7 +48,9 @@ again)."""
 PREDICTIVE = ("pcfr+",)
 
 
-def check_variant(name: str) -> None:
-    """Raises: ValueError: There is no such variant."""
+def check_variant(name: str, compressed: bool = False) -> None:
+    """Raises: ValueError: There is no such variant, or it is not kept in 16 bits."""
     if name not in VARIANTS:
         raise ValueError(f"Unknown CFR variant '{name}': choose one of {', '.join(VARIANTS)}.")
+    if compressed and name in PREDICTIVE:
+        raise ValueError(f"Variant '{name}' is not kept in 16 bits: choose another.")
