@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from tenfold.algorithms.common.saved_gpt2 import read_sizes, tokenizer_of
 from tenfold.envs.data.text import Corpus, load_corpus, windows
@@ -23,6 +24,7 @@ from tenfold.platform.devices import CPU
 from tenfold.platform.errors import shown
 from tenfold.platform.store import runs_folder
 
+disable_progress_bar()  # of reading and writing a model, in the midst of a run's output
 NO_DROPOUT: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 """Fields of `GPT2Config`."""
 _JUDGED_AT_ONCE = 16
