@@ -1,6 +1,6 @@
 """MST's restoration: when weights come back, at what rate, what is dropped, what they then hold.
 
-About 3 processor seconds.
+About 5 processor seconds.
 """
 
 from pathlib import Path

@@ -104,6 +104,22 @@ def served(network: nn.Module, example: np.ndarray, run: Run, uri: str) -> Any:
         return mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
 
 
+def test_what_transformers_loads_goes_with_a_network(uri: str, run: Run, tmp_path: Path) -> None:
+    saved = tmp_path / "model"
+    saved.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (saved / name).write_text(name)
+    example = np.zeros((2, 3), np.float32)
+    log_network(nn.Linear(3, 2), example, run, uri, step=0, beside=saved)
+    with mlflow_on(uri):
+        address = f"runs:/{run.info.run_id}/model"
+        found = Path(mlflow.artifacts.download_artifacts(f"{address}/extra_files"))
+        assert mlflow.pyfunc.load_model(address).predict(example).shape == (2, 2)
+    assert {file.name: file.read_text() for file in found.iterdir()} == {
+        name: name for name in ("config.json", "tokenizer.json")
+    }
+
+
 def test_a_table_of_actions_by_step_and_state_acts_as_the_plan(uri: str, run: Run) -> None:
     algorithm = trained("icvar", "mdp/RiskyShortcut-v0")
     model = served(*algorithm.as_network(), run, uri)
