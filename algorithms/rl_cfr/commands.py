@@ -465,13 +465,13 @@ def _table(answer: dict[str, Any], decimals: int, with_evs: bool) -> Table:
     for name, hand in sorted(answer["hands"].items(), key=lambda item: -item[1]["equity"]):
         shares = [f"{share:.3f}" for share in hand["strategy"]]
         evs = [chips(ev) for ev in hand["action_ev"]]
-        row = name, f"{hand['weight']:.3g}", *_beside(shares, evs, with_evs)
-        table.add_row(*row, chips(hand["ev"]), f"{hand['equity']:.3f}")
+        own = name, f"{hand['weight']:.3g}", *_beside(shares, evs, with_evs)
+        table.add_row(*own, chips(hand["ev"]), f"{hand['equity']:.3f}")
     table.add_section()
     blank = [""] * len(actions)
     shares = [f"{share:.3f}" for share in answer["frequencies"]]
-    own = chips(answer["ev"][answer["player"]])
-    table.add_row("all", "", *_beside(shares, blank, with_evs), own, "")
+    mean_ev = chips(answer["ev"][answer["player"]])
+    table.add_row("all", "", *_beside(shares, blank, with_evs), mean_ev, "")
     for row, means in (
         ("EV", [chips(mean["ev"]) for mean in answer["by_action"]]),
         ("equity", [_or_dash(mean["equity"], 3) for mean in answer["by_action"]]),

@@ -230,11 +230,10 @@ class Solver:
         """A player's whole traversal, see `kernels.walk`."""
         tree, buffers = self.game.tree, self._buffers
         kernels.enter(self._ranges, player, buffers)
-        none = np.zeros(4, self._ranges.dtype)
+        fading = np.zeros(4, self._ranges.dtype) if weights is None else weights
         arrays = self.regrets, self._forecast, sums, self.scales
-        arrays = *arrays, none if weights is None else weights
         out = buffers.norm if values is None else values
-        args = tree, player, *arrays, mode, self.variant in PREDICTIVE, node, out
+        args = tree, player, *arrays, fading, mode, self.variant in PREDICTIVE, node, out
         stop = len(tree.layout.events)
         if self._threads < 2:
             kernels.walk(*args, 0, stop, buffers)
