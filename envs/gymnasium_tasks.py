@@ -19,8 +19,8 @@ def make_gymnasium(task: str, **fields: Any) -> gym.Env[np.ndarray, Any]:
         **fields: Arguments of `gymnasium.make`: the environment's own, and `max_episode_steps`.
 
     Raises:
-        ValueError: There is no such environment, it cannot be made, or its observations are none
-            that networks take.
+        ValueError: There is no such environment, it cannot be made, or its observations are not
+            ones that networks take.
     """
     try:
         env = gym.make(task, **{"disable_env_checker": True, **fields})

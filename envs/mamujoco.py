@@ -48,7 +48,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class CheetahFields(Parameters):
-    """What the half cheetah can be told."""
+    """What the half cheetah takes."""
 
     shift: Literal["none", "random", "extreme"] = parameter(
         "none", "Packer's ranges from which power, density and friction are drawn at each reset"
@@ -121,7 +121,7 @@ def make_cheetah(**options: Any) -> "ParallelEnv[str, np.ndarray, np.ndarray]":
 
 @contextmanager
 def _without_notices() -> Iterator[None]:
-    """Silence about what is no user's concern.
+    """Silence what does not concern a user.
 
     Gymnasium-Robotics tells of the rewards of its hands when it is imported, and MuJoCo writes of a
     deprecated attribute of the cheetah into a file in the current folder.
@@ -136,12 +136,12 @@ def _without_notices() -> Iterator[None]:
 
 
 class CheetahEnvironments:
-    """W half cheetahs, one after the other in this process, with the face of `ParticleWorlds`.
+    """W half cheetahs, one after the other in this process, with the interface of `ParticleWorlds`.
 
     Attributes:
         task: ``HalfCheetah-2x3``.
         count: W.
-        fields: What they were told, see `CheetahFields`.
+        fields: What they were given, see `CheetahFields`.
         agents: ``agent_0`` (hind leg) and ``agent_1`` (front leg).
         observation_sizes: 11 each.
         action_size: 3: torques in [-1, 1].

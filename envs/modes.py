@@ -22,7 +22,7 @@ RADIUS, WIDTH = 0.7, 0.1
 
 
 class ModesFields(Parameters):
-    """What the game can be told."""
+    """What the game takes."""
 
     modes: Annotated[int, Field(ge=2, le=16)] = parameter(4, "Points of worth, K", ge=2, le=16)
     players: int = parameter(2, "Agents, n", ge=2, le=8)
@@ -34,7 +34,7 @@ class ModesGame:
     Attributes:
         task: ``free`` or ``match``.
         count: W.
-        fields: What it was told.
+        fields: What it was given.
         agents: Names of the agents.
         observation_sizes: 1 for each agent.
         action_size: 2.

@@ -15,7 +15,7 @@ from scipy.stats import t as student_t
 
 from tenfold.platform.statistics import mean_interval
 
-# Points of a curve that its slope is fitted to, and that are drawn; regret below this is none.
+# Points of a curve that its slope is fitted to, and that are drawn; regret below this counts as 0.
 POINTS, DRAWN, NONE = 60, 120, 1e-9
 
 

@@ -24,7 +24,7 @@ def register_collected_tasks() -> None:
 
 
 def fields_of(builders: Mapping[str, Callable[..., Any]], task: str) -> type[Parameters] | None:
-    """What a task's builder can be told; None if it has none here.
+    """What a task's builder takes; None if it has no builder here.
 
     Args:
         builders: Task -> builder; an argument `alpha`, the risk level of a run, is not a field.

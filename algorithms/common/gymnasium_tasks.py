@@ -112,7 +112,7 @@ def _spaces(make: Callable[..., gym.Env[Any, Any]], task: str, fields: str) -> C
 
 
 class _Open(Parameters):
-    """Of environments that pass on whatever they are told."""
+    """Of environments that pass on whatever they are given."""
 
     model_config = ConfigDict(extra="allow")
 

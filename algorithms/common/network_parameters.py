@@ -29,7 +29,7 @@ Coefficient = Annotated[float, Field(ge=0, le=1e6)] | Schedule
 
 
 class NetworkParameters(TypedConfig.Parameters):
-    """What every method that trains RLlib's networks is told."""
+    """What every method that trains RLlib's networks takes."""
 
     network: Network = parameter(
         {"fcnet_hiddens": [64, 64]}, "Layers of the networks", alias="model_config"

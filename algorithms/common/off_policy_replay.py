@@ -9,7 +9,7 @@ each update, lets connectors turn them into arrays, and reduces all metrics afte
 - `ReplayLearner.update` takes `gradient_steps` of them in one call, each on a batch of its own;
 - weights for a runner in the same process are copied tensor to tensor.
 
-Collecting and learning alternate as in RLlib: after each round of steps, so many gradient steps.
+Collecting and learning alternate as in RLlib: each round of steps is followed by gradient steps.
 """
 
 from collections import defaultdict
@@ -185,7 +185,7 @@ class ReplayLearner(TorchLearner):
 
 
 class _Deaf(MetricsLogger):
-    """Keeps nothing of what it is told."""
+    """Keeps nothing of what it is given."""
 
     def log_value(self, *args: Any, **kwargs: Any) -> None:
         pass

@@ -150,7 +150,7 @@ class QuantileConfig(GymnasiumConfig, DQNConfig):
     """
 
     class Parameters(DQNParameters):
-        """Quantile critics; the rest stands in `DQNParameters`."""
+        """Quantile critics; the rest is in `DQNParameters`."""
 
         num_atoms: int = parameter(40, "Quantiles of an action", ge=2, le=10_000)
         kappa: float = parameter(

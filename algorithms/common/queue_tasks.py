@@ -1,6 +1,6 @@
 """Queue scenarios as tasks of RLlib's own algorithms, evaluated like the schedulers.
 
-A scenario's name stands for the Gymnasium environment ``tenfold/Queues-v0`` of that scenario, so
+A scenario's name means the Gymnasium environment ``tenfold/Queues-v0`` of that scenario, so
 that PPO and DQN are learned baselines of queue scheduling in the same experiment. The reward is
 minus the total backlog, so the time-average backlog is minus `episode_return_mean` over
 `episode_len_mean`.

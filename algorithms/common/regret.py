@@ -33,7 +33,7 @@ class Model(Protocol):
 
 
 class RegretLearner(Protocol):
-    """Learns from episodes; how it plans is the method's affair."""
+    """Learns from episodes; how it plans is up to the method."""
 
     def update(self, episode: Any) -> None:
         """Learn an episode."""
@@ -52,7 +52,7 @@ class RegretConfig(PlanningConfig):
     """Config of a learner on a task; the task is `AlgorithmConfig.env`."""
 
     class Parameters(PlanningConfig.Parameters):
-        """What every such learner is told; a method adds `learner` and its own."""
+        """What every such learner takes; a method adds `learner` and its own."""
 
         bonus_scale: float = parameter(
             1.0, "Factor of the theory's bonus or radius; 0 is greedy", ge=0, le=1e6

@@ -146,7 +146,7 @@ class TransitionRunner(SingleAgentEnvRunner):
         actions = self._act()
         seen, rewards, terminated, truncated, _ = self.env.step(self._for_env(actions))
         before, self._seen = self._seen, _as_network_input(seen)
-        # Gymnasium resets an environment in the step after an episode's last: that is no step.
+        # Gymnasium resets an environment in the step after an episode's last: that is not a step.
         real = ~self._ended
         self._ended = terminated | truncated
         self._returns += rewards * real

@@ -1,7 +1,7 @@
 """RLlib configs whose keys are typed: filled from a `Parameters` model, and checked against it.
 
 A method's config names its model as ``Parameters``; RLlib's own keys that the method gives another
-default, or wants to bound, stand in the model too (`TypedConfig.Parameters` has those of every
+default, or wants to bound, are in the model too (`TypedConfig.Parameters` has those of every
 method, `tenfold.algorithms.common.network_parameters` has those of methods that train networks).
 What a task may change (`env_config`) is a model that `task_parameters` returns.
 """
@@ -44,7 +44,7 @@ class TypedConfig(AlgorithmConfig):
             setattr(self, self._attribute(key), field.get_default(call_default_factory=True))
 
     def _attribute(self, name: str) -> str:
-        """Where a field's value stands: RLlib spells some keys its own way."""
+        """Where a field's value is: RLlib spells some keys its own way."""
         spelled = attribute(self, self.Parameters.model_fields[name].alias or name)
         return spelled if spelled in vars(self) else name
 

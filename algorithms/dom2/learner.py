@@ -29,7 +29,7 @@ _TANH_PENALTY = 1e-3  # OMAR's, but on what its tanh is taken of: it undoes satu
 
 
 class DOM2Learner(StackedLearner):
-    """Everything that `DOM2Config` can be told, in one update."""
+    """Everything that `DOM2Config` offers, in one update."""
 
     @override(StackedLearner)
     def parts(self, module: StackedAgents) -> Mapping[str, tuple[Iterable[nn.Parameter], float]]:

@@ -1,4 +1,4 @@
-"""Config of the DQN baseline: RLlib's defaults but for what is named here."""
+"""Config of the DQN baseline: RLlib's defaults except for what is named here."""
 
 from ray.rllib.algorithms.dqn import DQNConfig
 

@@ -22,7 +22,7 @@ class ICVaRConfig(RegretConfig):
     """A learner on a task (arXiv:2307.02842; the task is `AlgorithmConfig.env`)."""
 
     class Parameters(RegretConfig.Parameters):
-        """ICVaR-L, ICVaR-G and baselines; the rest stands in `RegretConfig`."""
+        """ICVaR-L, ICVaR-G and baselines; the rest is in `RegretConfig`."""
 
         learner: Literal[
             "icvar_l",
@@ -148,7 +148,7 @@ class ICVaRConfig(RegretConfig):
         """The task of `env`: the true model and the models that it is a mixture of.
 
         Raises:
-            ValueError: No such task, or values or a file that make no MDP.
+            ValueError: No such task, or values or a file that do not make an MDP.
         """
         if Path(self.env).suffix in MDP_ENDINGS:
             return mixture_of_file(self.env, **self.env_config)

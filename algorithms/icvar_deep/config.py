@@ -21,7 +21,7 @@ class ICVaRDeepConfig(QuantileConfig):
     """Q(s, a) = CVaR_alpha(r + gamma max_a' Q(s', a')) by quantile regression."""
 
     class Parameters(QuantileConfig.Parameters):
-        """Iterated CVaR; the rest stands in `QuantileConfig`."""
+        """Iterated CVaR; the rest is in `QuantileConfig`."""
 
         alpha: float = parameter(0.25, "Risk level; 1 is risk-neutral", ge=1e-6, le=1)
         anneal_steps: int = parameter(

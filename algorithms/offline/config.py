@@ -1,4 +1,4 @@
-"""What every method on recorded multi-agent data can be told: data, weights, evaluation."""
+"""What every method on recorded multi-agent data takes: data, weights, evaluation."""
 
 import os
 from functools import lru_cache
@@ -92,7 +92,7 @@ class OfflineConfig(TypedConfig):
 
     @classmethod
     def task_parameters(cls, task: str) -> type[parameters.Parameters] | None:
-        """What the environments of a task can be told."""
+        """What the environments of a task take."""
         if task in OFFLINE_TASKS:
             return fields_of(split_task(task)[0])
         return fields_of(DataCard.read(Path(task)).environment)

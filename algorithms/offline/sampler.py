@@ -29,7 +29,7 @@ class Transitions:
         rewards: float32 (T, n).
         new_obs: float32 (T, n, o).
         terminateds: bool (T,).
-        lengths: Steps of each trajectory, int64 (E,); trajectories stand one after another.
+        lengths: Steps of each trajectory, int64 (E,); trajectories follow one another.
     """
 
     obs: np.ndarray
@@ -77,7 +77,7 @@ def stack_padded(arrays: list[np.ndarray]) -> np.ndarray:
 class WeightedSampler:
     """Draws steps: a trajectory in proportion to weight x length, and a step of it uniformly.
 
-    That is a uniform draw from the multiset in which each trajectory stands as often as its weight
+    That is a uniform draw from the multiset in which each trajectory appears as often as its weight
     says: draw u of agent j is entry u of that multiset, which is never built.
 
     Args:
@@ -104,7 +104,7 @@ class WeightedSampler:
         return self._copies[-1]
 
     def rows(self, draws: np.ndarray) -> np.ndarray:
-        """Rows of `data` that stand at entries of the multisets, int64 (B, n) -> (B, n)."""
+        """Rows of `data` at entries of the multisets, int64 (B, n) -> (B, n)."""
         found = np.empty_like(draws)
         for j in range(draws.shape[1]):
             episode = np.searchsorted(self._copies[:, j], draws[:, j], side="right")

@@ -5,9 +5,9 @@ DOM2 (arXiv:2307.01472, algorithm 1) duplicates good trajectories,
     D' <- D + sum over r_th of { tau in D : Return(tau) > r_th },
 
 which is sampling trajectory tau with the weight w(tau) = 1 + #{r_th < Return(tau)}. The weights are
-kept and the copies are not. The comparison is strict, a threshold that stands twice counts twice,
-and the return is each agent's own, as in the first author's later code (`lizr16/OM2P`); with the
-team's return all agents' rows belong to one joint step.
+kept and the copies are not. The comparison is strict, a threshold that is listed twice counts
+twice, and the return is each agent's own, as in the first author's later code (`lizr16/OM2P`); with
+the team's return all agents' rows belong to one joint step.
 """
 
 import math

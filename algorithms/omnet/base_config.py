@@ -98,7 +98,7 @@ class SubnetworkConfig(SubnetworkSettings, GymnasiumConfig):
         """Entries of an observation.
 
         Raises:
-            ValueError: The task's observations are no vector.
+            ValueError: The task's observations are not vectors.
         """
         observations, _ = self.task_spaces()
         if not isinstance(observations, spaces.Box) or len(observations.shape) != 1:
@@ -109,7 +109,7 @@ class SubnetworkConfig(SubnetworkSettings, GymnasiumConfig):
         return int(observations.shape[0])
 
     def told(self) -> dict[str, Any]:
-        """What a module of subnetworks is told in `model_config["omnet"]`."""
+        """What a module of subnetworks reads in `model_config["omnet"]`."""
         layers = {**Layers().model_dump(), **self._model_config}
         return {
             **self.subnetworks(),

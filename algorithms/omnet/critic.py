@@ -102,7 +102,7 @@ class EnsembleCritic(nn.Module):
         return values if self.discrete else values.squeeze(-1)
 
     def drawn(self, count: int, device: torch.device) -> torch.Tensor | None:
-        """So many members at random, (count,), as a target takes them; None stands for all."""
+        """So many members at random, (count,), as a target takes them; None means all."""
         if count == self.members:
             return None
         return torch.randperm(self.members, device=device)[:count]

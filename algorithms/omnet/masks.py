@@ -41,7 +41,7 @@ class MaskScheme:
         dense_input: The first layer is not masked. Masking it stopped learning altogether.
         dense_output: The last layer is not masked.
         granularity: Weights or hidden units.
-        overlap: How the K masks lie to each other.
+        overlap: How the K masks overlap.
         seed: Of the draws; equal seeds give equal masks.
     """
 

@@ -1,4 +1,4 @@
-"""Config of the PPO baseline: RLlib's defaults but for what is named here."""
+"""Config of the PPO baseline: RLlib's defaults except for what is named here."""
 
 from gymnasium import spaces
 from ray.rllib.algorithms.ppo import PPO, PPOConfig

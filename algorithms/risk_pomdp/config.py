@@ -17,7 +17,7 @@ class RiskPOMDPConfig(RegretConfig):
     """A learner on a POMDP (arXiv:2402.18149; the POMDP is `AlgorithmConfig.env`)."""
 
     class Parameters(RegretConfig.Parameters):
-        """Learning with hindsight and baselines; the rest stands in `RegretConfig`."""
+        """Learning with hindsight and baselines; the rest is in `RegretConfig`."""
 
         learner: Literal["beta_vi", "baum_welch", "oracle", "uniform"] = parameter(
             "beta_vi", "The method, or without hindsight, knowing the model, a random policy"

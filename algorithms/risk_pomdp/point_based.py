@@ -34,7 +34,7 @@ class Bounds:
         upper: No history-dependent policy has more.
         controller: The best policy found.
         trials: Walks that were made.
-        beliefs: Visited beliefs that the upper bound stands on.
+        beliefs: Visited beliefs that the upper bound rests on.
     """
 
     lower: float

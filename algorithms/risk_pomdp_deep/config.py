@@ -42,7 +42,7 @@ class RiskPOMDPDeepConfig(TypedConfig, PPOConfig):
     """
 
     class Parameters(PPOParameters):
-        """Entropic risk with hindsight; the rest stands in `PPOParameters`."""
+        """Entropic risk with hindsight; the rest is in `PPOParameters`."""
 
         gamma_risk: float = parameter(
             -3.0, "gamma of the entropic risk: below 0 averse, above 0 seeking, 0 risk-neutral"

@@ -20,7 +20,7 @@ class RSDisRLConfig(RegretConfig):
     """A learner on a task (arXiv:2402.18159; the task is `AlgorithmConfig.env`)."""
 
     class Parameters(RegretConfig.Parameters):
-        """RS-DisRL and baselines; the rest stands in `RegretConfig`."""
+        """RS-DisRL and baselines; the rest is in `RegretConfig`."""
 
         learner: Literal[
             "rs_disrl", "risk_neutral", "keramati", "iterated", "oracle", "uniform"

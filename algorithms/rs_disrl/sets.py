@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 BISECTIONS = 32
-# Relative distances of values below this are none.
+# Relative distances of values below this count as 0.
 TINY = 1e-12
 
 Estimator = Literal["lsr", "mle"]

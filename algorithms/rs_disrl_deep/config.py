@@ -35,7 +35,7 @@ class RSDisRLDeepConfig(QuantileConfig):
     """
 
     class Parameters(QuantileConfig.Parameters):
-        """Static risk; the rest stands in `QuantileConfig`."""
+        """Static risk; the rest is in `QuantileConfig`."""
 
         rho: str = parameter(
             "cvar",

@@ -1,4 +1,4 @@
-"""Config of the SAC baseline: RLlib's defaults but for what is named here."""
+"""Config of the SAC baseline: RLlib's defaults except for what is named here."""
 
 from typing import Annotated, Literal
 

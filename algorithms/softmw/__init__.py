@@ -43,7 +43,7 @@ METHOD = Method(
         *(f"service_share_{queue}" for queue in range(8)),
         *(f"delay_mean_{queue}" for queue in range(8)),
     ),
-    # Of a slope's interval a record has none, of delays a replica in which no work has left yet.
+    # A record has no interval of its slope, a replica in which no work has left yet no delays.
     optional_metrics=frozenset(
         {
             *("slope", "slope_low", "slope_high", "recovery_mean"),

@@ -25,7 +25,7 @@ class SoftMWConfig(PlanningConfig):
     """A scheduler on a scenario (arXiv:2303.01745; the scenario is `AlgorithmConfig.env`)."""
 
     class Parameters(PlanningConfig.Parameters):
-        """What a run is told; a scheduler's constants stand in its own class."""
+        """What a run is given; a scheduler's constants are in its own class."""
 
         scheduler: SchedulerName = parameter("softmw", "Who serves")
         constants: dict[str, float | None] = parameter(

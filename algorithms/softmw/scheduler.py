@@ -24,7 +24,7 @@ from tenfold.platform.parameters import Parameters, complaint
 
 
 class Constants(Parameters):
-    """A scheduler's constants; every default stands in a subclass and nowhere else."""
+    """A scheduler's constants; every default is in a subclass and nowhere else."""
 
     @classmethod
     def checked(cls, name: str, values: Mapping[str, Any]) -> Self:

@@ -1,4 +1,4 @@
-"""Every symbol of TD3 with its default; the values of the authors' code but for the steps below."""
+"""Every symbol of TD3 with its default; the authors' values except for the steps below."""
 
 from typing import Any, Literal, Self
 
@@ -88,7 +88,7 @@ class TD3Config(GymnasiumConfig, AlgorithmConfig):
         self.lr = None
         self.env_runner_cls = TransitionRunner
         self.evaluation_config = dict(EVALUATION_CONFIG)
-        # The policy is no part of most gradient steps, which several learners must be told.
+        # The policy is not part of most gradient steps; several learners must know that.
         self.torch_ddp_kwargs = {"find_unused_parameters": True}
 
     @override(AlgorithmConfig)
@@ -130,7 +130,7 @@ class TD3Config(GymnasiumConfig, AlgorithmConfig):
 
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
-        """What the module is told beside its layers."""
+        """What the module reads beside its layers."""
         told = {
             "twin_q": self.twin_q,
             "target_policy_noise": self.target_policy_noise,

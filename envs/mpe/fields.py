@@ -1,4 +1,4 @@
-"""What a particle world can be told; the worlds, data cards and `env_config` share it."""
+"""What a particle world takes; the worlds, data cards and `env_config` share it."""
 
 from typing import Annotated, Literal
 

@@ -2,7 +2,7 @@
 
 The order of every sum is that of mpe2, so that its numbers are met to the last bit. Arrays are
 float64: places (W, E, 2) of all entities, velocities (W, A, 2) and forces (W, A, 2) of those that
-move, which stand first.
+move, which come first.
 """
 
 import math

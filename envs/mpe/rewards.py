@@ -1,7 +1,7 @@
 """Rewards of the particle worlds after a step, compiled, in both variants.
 
-`omar` is the OMAR fork's, shaped, on which the published data sets stand; `mpe2` is mpe2 1.1.1's.
-Arrays are as in `physics`.
+`omar` is the OMAR fork's, shaped, which the published data sets were made with; `mpe2` is mpe2
+1.1.1's. Arrays are as in `physics`.
 """
 
 import math
@@ -19,7 +19,7 @@ NO_LANDMARK = 1e6  # how far an unavailable landmark is
 
 @njit(cache=True)
 def count_touches(place, i, first, last, sizes):
-    """How many of the entities first, ..., last - 1 entity i overlaps with; itself is none."""
+    """How many of the entities first, ..., last - 1 entity i overlaps with, without itself."""
     touches = 0
     for other in range(first, last):
         if other != i and distance(place, i, other) < sizes[i] + sizes[other]:

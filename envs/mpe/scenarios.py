@@ -1,8 +1,8 @@
 """The particle worlds' entities: how many, how large, how strong, and where they start.
 
-Entities stand in one order: learned agents, the prey (of tag and world), then landmarks. Numbers
+Entities are in one order: learned agents, the prey (of tag and world), then landmarks. Numbers
 are those of the OMAR fork of the multi-agent particle environments, which agree with mpe2 1.1.1
-but for the reward and the six-landmark world (from the first author's later code).
+except for the reward and the six-landmark world (from the first author's later code).
 """
 
 from dataclasses import dataclass

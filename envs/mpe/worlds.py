@@ -33,7 +33,7 @@ class ParticleWorlds:
     Attributes:
         task: Name of the world.
         count: W.
-        fields: What it was told, see `WorldFields`.
+        fields: What it was given, see `WorldFields`.
         agents: Names of the learned agents.
         observation_sizes: Of each learned agent.
         action_size: 2: the force in each direction, in [-1, 1].

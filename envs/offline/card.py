@@ -77,11 +77,11 @@ class DataCard(_Fixed):
     """What is known about a data set.
 
     Attributes:
-        environment: Id of the environment, see `tenfold.envs.offline.names`; others may stand
-            there, then the data cannot be used to evaluate in Tenfold's own environments.
-        parameters: What the environment was told, beside the two below.
+        environment: Id of the environment, see `tenfold.envs.offline.names`; others are
+            allowed, but then the data cannot be used to evaluate in Tenfold's own environments.
+        parameters: Fields of the environment, beside the two below.
         physics_order: Which of position and velocity a step moves first, see
-            `tenfold.envs.mpe.worlds`; ``"none"`` where that is no question.
+            `tenfold.envs.mpe.worlds`; ``"none"`` where it does not apply.
         reward: Variant of the reward; ``"none"`` where there is only one.
         level: Name of the behaviour's quality, for example ``medium``.
         parts: The levels that the episodes come from, in their order.
@@ -134,7 +134,7 @@ class DataCard(_Fixed):
         """The card that lies in a folder.
 
         Raises:
-            ValueError: There is none, or it is none.
+            ValueError: There is no card, or it is not valid.
         """
         path = folder / FILE
         if not os.path.isfile(path):
@@ -147,7 +147,7 @@ class DataCard(_Fixed):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            raise ValueError(f"'{path}' is no card: {where}: {first['msg']}.") from None
+            raise ValueError(f"'{path}' is not a card: {where}: {first['msg']}.") from None
 
 
 def versions() -> Mapping[str, str]:

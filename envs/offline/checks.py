@@ -69,7 +69,7 @@ def check_filled(empty: Mapping[str, int], where: str) -> None:
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], agents: Sequence[str], where: str) -> None:
-    """Whether the arrays belong together, are finite, and stand by episode and time without gaps.
+    """Whether the arrays belong together, are finite, and are ordered in time without gaps.
 
     Args:
         arrays: Column -> array, see `dataset`.

@@ -42,8 +42,8 @@ def collect(
         steps: Joint transitions.
         seed: Of environments and policies; the parts of a mixture are the beginnings of the pure
             sets of the same seed.
-        fields: What the environment is told, see `environments.fields_of`.
-        progress: Told how many transitions came since it was told last.
+        fields: Fields of the environment, see `environments.fields_of`.
+        progress: Called with the number of transitions since its last call.
 
     Raises:
         ValueError: An argument is not valid: one sentence that names it.

@@ -32,7 +32,7 @@ def collect(
     seed: Annotated[int, typer.Option(min=0, help="Of environments and policies.")] = 0,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", help="What the environment is told, key=value; repeatable."),
+        typer.Option("--set", "-s", help="Fields of the environment, key=value; repeatable."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -118,7 +118,7 @@ def convert(
         about |= {"environment": environment, **simulator_of(environment)}
     elif layout == "omar":
         raise InputError(
-            "OMAR's files do not tell their environment: give --environment mpe/spread."
+            "OMAR's files do not name their environment: give --environment mpe/spread."
         )
     try:
         if layout == "omar":

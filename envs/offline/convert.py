@@ -44,8 +44,8 @@ def from_omar(folder: Path, episode_steps: int, **about: Any) -> OfflineDataset:
     steps = len(next(iter(columns["obs"].values())))
     if steps % episode_steps:
         raise ValueError(
-            f"'{folder}' holds {steps} steps, which are no whole episodes of {episode_steps}: give "
-            "the right --episode-steps."
+            f"'{folder}' holds {steps} steps, which are not whole episodes of {episode_steps}: "
+            "give the right --episode-steps."
         )
     end = np.arange(1, steps + 1) % episode_steps == 0
     return OfflineDataset.from_arrays(

@@ -79,7 +79,7 @@ class OfflineDataset:
             next_obs: Agent -> observations after the step.
             terminated: Whether the environment terminated.
             truncated: Whether the episode was cut.
-            episode: Number of each step's episode; equal numbers stand together.
+            episode: Number of each step's episode; equal numbers are adjacent.
             **about: Further fields of the card.
 
         Raises:

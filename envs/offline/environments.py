@@ -53,7 +53,7 @@ def make_environments(
 
 
 def fields_of(environment: str) -> type[Parameters]:
-    """What an environment can be told.
+    """What an environment takes.
 
     Raises:
         ValueError: There is no such environment.

@@ -76,7 +76,7 @@ class Behaviour(Protocol):
 def make_behaviour(
     environment: str, level: str, environments: BatchedEnvironments, seed: Any
 ) -> Behaviour:
-    """The policy of a level that is no mixture; `medium-replay` has medium's.
+    """The policy of a level that is not a mixture; `medium-replay` has medium's.
 
     Args:
         environment: Id of the environment.

@@ -70,7 +70,7 @@ def parse_slot(text: str) -> int:
     """A length of time such as ``100ms``, ``1.5 s`` or ``5min`` in nanoseconds.
 
     Raises:
-        ValueError: It is none, or no whole number of nanoseconds above 0.
+        ValueError: It is not a length of time, or not a whole number of nanoseconds above 0.
     """
     found = re.fullmatch(rf"\s*({NUMBER})\s*([a-zµ]+)\s*", text)
     if found is None or found[2] not in NANOSECONDS:
@@ -92,7 +92,7 @@ def parse_service(texts: Sequence[str], slot: int) -> float | dict[str, float]:
         slot: Length of a slot in nanoseconds.
 
     Raises:
-        ValueError: One of them is neither, or a name stands twice.
+        ValueError: One of them is neither, or a name is given twice.
     """
     by_name: dict[str, float] = {}
     for text in texts:
@@ -116,7 +116,7 @@ def to_slots(
 
     Args:
         arrivals: What arrived.
-        service: What could be served: a log, whose amounts count in the slot that they stand in, or
+        service: What could be served: a log, whose amounts count in the slot that they are in, or
             work a slot, of all queues or by name.
         slot: Length of a slot in nanoseconds.
 

@@ -151,7 +151,7 @@ def _moments(path: Path, column: pd.Series, unit: Unit) -> tuple[np.ndarray, str
 def _read_iso(path: Path, column: pd.Series, texts: pd.Series) -> tuple[np.ndarray, str]:
     texts = texts.str.replace(r",(?=\d)", ".", regex=True)
     found = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
-    fault = "is no ISO 8601 time, such as 2026-01-31T08:00:00.5Z, and no number"
+    fault = "is neither an ISO 8601 time, such as 2026-01-31T08:00:00.5Z, nor a number"
     _refuse(path, column, found.isna(), fault)
     zoned = texts.str.contains(r"[T ].*(?:[Zz]|[-+]\d\d:?(?:\d\d)?)$", regex=True).astype(bool)
     if zoned.any() and not zoned.all():

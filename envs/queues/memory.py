@@ -28,7 +28,7 @@ class State(NamedTuple):
         modulation: Value of each modulator, and the slot at which it changes next (R, m, 2).
         lately: Slots of service in the adversary's present window (R, K).
         batches: Slot of arrival and size of each batch of work (R, K, FIFO_CAPACITY, 2).
-        ring: int64 (R, K, 4), where they stand, see fifo.py.
+        ring: int64 (R, K, 4), where they are, see fifo.py.
         arrivals: Of the last slot (R, K).
         action: int64 (R,), the queue that was served in the last slot.
         service: Offered by it in the last slot (R,).

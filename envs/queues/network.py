@@ -216,7 +216,7 @@ def _from_qgym(declaration: Mapping[str, Any]) -> dict[str, Any]:
     network, mu = found.pop("network", None), found.get("mu")
     events = found.pop("queue_event_options", None)
     if not isinstance(network, list) or not isinstance(mu, list) or isinstance(events, str):
-        raise ValueError("QGym's 'network', 'mu' and 'queue_event_options' must stand in the file.")
+        raise ValueError("QGym's 'network', 'mu' and 'queue_event_options' must be in the file.")
     if [len(row) for row in network] != [len(row) for row in mu]:
         raise ValueError("QGym's 'network' and 'mu' need as many rows, and rows as long.")
     # QGym decides anew at every event and lets a job resume.

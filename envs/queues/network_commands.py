@@ -37,7 +37,7 @@ def network(
         ),
     ] = None,
     time: Annotated[float, typer.Option(help="How long is measured.")] = 10_000.0,
-    warmup: Annotated[float, typer.Option(help="How long before that is not.")] = 1_000.0,
+    warmup: Annotated[float, typer.Option(help="How long before that is left out.")] = 1_000.0,
     replicas: Annotated[int, typer.Option(min=2, max=10_000, help="Independent copies.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Of all random streams.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -51,7 +51,7 @@ def network(
     from tenfold.envs.queues.network_simulator import simulate_network
 
     if not (math.isfinite(time) and math.isfinite(warmup)):
-        raise InputError("Both --time and --warmup are finite numbers: give such.")
+        raise InputError("Give finite numbers for both --time and --warmup.")
     try:
         network = find_network(name)
         chosen = [_policy(network, each) for each in policy or POLICIES]

@@ -58,7 +58,7 @@ class NetworkState(NamedTuple):
         came: When its job had come to its queue (U,).
         last: int64 (U,), the queue it served last, FREE at first.
         stamps: When waiting jobs came, a ring a queue (K, C).
-        head: int64 (K,), where the first of them stands.
+        head: int64 (K,), where the first of them is.
     """
 
     clock: np.ndarray

@@ -1,7 +1,7 @@
 """The table of scenarios, and how a name, a YAML file or a trace file becomes a `Scenario`.
 
 Arrivals in the table are proportions. They are scaled so that the scenario's load is what is asked
-for: at load 1 they stand on the boundary of what policies that switch with the rates can carry (see
+for: at load 1 they are on the boundary of what policies that switch with the rates can carry (see
 capacity.py).
 """
 

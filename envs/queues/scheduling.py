@@ -62,7 +62,7 @@ class Scheduler(Protocol):
 # where the kernel is called for a single slot.
 @cfunc(PROBABILITIES, cache=True)
 def follow_probabilities(params, state, q, t, p):
-    """Serve the queue that stands in state[0]: how a given action enters the kernel."""
+    """Serve the queue in state[0]: how a given action enters the kernel."""
     p[:] = 0.0
     p[int(state[0])] = 1.0
 

@@ -35,7 +35,7 @@ _KNOWN_TYPES = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
 )
 
-# A record has no rates. Its mean over blocks of this many slots stands for them, where a capacity
+# A record has no rates. Its mean over blocks of this many slots replaces them, where a capacity
 # or an oracle needs a conditional mean.
 RATE_BLOCK = 100
 
@@ -79,7 +79,7 @@ def _read_once(path: Path, changed: int, size: int) -> TraceData:
             f"{', '.join(COLUMNS)}."
         )
     if table.empty:
-        raise ValueError(f"{path}: there is no row below the header; a trace needs one at least.")
+        raise ValueError(f"{path}: there is no row below the header; a trace needs at least one.")
     numbers = pd.DataFrame(
         {column: _whole(path, table[column]) for column in ("slot", "queue")}
         | {column: _amounts(path, table[column]) for column in ("arrivals", "service")}
@@ -219,8 +219,8 @@ def _check_complete(path: Path, ordered: pd.DataFrame, K: int) -> None:
     if again.size:
         i = int(again[0])
         raise ValueError(
-            f"{path}, row {row[i + 1]}: slot {slot[i]}, queue {queue[i]} stands in row {row[i]} "
-            "already; give each slot and queue one row."
+            f"{path}, row {row[i + 1]}: slot {slot[i]}, queue {queue[i]} is already in row "
+            f"{row[i]}; give each slot and queue one row."
         )
     place = np.arange(len(slot))
     wrong = np.flatnonzero((slot != slot[0] + place // K) | (queue != place % K))

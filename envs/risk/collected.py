@@ -29,7 +29,7 @@ class CollectedReturn(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
         env: An environment with a flat box of observations.
 
     Raises:
-        ValueError: The observations are no flat box.
+        ValueError: The observations are not a flat box.
     """
 
     def __init__(self, env: gym.Env[np.ndarray, Any]) -> None:
@@ -62,13 +62,13 @@ class LimitedTime(gym.Wrapper[np.ndarray, Any, np.ndarray, Any]):
     """Ends an episode at its limit of steps for good, and appends the share of them that is gone.
 
     The risk of a return is that of an episode that ends, so its limit is part of the task and not
-    an accident that a learner looks beyond.
+    a truncation that a learner bootstraps through.
 
     Args:
         env: An environment with a flat box of observations, that Gymnasium cuts after a limit.
 
     Raises:
-        ValueError: The observations are no flat box, or there is no limit.
+        ValueError: The observations are not a flat box, or there is no limit.
     """
 
     def __init__(self, env: gym.Env[np.ndarray, Any]) -> None:
@@ -153,7 +153,7 @@ def all_observations(mdp: GridMDP) -> np.ndarray:
     return np.concatenate([plain, y], axis=-1, dtype=np.float32)
 
 
-# What each task is made by; the signature (without `alpha`) says what a task can be told.
+# What each task is made by; the signature (without `alpha`) says what a task takes.
 BUILDERS: dict[str, Callable[..., Any]] = {
     name: GRIDS.get(name.replace("collected/", "static/"))
     or CONTROLS[name.replace("collected/", "risk/")]

@@ -138,7 +138,7 @@ class CurvyRoad(gym.Env[np.ndarray, np.int64]):
         return np.array(seen, np.float32)
 
 
-# What each task is made by; the signature (without `alpha`) says what a task can be told.
+# What each task is made by; the signature (without `alpha`) says what a task takes.
 BUILDERS: dict[str, Callable[..., Any]] = {
     name: TABLES.get(name.replace("risk/", "mdp/"), CurvyRoad) for name in CONTROL_NAMES
 }

@@ -103,7 +103,7 @@ class Controller:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: It is no controller.
+            ValueError: It is not a controller.
         """
         try:
             read = json.loads(text)

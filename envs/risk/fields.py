@@ -1,4 +1,4 @@
-"""Types of what a task can be told: bounds and one line of meaning, for whoever reads a signature.
+"""Types of what a task takes: bounds and one line of meaning, for whoever reads a signature.
 
 A task's builder is a function whose arguments are its fields. Their annotations say what is right,
 so that a user's values are checked, and described, from the signature alone. What a type cannot

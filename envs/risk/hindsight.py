@@ -1,4 +1,4 @@
-"""Hindsight observation as a Gymnasium protocol: hidden states are told when the episode is over.
+"""Hindsight observation as a Gymnasium protocol: hidden states are revealed at an episode's end.
 
 `POMDPEnv` plays a tabular POMDP; `HindsightObservation` wraps any environment that has a hidden
 state and tells nothing but observations until the end. `leaks.py` checks that this holds.

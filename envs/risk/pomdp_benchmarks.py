@@ -107,7 +107,7 @@ def make_pomdp(name: str, **fields: Any) -> TabularPOMDP:
             the bounds that its signature says.
 
     Raises:
-        ValueError: No such benchmark, or fields that together make no POMDP.
+        ValueError: No such benchmark, or fields that together do not make a POMDP.
     """
     if name not in BUILDERS:
         raise ValueError(f"No POMDP '{name}': choose one of {', '.join(BUILDERS)}.")

@@ -189,7 +189,7 @@ class _Reader:
         table[np.ix_(*where)] = block
 
     def _block(self, shape: tuple[int, ...], head: str = "start") -> np.ndarray:
-        """What stands for the places that are left: numbers, or a word for all of them."""
+        """What fills the places that are left: numbers, or a word for all of them."""
         word = self._peek()
         if head != "R" and shape and word == "uniform":
             self._next()
@@ -210,7 +210,7 @@ class _Reader:
             return range(len(known))
         if word not in known and not (_WHOLE.fullmatch(word) and int(word) < len(known)):
             listed = one_line(", ".join(known[:12]))
-            self._refuse(f"'{one_line(word)}' is none of the {kind}, {listed}")
+            self._refuse(f"'{one_line(word)}' is not one of the {kind}, {listed}")
         return [known.index(word) if word in known else int(word)]
 
     def _distributions(self, what: str, probabilities: np.ndarray) -> np.ndarray:
@@ -237,7 +237,7 @@ class _Reader:
 
     def _next(self) -> str:
         if self.place == len(self.words):
-            self._refuse("the file ends where more must come")
+            self._refuse("the file ends where more is expected")
         self.place += 1
         return self.words[self.place - 1][0]
 
@@ -251,13 +251,13 @@ class _Reader:
     def _head(self) -> str:
         word = self._next()
         if word not in _HEADS:
-            self._refuse(f"'{one_line(word)}' stands where one of {', '.join(_HEADS)} must come")
+            self._refuse(f"expected one of {', '.join(_HEADS)}, not '{one_line(word)}'")
         return word
 
     def _expect(self, wanted: str) -> None:
         word = self._next()
         if word != wanted:
-            self._refuse(f"'{one_line(word)}' stands where '{wanted}' must come")
+            self._refuse(f"expected '{wanted}', not '{one_line(word)}'")
 
     def _number(self) -> float:
         word = self._next()
@@ -266,7 +266,7 @@ class _Reader:
         except ValueError:
             number = np.nan
         if not np.isfinite(number):
-            self._refuse(f"'{one_line(word)}' stands where a number must come")
+            self._refuse(f"expected a number, not '{one_line(word)}'")
         return number
 
     def _refuse(self, why: str) -> NoReturn:

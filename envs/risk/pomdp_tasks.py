@@ -2,7 +2,7 @@
 
 In a file an action brings the next state, an observation that may depend on the action, and a
 reward that may depend on all of these; here an observation depends on the state alone, and a reward
-on state and action. So the state remembers what is missing, and no more than that:
+on state and action. So the state remembers what is missing, and nothing else:
 
 - which of a state's observation distributions the last action brought, where there are several;
 - the last reward, where rewards depend on the next state, and the last observation where they
@@ -37,7 +37,7 @@ def pomdp_of_file(
     """The POMDP of a file in Cassandra's format; rewards are scaled to [0, 1], and this is said.
 
     Raises:
-        ValueError: The file makes no POMDP, or a too large one.
+        ValueError: The file does not make a POMDP, or one that is too large.
     """
     file = read_pomdp(path)
     scale = Scale.of(file.R[_possible(file)])

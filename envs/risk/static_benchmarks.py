@@ -184,7 +184,7 @@ def make_static_task(name: str, **fields: Any) -> GridMDP:
             within the bounds that its signature says.
 
     Raises:
-        ValueError: No such task, or fields that together make no MDP.
+        ValueError: No such task, or fields that together do not make an MDP.
     """
     if name not in BUILDERS:
         raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")

@@ -1,6 +1,6 @@
 """Tasks at the size of Gymnasium's: a windy cliff, slippery ice, and two queues with one server.
 
-Their dynamics are Gymnasium's or a queue's; rewards stand on states, so that they are known before
+Their dynamics are Gymnasium's or a queue's; rewards belong to states, so that they are known before
 a step is taken, as the method supposes. Numbers and mixtures are ours.
 """
 
@@ -23,7 +23,7 @@ def windy_cliff(
     rows: Annotated[Count, Field(ge=2, description="Rows of cells")] = 4,
     columns: Annotated[Count, Field(ge=2, description="Columns of cells")] = 6,
     wind: Annotated[Share, Field(description="Probability that the wind pushes")] = 0.1,
-    alive: Annotated[Share, Field(description="Reward of a cell that is no cliff")] = 0.2,
+    alive: Annotated[Share, Field(description="Reward of a cell that is not cliff")] = 0.2,
 ) -> Mixture:
     """Gymnasium's cliff, with wind that blows towards it: walk along the edge or take a detour.
 

@@ -102,7 +102,7 @@ def row(run: Run, **labels: Any) -> dict[str, Any]:
     """One line of a table; slopes are times T, so in work units over the whole run.
 
     The running mean's slope is positive for every stable queue that starts empty (the start fades
-    as 1 / T), the oracle's included. So it stands there twice, from the first slot and with the
+    as 1 / T), the oracle's included. So it is reported twice, from the first slot and with the
     first quarter of the slots left out as warm-up, beside the growth of the backlog itself over
     the last half; `trend` says what is sure of that.
     """

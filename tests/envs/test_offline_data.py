@@ -162,7 +162,7 @@ def test_folders_that_hold_no_data_are_refused(tmp_path: Path) -> None:
     card = tmp_path / "twice" / "card.json"
     told = json.loads(card.read_text())
     card.write_text(json.dumps({**told, "physics_order": "openai"}))
-    with pytest.raises(ValueError, match="is no card: physics_order"):
+    with pytest.raises(ValueError, match="is not a card: physics_order"):
         OfflineDataset.read(tmp_path / "twice")
     card.write_text(json.dumps({**told, "anchors": {"random": 1.0, "expert": 1.0}}))
     with pytest.raises(ValueError, match="random and expert are equal"):
@@ -297,7 +297,7 @@ def test_omars_files_become_a_data_set(tmp_path: Path) -> None:
         np.save(tmp_path / f"dones_{j}.npy", np.zeros(100))
     found = from_omar(tmp_path, 25, environment="mpe/tag", physics_order="legacy", reward="omar")
     assert found.card.sha256 == made.card.sha256
-    with pytest.raises(ValueError, match="no whole episodes of 30"):
+    with pytest.raises(ValueError, match="not whole episodes of 30"):
         from_omar(tmp_path, 30, environment="mpe/tag")
     (tmp_path / "acs_1.npy").unlink()
     with pytest.raises(ValueError, match=r"acs_1.npy' is missing: agent 1"):

@@ -185,7 +185,7 @@ GOOD = "slot,queue,arrivals,service\n1,0,1,2\n1,1,0,3\n2,0,1,1\n2,1,2,0\n"
         (GOOD.replace("2,0,1,1\n", ""), ["before row 3", "slot 2 has no row for queue 0"]),
         (GOOD.replace("2,1,2,0\n", ""), ["after row 3", "slot 2 has no row for queue 1"]),
         (GOOD.replace("2,", "4,"), ["before row 3", "slot 2 has no row"]),
-        (GOOD + "2,1,2,0\n", ["row 5", "slot 2, queue 1 stands in row 4 already"]),
+        (GOOD + "2,1,2,0\n", ["row 5", "slot 2, queue 1 is already in row 4"]),
         (GOOD.replace("1,1,0,3", "1,1,0,inf"), ["row 2", "service", "infinite"]),
         (GOOD.replace("1,1,0,3", "1,1,nan,3"), ["row 2", "arrivals", "NaN"]),
         (GOOD.replace("1,1,0,3", "1,0.5,0,3"), ["row 2", "queue 0.5", "whole number"]),
