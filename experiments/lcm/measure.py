@@ -2,8 +2,8 @@
 
 python -m experiments.lcm.measure solvers               the teacher by DDIM, Euler, ...
 python -m experiments.lcm.measure students lcm-quality  what the trials of experiments reported
-python -m experiments.lcm.measure plugged lcm-quality --base runs/lcm-tilted
-                                  a base's LoRAs in a fine-tuned teacher, without training
+python -m experiments.lcm.measure plugged lcm-quality lcm-tilted --base runs/lcm-tilted
+                                  LoRAs of a base and of a fine-tuned teacher in the latter
 python -m experiments.lcm.measure scales lcm-quality --base runs/lcm-tilted \\
     --style runs/lcm-tilted-lora   the same in the base, beside a LoRA of the style
 python -m experiments.lcm.measure picture lcm-quality   teacher and first student, a PNG
@@ -79,29 +79,44 @@ def of_students(experiments: Sequence[str]) -> Rows:
     return rows
 
 
-def of_plugged(experiment: str, base: Path, images: int) -> Rows:
-    """The LoRAs of an experiment in a teacher that they were not distilled from."""
-    rows = []
-    for label, seed, source in students([experiment], base):
-        pipeline, judge = build_pipeline(source, []), judging(base, images)
-        for n in STEPS:
-            rows.append({"sampler": f"{label} plugged in", "steps": n, "seed": seed})
-            rows[-1] |= judge(pipeline, n, guidance_of(source), seed)
+def of_plugged(
+    experiments: Sequence[str], base: Path, images: int, seeds: Sequence[int], w: float
+) -> Rows:
+    """Last LoRAs of experiments in a teacher, and that teacher by DDIM."""
+    rows, judge = [], judging(base, images)
+    teacher = Teacher(base, torch.device("cpu"), torch.float32).pipeline
+    teacher.scheduler = solver("ddim", teacher.scheduler.config)
+    for n in (4, 50):
+        for seed in seeds:
+            rows.append({"sampler": "ddim", "steps": n, "seed": seed})
+            rows[-1] |= judge(teacher, n, 1 + w, seed)
             print(rows[-1], flush=True)
+    for experiment in experiments:
+        for _, seed, source in students([experiment], base):
+            pipeline = build_pipeline(source, [])
+            for n in STEPS:
+                rows.append({"sampler": experiment, "steps": n, "seed": seed})
+                rows[-1] |= judge(pipeline, n, guidance_of(source), seed)
+                print(rows[-1], flush=True)
     return rows
 
 
-def of_scales(experiment: str, base: Path, style: Path, images: int) -> Rows:
-    """lambda_1 of a style's LoRA beside lambda_2 of LCM's, at four steps.
+def of_scales(experiment: str, base: Path, style: Path, images: int, w: float) -> Rows:
+    """lambda_1 of a style's LoRA beside lambda_2 of LCM's, at four steps; the former by DDIM-50.
 
     Decoded and judged as `base` is, a teacher that was fine-tuned on that style.
     """
     rows = []
     vae = Teacher(base, torch.device("cpu"), torch.float32).pipeline.vae
+    judge = judging(base, images)
     for _, seed, source in students([experiment]):
+        slow = build_pipeline(replace(source, student=None), [(style / LORA_FILE, 1.0)])
+        slow.scheduler, slow.vae = solver("ddim", slow.scheduler.config), vae
+        rows.append({"sampler": "style 1 by DDIM-50", "lcm": 0.0, "seed": seed})
+        rows[-1] |= judge(slow, 50, 1 + w, seed)
+        print(rows[-1], flush=True)
         pipeline = build_pipeline(source, [(style / LORA_FILE, 1.0)])
         pipeline.vae = vae
-        judge = judging(base, images)
         for lcm in LCM_SCALES:
             for own in STYLE_SCALES:
                 pipeline.set_adapters(["lora_0", "lora_1"], [lcm, own])
@@ -211,9 +226,11 @@ def measure(given: argparse.Namespace) -> None:
     elif given.what == "students":
         write(of_students(given.experiments), name, ", ".join(given.experiments))
     elif given.what == "plugged":
-        write(of_plugged(first, given.base, given.images), name, f"{first} in {given.base.name}")
+        seeds = range(given.seeds)
+        rows = of_plugged(given.experiments, given.base, given.images, seeds, given.w)
+        write(rows, name, f"{', '.join(given.experiments)} in {given.base.name}")
     elif given.what == "scales":
-        rows = of_scales(first, given.base, given.style, given.images)
+        rows = of_scales(first, given.base, given.style, given.images, given.w)
         write(rows, name, f"{first} beside a LoRA of a style")
     else:
         picture(first, given.w)
