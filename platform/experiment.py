@@ -116,7 +116,7 @@ class Experiment(_Strict):
     Attributes:
         name: MLflow experiment and folder name; the method's name when not given.
         method: Name of a registered method.
-        tasks: The worlds to run on, paths absolute; the method's first task when empty.
+        tasks: The tasks to run on, paths absolute; the method's first task when empty.
         variants: The method's named configs to run; its first when empty.
         config: Overrides of the method's config, for every trial. ``a.b`` reaches into a dict.
         space: Name of one of the method's search spaces, or an own one: config key -> a range
