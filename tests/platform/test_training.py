@@ -172,7 +172,7 @@ def test_an_evaluation_judges_the_saved_model(tmp_path: Path) -> None:
         ({"workers": -1}, ["-1", "'workers'", "0 or more"]),
         ({"workers": 2, "min_workers": 3}, ["3", "'min_workers'", "'workers', which is 2"]),
         ({"lr_floor": 1.0}, ["1.0", "'lr_floor'", "at most 'lr'"]),
-        ({"model": "gpt2"}, ["'gpt2'", "'model'", "vit or resnet"]),
+        ({"model": "gpt2"}, ["'gpt2'", "'model'", "vit, resnet or"]),
         ({"average_moments": ["momentum_buffer"]}, ["momentum_buffer", "exp_avg"]),
         ({"seed": 3}, ["'seed'", "'seeds'"]),
         ({"batch": 1_000}, ["1000", "'batch'"]),
