@@ -81,12 +81,9 @@ class Journal:
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._append(op="metrics", step=step, values=dict(values))
 
-    def artifact(self, path: Path) -> None:
-        self._append(op="artifact", path=str(path))
-
-    def folder(self, path: Path, name: str) -> None:
-        """All files of a folder, as artifacts below a name."""
-        self._append(op="folder", path=str(path), name=name)
+    def artifact(self, path: Path, below: str | None = None) -> None:
+        """A file, or all files of a folder, below a name if one is given."""
+        self._append(op="artifact", path=str(path), **({"below": below} if below else {}))
 
     def status(self, status: str) -> None:
         """``RUNNING`` when a run is resumed, else ``FINISHED``, ``FAILED`` or ``KILLED``."""
@@ -263,14 +260,11 @@ def _send(client: MlflowClient, run_id: str, record: Mapping[str, Any], folder: 
     Of files only those of the run's folder are sent: a journal that somebody else wrote must not
     take others of this user's to a server.
     """
-    if record["op"] in ("artifact", "folder"):
+    if record["op"] == "artifact":
         path = Path(record["path"]).resolve()
-        if folder.resolve() not in path.parents or not path.exists():
-            return
-        if record["op"] == "artifact":
-            client.log_artifact(run_id, str(path))
-        else:
-            client.log_artifacts(run_id, str(path), record["name"])
+        if folder.resolve() in path.parents and path.exists():
+            log = client.log_artifacts if path.is_dir() else client.log_artifact
+            log(run_id, str(path), record.get("below"))
     elif record["op"] == "tag":
         client.set_tag(run_id, record["key"], record["value"])
     elif record["op"] == "params":

@@ -286,12 +286,8 @@ class Tracker(LoggerCallback):
     def _upload(self, journal: Journal, folder: Path) -> None:
         """What another machine needs to restore a trial, see `trial_files.fetched`."""
         for checkpoint in numbered(folder).values():
-            journal.folder(checkpoint, f"{TRIAL}/{checkpoint.name}")
-        if (folder / POINT_FILE).exists():
-            point = self.run_dir / TRACKING_FOLDER / journal.key / TRIAL
-            point.mkdir(exist_ok=True)
-            shutil.copy(folder / POINT_FILE, point)
-            journal.folder(point, TRIAL)
+            journal.artifact(checkpoint, f"{TRIAL}/{checkpoint.name}")
+        journal.artifact(folder / POINT_FILE, TRIAL)
 
     def _journal(self, key: str) -> Journal:
         return Journal(self.run_dir / TRACKING_FOLDER, key)

@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 import torch
 from mlflow import MlflowClient
+from rich.console import Console
 
 from tenfold.algorithms.lcm.commands import Source, build_pipeline, find_source
 from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, LORA_FILE, PipelineFolder
@@ -33,7 +34,7 @@ from tenfold.platform.errors import InputError
 from tenfold.platform.runs import PARAM, Selection, columns, load_history, load_trials
 from tenfold.platform.statistics import mean_interval
 from tenfold.platform.store import tracking_uri
-from tenfold.platform.tables import plus_minus, save_table
+from tenfold.platform.tables import Table, markdown, plus_minus, print_table
 
 RESULTS = Path("experiments/results/lcm")
 STEPS = (1, 2, 4, 8)
@@ -183,13 +184,19 @@ def write(rows: Rows, name: str, about: str) -> None:
     frame = pd.DataFrame(rows)
     by = [key for key in ("sampler", "trained", "lcm", "steps") if key in frame]
     shown = [key for key in _SHOWN if key in frame]
-    means: Rows = []
-    for values, part in frame.groupby(by, sort=False):
-        row = dict(zip(by, values, strict=True)) | {"n": len(part)}
-        row |= {key: plus_minus(mean_interval(part[key])) for key in shown}
-        means.append(row)
-    save_table(RESULTS / name, means, about)
+    means = [
+        [
+            *(f"{value:g}" if isinstance(value, float) else str(value) for value in values),
+            str(len(part)),
+            *(plus_minus(mean_interval(part[key])) for key in shown),
+        ]
+        for values, part in frame.groupby(by, sort=False)
+    ]
+    table = Table(about, [*by, "n", *shown], means)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     frame.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
+    (RESULTS / f"{name}.md").write_text(markdown(table))
+    print_table(Console(), table)
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def test_a_server_is_sent_the_checkpoints_that_stay(runs: Path) -> None:
     run(runs.parent, None, "--offline", "--tracking-uri", "http://127.0.0.1:9")
     (journal,) = (file for file in runs.glob("tune/*/tracking/*.jsonl") if file.stem != "sweep")
     records = [json.loads(line) for line in journal.read_text().splitlines()]
-    sent = {record["name"] for record in records if record["op"] == "folder"}
+    sent = {record["below"] for record in records if "below" in record}
     checkpoints = {f"trial/{path.name}" for path in runs.glob("tune/*/*/checkpoint_*")}
     assert checkpoints
     assert sent == {"trial", *checkpoints}
