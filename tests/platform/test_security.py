@@ -168,7 +168,7 @@ class Recorder:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    def log_artifact(self, run_id: str, path: str) -> None:
+    def log_artifact(self, run_id: str, path: str, below: str | None = None) -> None:
         self.sent.append(Path(path).name)
 
 
