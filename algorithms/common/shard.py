@@ -1,7 +1,8 @@
 """A process's part of a checkpoint: its tensors (safetensors) and its counters (JSON).
 
-Every process writes its own, since local workers differ in parameters and optimizer state. What is
-written and read is on the CPU, so that a checkpoint of a GPU goes on anywhere.
+Every process writes its own, since local workers differ in parameters and optimizer state; of a
+model that is divided among processes the first one writes all, as if it were alone. What is written
+and read is on the CPU, so that a checkpoint of a GPU or of many goes on anywhere.
 """
 
 import json
@@ -12,8 +13,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor
 
 from tenfold.algorithms.common.local_optimizer import LocalOptimizer
+from tenfold.algorithms.common.sharded import part, whole
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,25 @@ class Shard:
     counters: Mapping[str, Any]
 
     def write(self, folder: Path, rank: int, optimizer: LocalOptimizer) -> None:
-        """Write it and the optimizer's state as process `rank`'s."""
+        """Write it and the optimizer's state as process `rank`'s, or as process 0's if divided."""
         state = optimizer.state_dict()
         inner = state.pop("inner")["state"]
         flat = {f"{group}/{k}": t for group, held in self.tensors.items() for k, t in held.items()}
         for index, entries in inner.items():
             for name, value in entries.items():
                 flat[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
-        copies = {name: t.detach().cpu().contiguous().clone() for name, t in flat.items()}
-        save_file(copies, folder / f"worker-{rank}.safetensors")
         counters = {**self.counters, "optimizer": state, "schedule": _schedule(optimizer)}
+        divided = any(isinstance(tensor, DTensor) for tensor in flat.values())
+        copies = {}
+        for name, tensor in flat.items():
+            gathered = whole(tensor.detach())
+            if rank == 0 or not divided:
+                copies[name] = gathered.cpu().contiguous().clone()
+        if divided:
+            counters["processes"] = 1
+            if rank > 0:
+                return
+        save_file(copies, folder / f"worker-{rank}.safetensors")
         (folder / f"worker-{rank}.json").write_text(json.dumps(counters))
 
     @classmethod
@@ -72,6 +84,12 @@ class Shard:
             inner.setdefault(int(index), {})[name] = tensor
         state = counters.pop("optimizer")
         if optimizer is not None:
+            for index, entries in inner.items():
+                like = optimizer.parameters[index]
+                inner[index] = {
+                    name: part(t, like) if t.shape == like.shape else t
+                    for name, t in entries.items()
+                }
             param_groups = optimizer.inner.state_dict()["param_groups"]
             whole = {"state": inner, "param_groups": param_groups}
             optimizer.load_state_dict({**state, "inner": whole})

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.func import functional_call, vmap
 from transformers import PreTrainedModel
 
+from tenfold.algorithms.common.sharded import divide, part, whole
 from tenfold.platform.devices import Compute, compiled
 
 Batch = Mapping[str, torch.Tensor]
@@ -38,6 +40,8 @@ class Workers:
         loss: Of a callable model and a batch; the model's outputs may be in half precision.
         compute: Where, and in what precision the model runs.
         compile: Run a single worker's model by torch.compile.
+        sharded: Divide a single worker's model among all processes, which are data parallel then;
+            its parameters are DTensors, see `sharded`.
     """
 
     def __init__(
@@ -47,8 +51,14 @@ class Workers:
         loss: Loss,
         compute: Compute,
         compile: bool = False,
+        sharded: bool = False,
     ) -> None:
-        module.to(compute.device)
+        self.sharded = sharded
+        self._class = type(module)
+        if sharded:
+            divide(module, compute.device)
+        else:
+            module.to(compute.device)
         self.compute = compute
         self._run: Callable[..., object] = compiled(module) if compile else module
         self.module = module
@@ -86,6 +96,9 @@ class Workers:
     @torch.no_grad()
     def clip(self, most: float) -> None:
         """Scale each worker's gradient down to the norm `most`."""
+        if self.sharded:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), most)
+            return
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
         squares = [self._by_worker(g).pow(2).sum(dim=1) for g in gradients]
         norms = torch.stack(squares).sum(dim=0).sqrt()
@@ -105,7 +118,7 @@ class Workers:
         """Put all workers at the mean of parameters that several processes had."""
         for name, p in self.parameters.items():
             mean = torch.stack([parameters[name] for parameters in saved]).mean(dim=0)
-            p.copy_(mean if self.stacked == 1 else mean.mean(dim=0).expand_as(p))
+            p.copy_(part(mean, p) if self.stacked == 1 else mean.mean(dim=0).expand_as(p))
 
     @contextmanager
     def standing(self, parameters: Batch, worker: int = 0) -> Iterator[nn.Module]:
@@ -128,6 +141,26 @@ class Workers:
                     tensor.copy_(value)
             self.module.train(was_training)
 
+    def plain(self, module: PreTrainedModel) -> PreTrainedModel:
+        """A standing model as one to be saved.
+
+        That is itself, or of a divided one a copy on the CPU in process 0; every process must ask.
+        """
+        if not self.sharded:
+            return module
+        first, held = dist.get_rank() == 0, {}
+        for name, tensor in module.state_dict().items():
+            gathered = whole(tensor)
+            if first:
+                held[name] = gathered.cpu()
+        if not first:
+            return module
+        with torch.device("meta"):
+            copy = self._class(module.config)
+        copy.load_state_dict(held, assign=True)
+        copy.tie_weights()
+        return copy
+
     def of(self, worker: int) -> dict[str, torch.Tensor]:
         """Copies of one worker's parameters."""
         if self.stacked == 1:
@@ -137,6 +170,8 @@ class Workers:
     @torch.no_grad()
     def consensus_distance(self, mean: Batch) -> torch.Tensor:
         """Each worker's distance from `mean`, relative to the norm of `mean`, (stacked,)."""
+        if self.sharded:
+            return torch.zeros(1, device=self.compute.device)  # there is one model
         pairs = [(self._by_worker(p), mean[name]) for name, p in self.parameters.items()]
         apart = torch.stack([(p - m.reshape(1, -1)).pow(2).sum(dim=1) for p, m in pairs])
         size = torch.stack([m.pow(2).sum() for _, m in pairs]).sum()

@@ -138,43 +138,47 @@ class UpToChanges(SyncRule):
 
 
 def active_weights(
-    shapes: Sequence[tuple[int, int]], distribution: str, sparsity: float
+    shapes: Sequence[tuple[int, int]], distribution: str, sparsity: float, most: float = 1.0
 ) -> list[int]:
     """Active weights of each layer at a sparsity of all together.
 
     Args:
         shapes: (n_in, n_out) of each layer.
         distribution: ``erdos_renyi``, or ``uniform`` for the same density in each.
-        sparsity: Fraction of all weights that are off.
+        sparsity: Fraction of all weights that are off, at least 1 - `most`.
+        most: The largest density of a layer.
     """
     densities = [1 - sparsity] * len(shapes)
     if distribution == "erdos_renyi":
-        densities = erdos_renyi(shapes, 1 - sparsity)
+        densities = erdos_renyi(shapes, 1 - sparsity, most)
     sizes = (n_in * n_out for n_in, n_out in shapes)
     return [round(density * size) for density, size in zip(densities, sizes, strict=True)]
 
 
-def erdos_renyi(shapes: Sequence[tuple[int, int]], density: float) -> list[float]:
-    """Densities of layers proportional to (n_in + n_out) / (n_in n_out), at most 1.
+def erdos_renyi(
+    shapes: Sequence[tuple[int, int]], density: float, most: float = 1.0
+) -> list[float]:
+    """Densities of layers proportional to (n_in + n_out) / (n_in n_out), at most `most`.
 
-    A layer whose density would pass 1 is dense, and the rest share what remains.
+    A layer whose density would pass that has that, and the rest share what remains.
 
     Args:
         shapes: (n_in, n_out) of each layer.
-        density: Fraction of all weights that are on.
+        density: Fraction of all weights that are on, at most `most`.
+        most: 1, so that a layer can be dense, or less.
 
     Returns:
         One density a layer; weighted by the layers' sizes they average to `density`.
     """
     sizes = [n_in * n_out for n_in, n_out in shapes]
     raw = [(n_in + n_out) / (n_in * n_out) for n_in, n_out in shapes]
-    dense: set[int] = set()
-    while len(dense) < len(shapes):
-        rest = [i for i in range(len(shapes)) if i not in dense]
-        budget = density * sum(sizes) - sum(sizes[i] for i in dense)
+    full: set[int] = set()
+    while len(full) < len(shapes):
+        rest = [i for i in range(len(shapes)) if i not in full]
+        budget = density * sum(sizes) - most * sum(sizes[i] for i in full)
         scale = budget / sum(raw[i] * sizes[i] for i in rest)
-        over = {i for i in rest if scale * raw[i] > 1}
+        over = {i for i in rest if scale * raw[i] > most}
         if not over:
-            return [1.0 if i in dense else scale * raw[i] for i in range(len(shapes))]
-        dense |= over
-    return [1.0] * len(shapes)
+            return [most if i in full else scale * raw[i] for i in range(len(shapes))]
+        full |= over
+    return [most] * len(shapes)

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tenfold.algorithms.mst.sparse_kernels import LANES, Array, product, sampled_product
+from tenfold.platform.devices import Compute
+
+HERE = Compute()
+"""The CPU, in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,12 +165,52 @@ def sparse_linear(
     return y.view(*x.shape[:-1], weight.shape[1])
 
 
+class Structure(Protocol):
+    """What a product needs to know of a mask.
+
+    Attributes:
+        mask: (n_in, n_out) bool.
+        density: Its active share.
+    """
+
+    @property
+    def mask(self) -> Tensor: ...
+    @property
+    def density(self) -> float: ...
+
+
 def masked_linear(
-    x: Tensor, weight: Tensor, structure: MaskStructure, bias: Tensor | None = None
+    x: Tensor, weight: Tensor, structure: Structure, bias: Tensor | None = None
 ) -> Tensor:
     """x (W * M) + b by a dense product; the same gradients as `sparse_linear`."""
     y = x @ (weight * structure.mask)
     return y if bias is None else y + bias
+
+
+@dataclass(frozen=True)
+class Product:
+    """A way to run masked layers.
+
+    Attributes:
+        structure: From a mask to what `linear` needs to know of it.
+        linear: From x, W, that structure and b to x (W * M) + b.
+        draw: A random mask, (n_in, n_out) and its density, by which it is measured.
+        densities: At which it is measured.
+    """
+
+    structure: Callable[[Tensor], Structure]
+    linear: Callable[[Tensor, Tensor, Any, Tensor | None], Tensor]
+    draw: Callable[[int, int, float], Tensor]
+    densities: tuple[float, ...] = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
+
+
+def random_mask(n_in: int, n_out: int, density: float) -> Tensor:
+    """Each weight on by itself, the same ones in every call."""
+    return torch.rand(n_in, n_out, generator=torch.Generator().manual_seed(0)) < density
+
+
+KERNELS = Product(MaskStructure.from_mask, sparse_linear, random_mask)
+"""This module's own, on the CPU, for masks of any shape."""
 
 
 class Calibration(TypedDict):
@@ -180,16 +224,20 @@ class Calibration(TypedDict):
 def calibrate(
     sizes: Sequence[tuple[int, int]],
     rows: int,
-    densities: Sequence[float] = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
+    densities: Sequence[float] | None = None,
     repeats: int = 5,
+    product: Product = KERNELS,
+    compute: Compute = HERE,
 ) -> Calibration:
     """Measure forward + backward of both paths, alternating, on random masks.
 
     Args:
         sizes: (n_in, n_out) of the layers.
         rows: rows of x, batch times context.
-        densities: tried in ascending order until the sparse path loses.
+        densities: tried in ascending order until the sparse path loses; the product's own if None.
         repeats: medians are over this many runs of each path.
+        product: the sparse path.
+        compute: where and in what precision.
 
     Returns:
         Of each shape the largest density at which, as at every smaller one, sparse was faster.
@@ -197,11 +245,12 @@ def calibrate(
     thresholds = {}
     for n_in, n_out in sizes:
         threshold = 0.0
-        uniform = torch.rand(n_in, n_out, generator=torch.Generator().manual_seed(0))
-        for density in sorted(densities):
+        for density in sorted(product.densities if densities is None else densities):
+            mask = product.draw(n_in, n_out, density).to(compute.device)
+            structure = product.structure(mask)
             runs = {
-                name: layer_run(path, MaskStructure.from_mask(uniform < density), rows)
-                for name, path in (("sparse", sparse_linear), ("dense", masked_linear))
+                name: layer_run(path, structure, rows, compute)
+                for name, path in (("sparse", product.linear), ("dense", masked_linear))
             }
             seconds = median_seconds(runs, repeats)
             if seconds["sparse"] >= seconds["dense"]:
@@ -212,20 +261,29 @@ def calibrate(
 
 
 def layer_run(
-    path: Callable[[Tensor, Tensor, MaskStructure, Tensor], Tensor],
-    structure: MaskStructure,
+    path: Callable[[Tensor, Tensor, Any, Tensor], Tensor],
+    structure: Structure,
     rows: int,
+    compute: Compute = HERE,
 ) -> Callable[[], None]:
-    """A function that does forward and backward of one layer on fixed random numbers."""
+    """A function that does forward and backward of one layer on fixed random numbers.
+
+    It returns when the device is done with them.
+    """
     n_in, n_out = structure.mask.shape
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(rows, n_in, generator=generator, requires_grad=True)
-    weight = torch.randn(n_in, n_out, generator=generator, requires_grad=True)
-    bias = torch.randn(n_out, generator=generator, requires_grad=True)
-    grad_y = torch.randn(rows, n_out, generator=generator)
+    shapes = ((rows, n_in), (n_in, n_out), (n_out,), (rows, n_out))
+    x, weight, bias, grad_y = (
+        torch.randn(shape, generator=generator).to(compute.device) for shape in shapes
+    )
+    leaves = tuple(tensor.requires_grad_() for tensor in (x, weight, bias))
 
     def run() -> None:
-        torch.autograd.grad(path(x, weight, structure, bias), (x, weight, bias), grad_y)
+        with compute.autocast():
+            y = path(x, weight, structure, bias)
+        torch.autograd.grad(y, leaves, grad_y.to(y.dtype))
+        if y.is_cuda:
+            torch.cuda.synchronize(y.device)
 
     return run
 
@@ -243,7 +301,7 @@ def median_seconds(runs: dict[str, Callable[[], None]], repeats: int) -> dict[st
     return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
-def prefers_sparse(calibration: Calibration, structure: MaskStructure) -> bool:
+def prefers_sparse(calibration: Calibration, structure: Structure) -> bool:
     """Whether the measured threshold of this shape says sparse; an unmeasured shape is dense."""
     n_in, n_out = structure.mask.shape
     return 0 < structure.density <= calibration["thresholds"].get(f"{n_in}x{n_out}", 0.0)

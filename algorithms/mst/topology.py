@@ -1,10 +1,12 @@
 """One topology step of one layer: which weights go, and which come.
 
 All functions work on a layer's tensors of one shape; scores decide, and ties are broken by
-position, so that every worker with the same scores makes the same choice.
+position, so that every worker with the same scores makes the same choice. A weight may also stand
+for a unit of several, see `granularity`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -24,6 +26,45 @@ GRADIENT_SHARE: dict[str, Callable[[float], float]] = {
 """Share of the new weights that is chosen by |G|: none (SET), all (RigL), r / (r + 1) (MST)."""
 
 
+@dataclass(frozen=True)
+class GroupLimit:
+    """At most so many active weights in each group of consecutive ones.
+
+    Attributes:
+        axis: Along which they are consecutive; its length is a multiple of `size`.
+        most: Active weights of a group.
+        size: Weights of a group.
+    """
+
+    axis: int
+    most: int
+    size: int
+
+    def within(self, scores: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
+        """Scores of what there is room for, -inf elsewhere.
+
+        In each group that is as many of the best as are missing to `most`, so that the largest of
+        what is left, however many, keep to the limit, and no others that do have a larger sum.
+
+        Args:
+            scores: Of candidates, -inf of others.
+            taken: Active weights, bool.
+        """
+        grouped = self._grouped(scores)
+        room = self.most - self._grouped(taken).sum(dim=-1, keepdim=True)
+        order = grouped.argsort(dim=-1, descending=True, stable=True)
+        place = order.argsort(dim=-1)
+        left = torch.where(place < room, grouped, -torch.inf)
+        return left.flatten(-2).movedim(-1, self.axis)
+
+    def holds(self, mask: torch.Tensor) -> bool:
+        """Whether a mask keeps to it."""
+        return int(self._grouped(mask).sum(dim=-1).max()) <= self.most
+
+    def _grouped(self, values: torch.Tensor) -> torch.Tensor:
+        return values.movedim(self.axis, -1).unflatten(-1, (-1, self.size))
+
+
 def evolve(
     mask: torch.Tensor,
     keep_score: torch.Tensor,
@@ -32,6 +73,7 @@ def evolve(
     zeta: float,
     gradient_share: float,
     generator: torch.Generator,
+    limit: GroupLimit | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Prune the weakest active weights and grow others, to `target` active ones.
 
@@ -46,6 +88,8 @@ def evolve(
         zeta: Fraction of active weights to replace.
         gradient_share: Fraction of the new weights chosen by `grow_score`, the rest uniformly.
         generator: Of the uniform choice, on the CPU wherever the layer is.
+        limit: What the new mask keeps to; `target` must have room in it. The old mask need not if
+            it is full.
 
     Returns:
         The new mask, and the weights that stayed active throughout (bool).
@@ -53,28 +97,39 @@ def evolve(
     active = int(mask.sum())
     prune = max(int(zeta * active), active - target)
     grow = prune - (active - target)
-    kept = torch.zeros_like(mask.flatten())
-    scores = torch.where(mask, keep_score, -torch.inf).flatten()
-    kept[_largest(scores, active - prune)] = True
+    none = torch.zeros_like(mask)
+    kept = _best(torch.where(mask, keep_score, -torch.inf), active - prune, none, limit)
     by_gradient = round(grow * gradient_share)
-    new = kept.clone()
-    candidates = torch.where(kept, -torch.inf, grow_score.flatten())
-    new[_largest(candidates, by_gradient)] = True
+    grown = _best(torch.where(kept, -torch.inf, grow_score), by_gradient, kept, limit)
+    new = kept | grown
     # Every candidate that is left is as likely as any other.
     lots = torch.rand(new.shape, generator=generator, dtype=torch.float64).to(new.device)
-    new[_largest(torch.where(new, -torch.inf, lots), grow - by_gradient)] = True
-    return new.view_as(mask), kept.view_as(mask)
+    return new | _best(torch.where(new, -torch.inf, lots), grow - by_gradient, new, limit), kept
 
 
 def first_mask(
-    weight: torch.Tensor, active: int, kind: str, generator: torch.Generator
+    weight: torch.Tensor,
+    active: int,
+    kind: str,
+    generator: torch.Generator,
+    limit: GroupLimit | None = None,
 ) -> torch.Tensor:
     """A mask with `active` weights: the largest (``magnitude``) or any (``random``)."""
     random = kind == "random"
     scores = torch.rand(weight.shape, generator=generator) if random else weight.abs()
-    mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
-    mask[_largest(scores.to(mask.device).flatten(), active)] = True
-    return mask.view_as(weight)
+    none = torch.zeros_like(weight, dtype=torch.bool)
+    return _best(scores.to(weight.device), active, none, limit)
+
+
+def _best(
+    scores: torch.Tensor, count: int, taken: torch.Tensor, limit: GroupLimit | None
+) -> torch.Tensor:
+    """The places of the largest scores that a limit has room for beside those taken, bool."""
+    if limit is not None:
+        scores = limit.within(scores, taken)
+    found = torch.zeros_like(taken).flatten()
+    found[_largest(scores.flatten(), count)] = True
+    return found.view_as(taken)
 
 
 def _largest(scores: torch.Tensor, count: int) -> torch.Tensor:
