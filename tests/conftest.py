@@ -74,36 +74,71 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(MORE_METHODS)
 
 
-# Files that compute for long in one process; `make quick` leaves them out, and all that needs Ray.
+# Files that compute for long or start processes; `make quick` leaves them out unread.
 LONG = {
+    "test_compare",
     "test_consistency",
+    "test_damage",
+    "test_devices",
+    "test_dom2",
+    "test_dom2_modes",
+    "test_elsewhere",
+    "test_export",
     "test_faults",
+    "test_fuzz",
     "test_icvar",
+    "test_icvar_feedback",
     "test_jobs",
+    "test_journal",
     "test_lcm",
     "test_lcm_data",
     "test_lcm_judge",
+    "test_lcm_sample",
     "test_mst",
+    "test_mst_restoration",
+    "test_mst_saved",
     "test_mst_sparse",
     "test_omnet_learners",
+    "test_play_command",
     "test_qsr",
+    "test_qsr_outer",
+    "test_queues_capacity",
+    "test_queues_network",
     "test_regret",
     "test_rl_cfr",
     "test_rl_cfr_flops",
     "test_rl_cfr_leduc",
+    "test_rl_cfr_matches",
     "test_rl_cfr_solver",
     "test_rl_cfr_values",
+    "test_rs_disrl",
+    "test_softmw_brought",
+    "test_store_faults",
+    "test_security",
+    "test_text",
+    "test_tracking",
     "test_training",
+    "test_typed_values",
     "test_ui",
     "test_wheel",
 }
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What takes long is not even imported where it is not wanted."""
+    quick = config.getoption("markexpr") == "not slow"
+    return True if quick and collection_path.stem in LONG else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and start with the files that have it: short ones fill the end."""
+    """Mark what is slow, and start with the files that have it: short ones fill the end.
+
+    Besides the long files that is whatever starts processes or makes runs.
+    """
     slow = set()
     for item in items:
-        if item.path.stem in LONG or "prefork" in getattr(item, "fixturenames", ()):
+        wanted = getattr(item, "fixturenames", ())
+        if item.path.stem in LONG or "prefork" in wanted or "runs" in wanted:
             item.add_marker("slow")
             slow.add(item.path)
     items.sort(key=lambda item: item.path not in slow)
