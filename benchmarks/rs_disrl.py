@@ -5,7 +5,9 @@
 Milliseconds of processor time, a median, on random MDPs in which one of S, A and H grows.
 First what an episode costs every learner that plans anew for it (planning and counting). Then one
 optimistic planning of RS-DisRL-M with LSR sets (one sweep over all budgets, then the policy) beside
-loops, which must find the same value. The growth is the log-log slope.
+loops, which must find the same value. The growth is the log-log slope. At last V-LSR on the
+inventory, where sets are searched at those (s, y) alone that were tried often enough, beside the
+same planning with arrays of (Y, S, A, O, Y), in turns, after episodes of its own policies.
 """
 
 import statistics
@@ -16,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from tenfold.algorithms.rs_disrl.by_return import ReturnPlanner
 from tenfold.algorithms.rs_disrl.learners import (
     Counting,
     IteratedRisk,
@@ -26,12 +29,15 @@ from tenfold.algorithms.rs_disrl.learners import (
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.envs.risk.measures import CVaR, Expectation
 from tenfold.envs.risk.returns import GridMDP
-from tenfold.envs.risk.static_benchmarks import grid_mdp
+from tenfold.envs.risk.static_benchmarks import grid_mdp, make_static_task
+from tenfold.platform.statistics import mean_interval
 
 RHO, LEARNT, OUTCOMES, LARGEST = CVaR(0.25), 100, 4, 5
 BASE = {"S": 6, "A": 3, "H": 4}
 GROWTH = {"S": (6, 12, 24, 48), "A": (3, 6, 12, 24), "H": (2, 4, 8, 16)}
 FOURFOLD = {"S": (6, 24), "A": (3, 12), "H": (2, 8)}
+# Of V-LSR on the inventory: episodes between two measurements, and measurements.
+BETWEEN, PAIRS = 100, 8
 LEARNERS: dict[str, Callable[[GridMDP], Counting]] = {
     "M-LSR": lambda m: RSDisRL(m, RHO, "model", "lsr", 1_000, 0.1, 0.05),
     "M-MLE": lambda m: RSDisRL(m, RHO, "model", "mle", 1_000, 0.1, 0.05),
@@ -158,9 +164,44 @@ def growth_table() -> Table:
     return table
 
 
+def by_return_table() -> Table:
+    """V-LSR on the inventory: places that are searched, and both ways to plan, in turns."""
+    mdp, rng = make_static_task("static/Inventory-v0"), np.random.default_rng(0)
+    table = Table("bonus scale", "places searched", "dense ms", "by place ms", "ratio", "95 %")
+    for scale in (1.0, 0.2, 0.03):
+        learner = RSDisRL(mdp, RHO, "value", "lsr", 1_000, scale, 0.05)
+        searched, dense, sparse = [], [], []
+        for _ in range(PAIRS):
+            policy = learner.plan(rng).policy
+            for _ in range(BETWEEN):
+                learner.update(mdp.play(policy, rng))
+            belief = learner.belief()
+            before, after = StaticPlanner(learner.mdp, belief), ReturnPlanner(learner.mdp, belief)
+            found = []
+            for planner, costs in ((before, dense), (after, sparse)):
+                start = time.process_time()
+                found.append(planner.solve(RHO).value)
+                costs.append(1e3 * (time.process_time() - start))
+            np.testing.assert_allclose(*found, atol=1e-12)
+            searched.append(sum(len(places) for places in after.places))
+        ratio = mean_interval(np.log(np.array(dense) / np.array(sparse)))
+        assert ratio.low is not None
+        assert ratio.high is not None
+        table.add_row(
+            f"{scale:g}",
+            f"{np.mean(searched):,.0f}",
+            f"{np.mean(dense):.0f}",
+            f"{np.mean(sparse):.1f}",
+            f"{np.exp(ratio.value):.1f}",
+            f"{np.exp(ratio.low):.1f} to {np.exp(ratio.high):.1f}",
+        )
+    return table
+
+
 def main() -> None:
     """Print the tables."""
     console = Console(width=120)
+    console.print(by_return_table())
     console.print(learners_table())
     console.print(growth_table())
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -365,6 +365,13 @@ def export(
     best: Best = False,
     trust: Trust = False,
     store: Store = None,
+    form: Annotated[
+        Literal["mlflow", "pomdp_py"],
+        typer.Option("--format", help="A model of MLflow, or a program for pomdp_py."),
+    ] = "mlflow",
+    output: Annotated[Path, typer.Option(help="Where the program for pomdp_py goes.")] = Path(
+        "policy.py"
+    ),
 ) -> None:
     """Log a trial's policy or network as a model of MLflow, which loads without Tenfold.
 
@@ -375,7 +382,13 @@ def export(
     uri = tracking_uri(store)
     check_store(uri)
     from tenfold.platform.export import export as export_run
+    from tenfold.platform.export import export_program
 
+    if form == "pomdp_py":
+        checkpoint = export_program(run_id, uri, output, best, trust)
+        print(f"{checkpoint} is {output}. With pomdp_py, and without Tenfold:\n")
+        print(f"  python {output} 1000")
+        return
     exported = export_run(run_id, uri, best, trust)
     (takes,), (gives,) = exported.signature.inputs.inputs, exported.signature.outputs.inputs
     print(f"{exported.checkpoint} is {exported.uri}. In Python:\n")

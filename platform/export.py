@@ -8,6 +8,9 @@ transformers, with MLflow and PyTorch alone.
 A method whose algorithm is no RLlib module of one agent says itself what is served: by
 ``as_network() -> (network, example)``, from one tensor to one, of an algorithm; or, where a graph
 cannot be made of it, by ``as_pyfunc(checkpoint) -> dict`` of its class, what `mlflow.pyfunc` takes.
+
+Planned policies of tables can be programs for pomdp_py, too: an algorithm that has
+``as_pomdp_py(file) -> str`` gives the text of one.
 """
 
 import copy
@@ -39,6 +42,7 @@ from tenfold.platform.evaluate import Chosen, checkpoint_to_restore, restore
 from tenfold.platform.registry import Method
 from tenfold.platform.store import open_store
 from tenfold.platform.trial_files import find_trial
+from tenfold.platform.whole_file import replace_file
 
 NAME = "model"
 # Two rows, so that the graph takes any number of them.
@@ -138,6 +142,44 @@ def export(run_id: str, uri: str, best: bool = False, trust: bool = False) -> Ex
             *_served_network(chosen), run, uri, step, beside=_saved_folder(checkpoint)
         )
     return Exported(f"runs:/{run.info.run_id}/{NAME}", checkpoint.name, signature)
+
+
+def export_program(
+    run_id: str, uri: str, path: Path, best: bool = False, trust: bool = False
+) -> str:
+    """Write a trial's policy and its model as a program for pomdp_py.
+
+    Args:
+        run_id: A trial, as `find_trial` takes it.
+        uri: The store that has it.
+        path: Of the program.
+        best: Take the checkpoint that scored best, and not the newest.
+        trust: Load pickles of a checkpoint that this user did not make, see `trust`.
+
+    Returns:
+        The checkpoint's name.
+
+    Raises:
+        InputError: As `evaluate`; a path that does not end in .py, or a method whose policies
+            pomdp_py has no place for.
+    """
+    if path.suffix != ".py":
+        raise InputError(f"Bad value '{path}' for '--output': a program's name ends in .py.")
+    run = find_trial(open_store(uri), run_id)
+    chosen = checkpoint_to_restore(run, uri, best, trust)
+    method, point = chosen.method, chosen.point
+    if not hasattr(method.load_trainable(), "as_pomdp_py"):
+        raise InputError(
+            f"A policy of {method.name} is no program for pomdp_py, which takes the tables of "
+            "risk_pomdp and icvar: export it as --format mlflow."
+        )
+    config = build_config(method, point.task, point.variant, point.overrides, point.seed)
+    algorithm = restore(chosen, config)
+    try:
+        replace_file(path, algorithm.as_pomdp_py(path.name))
+    finally:
+        algorithm.stop()
+    return chosen.checkpoint.name
 
 
 def log_network(

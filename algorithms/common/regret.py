@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tenfold.algorithms.common.planning import PlanningAlgorithm, PlanningConfig, PlanningRunner
+from tenfold.envs.risk.scale import Unit
 from tenfold.platform.parameters import parameter
 
 PLANNING, EPISODE = 0, 1  # streams of random numbers of an episode
@@ -26,6 +27,11 @@ Policy = Any
 
 class Model(Protocol):
     """A model that policies are played in."""
+
+    @property
+    def unit(self) -> Unit:
+        """The user's unit of returns."""
+        ...
 
     def play(self, policy: Any, rng: np.random.Generator) -> Any:
         """One episode of a policy; its `total` is the return."""
@@ -60,6 +66,9 @@ class RegretConfig(PlanningConfig):
         delta: float = parameter(
             0.05, "Probability with which a confidence set may miss the truth", ge=1e-12, lt=1
         )
+        discount: float = parameter(
+            1.0, "Factor of each further step's reward in all values and returns", gt=0, le=1
+        )
         episodes: int = parameter(
             2_000, "Episodes K of a run; the theory's constants depend on it", ge=1, le=10**9
         )
@@ -72,7 +81,7 @@ class RegretConfig(PlanningConfig):
 
     @abstractmethod
     def true_model(self) -> Model:
-        """The true model: the task of `env` with the fields that `env_config` changes.
+        """The true model: the task of `env` with the fields that `env_config` changes, discounted.
 
         Raises:
             ValueError: No such task or field, or values that do not make a model.
@@ -100,7 +109,7 @@ class RegretAlgorithm(PlanningAlgorithm):
 
     Subclasses implement `set_up`, `plan`, `values_of` and `expected_return`. Values are arrays
     (V,): one for each first state where regret is measured from there, else a single one; `weights`
-    (V,) makes one number of them.
+    (V,) makes one number of them. All that is reported is in the user's unit.
     """
 
     config: RegretConfig
@@ -109,6 +118,10 @@ class RegretAlgorithm(PlanningAlgorithm):
     learner: RegretLearner
     optimum: np.ndarray
     weights: np.ndarray = np.ones(1)
+
+    def unit(self) -> Unit:
+        """The user's unit of values."""
+        return self.returns_unit
 
     @abstractmethod
     def set_up(self) -> None:
@@ -136,6 +149,7 @@ class RegretAlgorithm(PlanningAlgorithm):
 
     def initialise(self) -> None:
         self.set_up()
+        self.returns_unit = self.config.true_model().unit
         self.shapes = {key: value.shape for key, value in self.learner.get_state().items()}
         self.policy: Policy = None
         self.value = np.full(self.optimum.shape, np.nan)
@@ -143,9 +157,9 @@ class RegretAlgorithm(PlanningAlgorithm):
         self.regret = 0.0
 
     def training_step(self) -> None:
-        config = self.config
+        config, unit = self.config, self.unit()
         if self.finished():  # a run that had ended goes on: there is nothing to measure
-            self.report(episodes=float(self.episodes), regret=self.regret)
+            self.report(episodes=float(self.episodes), regret=unit.span * self.regret)
             return
         returns, seconds = [], 0.0
         for _ in range(min(config.episodes_per_iteration, config.episodes - self.episodes)):
@@ -164,10 +178,10 @@ class RegretAlgorithm(PlanningAlgorithm):
             self.episodes += 1
         self.report(
             episodes=float(self.episodes),
-            regret=self.regret,
-            episode_return=float(np.mean(returns)),
-            policy_value=float(self.weights @ self.value),
-            optimal_value=float(self.weights @ self.optimum),
+            regret=unit.span * self.regret,
+            episode_return=self.returns_unit.of(float(np.mean(returns))),
+            policy_value=unit.of(float(self.weights @ self.value)),
+            optimal_value=unit.of(float(self.weights @ self.optimum)),
             planning_seconds=seconds / len(returns),
         )
 
@@ -198,11 +212,12 @@ class RegretAlgorithm(PlanningAlgorithm):
         policy = self.present_policy()
         gaps = self.optimum - self.values_of(policy)
         optimum, gap = float(self.weights @ self.optimum), float(self.weights @ gaps)
+        unit = self.unit()
         return {
-            "policy_value": optimum - gap,
-            "optimal_value": optimum,
-            "gap": gap,
-            "expected_return": self.expected_return(policy),
+            "policy_value": unit.of(optimum - gap),
+            "optimal_value": unit.of(optimum),
+            "gap": unit.span * gap,
+            "expected_return": unit.of(self.expected_return(policy)),
         }
 
     def get_plan(self) -> dict[str, Any]:

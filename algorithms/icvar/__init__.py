@@ -33,6 +33,7 @@ METHOD = Method(
     variants={
         "icvar_l": {},
         "icvar_l_theory": {"bonus_scale": 1.0},
+        "icvar_l_likelihood": {"confidence": "likelihood", "bonus_scale": 1.0},
         "icvar_l_grid": {"grid": "uniform", "epsilon": 0.1},
         "icvar_g_linear": {"learner": "icvar_g", "model_class": "linear"},
         "icvar_g_finite": {"learner": "icvar_g", "model_class": "finite"},

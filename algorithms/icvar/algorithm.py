@@ -1,13 +1,16 @@
 """Iterated CVaR RL as an RLlib algorithm; regret is measured from each episode's first state."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tenfold.algorithms.common.policy_tables import PolicyTable
 from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.icvar.config import ICVaRConfig
 from tenfold.algorithms.icvar.learners import Learner, make_learner
-from tenfold.algorithms.icvar.planner import IteratedCVaR
 from tenfold.envs.risk.mdp import Episode
+from tenfold.envs.risk.pomdp_py_program import observed, of_states, pomdp_py_program
+from tenfold.envs.risk.scale import Unit
 
 
 class ICVaR(RegretAlgorithm):
@@ -24,9 +27,16 @@ class ICVaR(RegretAlgorithm):
     def set_up(self) -> None:
         task = self.config.task()
         self.learner = make_learner(self.config, task)
-        self.truth = IteratedCVaR(task.mdp, self.config.alpha)
+        self.mdp = task.mdp
+        self.truth = self.config.exact_planner(task.mdp, self.config.alpha)
         self.optimum = self.truth.optimal().values[0]
         self.weights = task.mdp.initial
+
+    def unit(self) -> Unit:
+        unit = super().unit()
+        if self.config.horizon == "finite":
+            return unit
+        return replace(unit, offset=unit.offset / (1.0 - self.config.discount**self.mdp.H))
 
     def plan(self, rng: np.random.Generator) -> np.ndarray:
         return self.learner.plan(rng).policy
@@ -38,8 +48,14 @@ class ICVaR(RegretAlgorithm):
         return int(episode.states[0])
 
     def expected_return(self, policy: np.ndarray) -> float:
-        neutral = IteratedCVaR(self.truth.mdp, 1.0)
+        neutral = self.config.exact_planner(self.mdp, 1.0)
         return float(self.weights @ neutral.evaluate(policy)[0])
+
+    def as_pomdp_py(self, file: str) -> str:
+        """The learner's present policy, and the MDP, as a program for pomdp_py."""
+        about = f"{self.config.env} after {self.episodes:,} episodes"
+        policy = of_states(self.present_policy())
+        return pomdp_py_program(observed(self.mdp), policy, about, file)
 
     def as_network(self) -> tuple[PolicyTable, np.ndarray]:
         """The learner's present policy, and two places in it: steps and states, (2, 2) int64."""

@@ -11,6 +11,7 @@ import numpy as np
 from tenfold.algorithms.icvar.linear import ICVaRL
 from tenfold.algorithms.icvar.operators import exact_cvar
 from tenfold.algorithms.icvar.planner import IteratedCVaR, Solution
+from tenfold.algorithms.icvar.stationary import StationaryCVaR
 from tenfold.envs.risk.mdp import Episode, TabularMDP
 from tenfold.envs.risk.mixture import Mixture
 
@@ -113,8 +114,8 @@ class Memoryless:
 class Oracle(Memoryless):
     """The optimal policy of the true model: no regret."""
 
-    def __init__(self, mdp: TabularMDP, alpha: float) -> None:
-        self.solution = IteratedCVaR(mdp, alpha).optimal()
+    def __init__(self, planner: IteratedCVaR | StationaryCVaR) -> None:
+        self.solution = planner.optimal()
 
     def plan(self, rng: np.random.Generator) -> Solution:
         """The optimum."""

@@ -1,6 +1,7 @@
 """Config of iterated CVaR RL."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +9,10 @@ from tenfold.algorithms.common.regret import RegretConfig
 from tenfold.algorithms.icvar.feedback import features_of
 from tenfold.algorithms.icvar.general import known_weights
 from tenfold.algorithms.icvar.operators import theory_epsilon, uniform_grid
+from tenfold.algorithms.icvar.planner import IteratedCVaR
+from tenfold.algorithms.icvar.stationary import LARGEST_DISCOUNT, StationaryCVaR
 from tenfold.envs.risk.benchmarks import BUILDERS, make_task
+from tenfold.envs.risk.discount import discounted_mdp
 from tenfold.envs.risk.fields import check_size
 from tenfold.envs.risk.mdp import TabularMDP
 from tenfold.envs.risk.mdp_tasks import mixture_of_file
@@ -39,11 +43,21 @@ class ICVaRConfig(RegretConfig):
         alpha: float = parameter(
             0.25, "Risk level: CVaR_alpha is the mean of the worst share alpha", ge=1e-6, le=1
         )
+        horizon: Literal["finite", "infinite"] = parameter(
+            "finite",
+            "Whether values are those of the H steps, or, for the oracle with a discount below 1, "
+            "of an episode without end, whose best policy is the same at every step",
+        )
         planning_alpha: float | None = parameter(
             None,
             "Risk level that the learner plans with, alpha when null; 1 is UCRL-VTR",
             ge=1e-6,
             le=1,
+        )
+        confidence: Literal["regression", "likelihood"] = parameter(
+            "regression",
+            "Sets of icvar_l: the theory's, by regression, or those of the likelihood of the "
+            "mixture's weights, which are valid at bonus_scale 1, too, and far smaller",
         )
         lambda_: float | None = parameter(
             None, "Ridge lambda; H^2 when null", ge=1e-6, le=1e12, alias="lambda"
@@ -97,8 +111,56 @@ class ICVaRConfig(RegretConfig):
                 f"'epsilon' is {self.epsilon:g}, but grid = exact has no step: set grid = uniform "
                 "or leave 'epsilon' out."
             )
+        if self.confidence == "likelihood":
+            self._check_likelihood()
+        if self.horizon == "infinite":
+            self._check_infinite()
         if self.env is not None:
-            self.check_fit(self.task())
+            task = self.task()
+            self.check_fit(task)
+            self.exact_planner(task.mdp, self.alpha)
+
+    def _check_infinite(self) -> None:
+        """Refuse learners, whose guarantees are for episodes of H steps.
+
+        Raises:
+            ValueError: With what would be right.
+        """
+        if self.learner != "oracle":
+            raise ValueError(
+                f"Bad value '{self.learner}' for 'learner': it is about episodes of H steps, and "
+                "horizon = infinite is for planning on a known model, so give oracle."
+            )
+        if self.discount > LARGEST_DISCOUNT:
+            raise ValueError(
+                f"Bad value {self.discount:g} for 'discount': with horizon = infinite give at most "
+                f"{LARGEST_DISCOUNT:g}, for values without a discount are infinite."
+            )
+
+    def exact_planner(self, mdp: TabularMDP, alpha: float) -> IteratedCVaR | StationaryCVaR:
+        """The planner of a known model, of this horizon.
+
+        Raises:
+            ValueError: Without a horizon, the model changes with the step.
+        """
+        if self.horizon == "infinite":
+            return StationaryCVaR(mdp, alpha, self.discount)
+        return IteratedCVaR(mdp, alpha)
+
+    def _check_likelihood(self) -> None:
+        """Refuse what likelihood sets do not know.
+
+        Raises:
+            ValueError: With what would be right.
+        """
+        known = {"learner": "icvar_l", "grid": "exact", "lambda_": None}
+        for key, right in known.items():
+            value = getattr(self, key)
+            if value != right:
+                raise ValueError(
+                    f"Bad value '{value}' for '{key.rstrip('_')}': confidence = likelihood goes "
+                    f"with {'null' if right is None else right} alone."
+                )
 
     def check_fit(self, task: Mixture) -> None:
         """Refuse values that do not fit a task.
@@ -151,8 +213,10 @@ class ICVaRConfig(RegretConfig):
             ValueError: No such task, or values or a file that do not make an MDP.
         """
         if Path(self.env).suffix in MDP_ENDINGS:
-            return mixture_of_file(self.env, **self.env_config)
-        return make_task(self.env, self.alpha, **self.env_config)
+            task = mixture_of_file(self.env, **self.env_config)
+        else:
+            task = make_task(self.env, self.alpha, **self.env_config)
+        return replace(task, mdp=discounted_mdp(task.mdp, self.discount))
 
     def risk_level(self) -> float:
         """The alpha that the learner plans with."""

@@ -16,6 +16,7 @@ from tenfold.algorithms.icvar.general import (
     ModelClass,
     mixtures,
 )
+from tenfold.algorithms.icvar.likelihood import LikelihoodL
 from tenfold.algorithms.icvar.linear import ICVaRL
 from tenfold.algorithms.icvar.planner import Solution
 from tenfold.envs.risk.mdp import Episode
@@ -43,6 +44,8 @@ def make_learner(config: ICVaRConfig, task: Mixture) -> Learner:
     mdp, alpha, K = task.mdp, config.risk_level(), config.episodes
     scale, delta = config.bonus_scale, config.delta
     epsilon = config.grid_step(task)
+    if config.confidence == "likelihood":
+        return LikelihoodL(task, alpha, scale, delta)
     if config.learner == "icvar_l":
         return ICVaRL(task, alpha, K, scale, delta, config.lambda_, epsilon)
     if config.learner == "human_feedback":
@@ -56,7 +59,7 @@ def make_learner(config: ICVaRConfig, task: Mixture) -> Learner:
     if config.learner == "epsilon_greedy":
         return EpsilonGreedy(task, alpha, config.exploration, config.lambda_)
     if config.learner == "oracle":
-        return Oracle(mdp, alpha)
+        return Oracle(config.exact_planner(mdp, alpha))
     return Uniform(mdp)
 
 

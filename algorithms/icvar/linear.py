@@ -67,19 +67,25 @@ class ICVaRL:
 
     def plan(self, rng: np.random.Generator) -> Solution:
         """Backward induction with the present estimate and bonus; `rng` is not needed."""
-        mdp, regression = self.task.mdp, self.regression
-        regression.solve()
+        mdp = self.task.mdp
+        self.regression.solve()
         self.values = np.zeros((mdp.H + 1, mdp.S))
         policy = np.empty((mdp.H, mdp.S), dtype=np.int64)
         for h in reversed(range(mdp.H)):
-            grid = step_grids(self.points, self.values)[h]
-            clipped = shortfalls(grid, self.values[h + 1])
-            risk = (grid[:, None] - regression.means(h, clipped) / self.alpha).max(axis=0)
-            risk += self.beta / self.alpha * np.sqrt(regression.squares(h, clipped).max(axis=0))
-            q = mdp.rewards[h] + risk.reshape(mdp.S, mdp.A) + self.slack
+            q = self.worth(h)
             policy[h] = q.argmax(axis=-1)
             self.values[h] = np.clip(q.max(axis=-1), 0.0, mdp.H - h)
         return Solution(policy, self.values)
+
+    def worth(self, h: int) -> np.ndarray:
+        """Q_h before it is clipped, (S, A), from V_{h+1}."""
+        mdp, regression = self.task.mdp, self.regression
+        grid = step_grids(self.points, self.values)[h]
+        clipped = shortfalls(grid, self.values[h + 1])
+        risk = (grid[:, None] - regression.means(h, clipped) / self.alpha).max(axis=0)
+        risk += self.beta / self.alpha * np.sqrt(regression.squares(h, clipped).max(axis=0))
+        worth: np.ndarray = mdp.rewards[h] + risk.reshape(mdp.S, mdp.A) + self.slack
+        return worth
 
     def update(self, episode: Episode) -> None:
         """Learn an episode of the last policy, at each step with the x that is the least known."""

@@ -28,6 +28,7 @@ METHOD = Method(
     variants={
         "beta_vi": {},
         "beta_vi_theory": {"bonus_scale": 1.0},
+        "beta_vi_likelihood": {"confidence": "likelihood", "bonus_scale": 1.0},
         "point_based": {"planner": "point_based"},
         "greedy": {"bonus_scale": 0.0},
         "risk_neutral": {"planning_gamma": 1e-6},

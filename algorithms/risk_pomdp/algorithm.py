@@ -14,6 +14,7 @@ from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
 from tenfold.envs.risk.controller import Controller
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
+from tenfold.envs.risk.pomdp_py_program import pomdp_py_program
 
 RISK_NEUTRAL = 1e-6
 
@@ -51,7 +52,7 @@ class RiskPOMDP(RegretAlgorithm):
         if config.learner == "baum_welch":
             self.learner = BaumWelchLearner(*settings, np.random.default_rng(config.seed or 0))
         else:
-            self.learner = HindsightLearner(*settings)
+            self.learner = HindsightLearner(*settings, config.confidence)
         if config.learner == "oracle":
             self.known = self._best(config.risk())[1]
 
@@ -82,10 +83,19 @@ class RiskPOMDP(RegretAlgorithm):
     def expected_return(self, policy: HistoryPolicy | Controller) -> float:
         return evaluate(self.truth, RISK_NEUTRAL, policy)
 
+    def as_pomdp_py(self, file: str) -> str:
+        """The learner's present policy, and the POMDP, as a program for pomdp_py."""
+        about = f"{self.config.env} after {self.episodes:,} episodes"
+        return pomdp_py_program(self.truth, self._present_controller(), about, file)
+
+    def _present_controller(self) -> Controller:
+        policy = self.present_policy()
+        if isinstance(policy, Controller):
+            return policy
+        return Controller.of_histories(policy, self.truth.O)
+
     def as_network(self) -> tuple[Reactions, np.ndarray]:
         """The learner's present policy, and observations of two episodes, (2, H) int64."""
-        policy = self.present_policy()
-        if not isinstance(policy, Controller):
-            policy = Controller.of_histories(policy, self.truth.O)
+        policy = self._present_controller()
         network = Reactions(policy.start, policy.actions, policy.successors)
         return network, np.zeros((2, policy.H), np.int64)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from tenfold.algorithms.common.regret import RegretConfig
 from tenfold.algorithms.risk_pomdp.beta import check_gamma
+from tenfold.envs.risk.discount import discounted_pomdp
 from tenfold.envs.risk.names import POMDP_ENDINGS
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import BUILDERS, make_pomdp
@@ -24,6 +25,11 @@ class RiskPOMDPConfig(RegretConfig):
         )
         bonus_scale: float = parameter(
             0.01, "Factor of the theory's bonus or radius; 0 is greedy", ge=0, le=1e6
+        )
+        confidence: Literal["variation", "likelihood"] = parameter(
+            "variation",
+            "Widths of the bonus: the theory's, by total variation, or those of the likelihood, "
+            "valid at bonus_scale 1, too, and far smaller where outcomes are nearly certain",
         )
         gamma_risk: float = parameter(
             -1.0,
@@ -49,7 +55,7 @@ class RiskPOMDPConfig(RegretConfig):
     def task_parameters(cls, task: str) -> type[TaskParameters] | None:
         """Arguments of the POMDP's builder, or of the reader of the user's file."""
         if Path(task).suffix in POMDP_ENDINGS:
-            return parameters_of(pomdp_of_file, leave_out=["path"])
+            return parameters_of(pomdp_of_file, leave_out=["path", "discount"])
         return parameters_of(BUILDERS[task]) if task in BUILDERS else None
 
     def validate(self) -> None:
@@ -59,6 +65,11 @@ class RiskPOMDPConfig(RegretConfig):
             ValueError: A bad value, with what would be right.
         """
         super().validate()
+        if self.confidence == "likelihood" and self.learner == "baum_welch":
+            raise ValueError(
+                "Bad value 'likelihood' for 'confidence': without hindsight there are no counts "
+                "that it could hold for, so give variation."
+            )
         if self.env is not None:
             pomdp = self.true_model()
             if self.planner == "exact" or self.learner == "baum_welch":
@@ -69,8 +80,8 @@ class RiskPOMDPConfig(RegretConfig):
 
     def true_model(self) -> TabularPOMDP:
         if Path(self.env).suffix in POMDP_ENDINGS:
-            return pomdp_of_file(self.env, **self.env_config)
-        return make_pomdp(self.env, **self.env_config)
+            return pomdp_of_file(self.env, **self.env_config, discount=self.discount)
+        return discounted_pomdp(make_pomdp(self.env, **self.env_config), self.discount)
 
     def risk(self) -> float:
         """The gamma that the learner plans with."""

@@ -13,12 +13,23 @@ at scale 1, and by all of it where (s, a) was never taken, whatever the scale ab
 for gamma > 0 and taken off for gamma < 0: both raise (1 / gamma) log. The last step's rewards are
 known and need no bonus; the distribution of the first state and observation has one of the same
 form. (The form is the paper's, reconstructed, with constants derived in README.md.)
+
+Likelihood makes other widths, of Bernstein's kind. With eps = (log(3 M / delta) + (n - 1) / 2 log(N
++ 1) + log 2) / N the divergence KL(empirical || true) is at most eps for all counts at once (see
+`likelihood_radius`), and then, for the variance v of the event that is the least certain,
+
+    w = min{1, sqrt(eps / 2), eps + sqrt(eps^2 + 2 eps v)}
+
+(Pinsker; kl(p, u) >= (u - p)^2 / (2 (p (1 - p) + u - p)) for u > p), which falls as 1 / N where the
+outcome is nearly certain.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
+from tenfold.algorithms.common.likelihood_radius import likelihood_radius
 from tenfold.algorithms.risk_pomdp.optimism import (
     OptimisticSolution,
     plan_optimistically,
@@ -26,6 +37,8 @@ from tenfold.algorithms.risk_pomdp.optimism import (
 )
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
 from tenfold.envs.risk.pomdp import HindsightEpisode, TabularPOMDP
+
+Confidence = Literal["variation", "likelihood"]
 
 
 class HindsightLearner:
@@ -38,6 +51,7 @@ class HindsightLearner:
         bonus_scale: Factor of the bonus; 0 is greedy, 1 is the theory's.
         delta: Probability with which the confidence may fail.
         episodes: K, the episodes to come.
+        confidence: Which widths.
     """
 
     def __init__(
@@ -48,15 +62,18 @@ class HindsightLearner:
         bonus_scale: float,
         delta: float,
         episodes: int,
+        confidence: Confidence = "variation",
     ) -> None:
         H, S, A = rewards.shape
         self.rewards = rewards
         self.gamma = gamma
         self.bonus_scale = bonus_scale
-        confidence = 3 * episodes / delta
-        self.log_first = np.log(confidence)
-        self.log_moves = np.log(S * A * max(1, H - 1) * confidence)
-        self.log_sights = np.log(S * H * confidence)
+        self.confidence = confidence
+        # Likelihood's widths hold at all counts at once.
+        failures = 3 * (episodes if confidence == "variation" else 1) / delta
+        self.log_first = np.log(failures)
+        self.log_moves = np.log(S * A * max(1, H - 1) * failures)
+        self.log_sights = np.log(S * H * failures)
         low, high = np.exp(gamma * np.stack(rewards_to_come(rewards)))
         spans = np.abs(high - low)  # (H + 1,), 0 at the end
         self.first_weight = spans[0]
@@ -85,7 +102,7 @@ class HindsightLearner:
     def bonus(self) -> np.ndarray:
         """b_h(s, a), (H, S, A); 0 at the last step."""
         visits = self.moves[:-1].sum(axis=3)
-        unsure = _width(visits, self.moves.shape[3], self.log_moves)
+        unsure = self._width(self.moves[:-1], self.log_moves)
         unsure += np.einsum("hsat,ht->hsa", _frequencies(self.moves[:-1]), self._blurred()[1:])
         bonus = np.zeros(self.rewards.shape)
         bonus[:-1] = self.weight[:-1] * self._share(unsure, visits)
@@ -94,7 +111,7 @@ class HindsightLearner:
     def first_bonus(self) -> float:
         """The same of the first state and its observation, whatever the policy."""
         known = self.first.sum()
-        unsure = _width(known, len(self.first), self.log_first)
+        unsure = self._width(self.first, self.log_first)
         unsure += _frequencies(self.first) @ self._blurred()[0]
         return float(self.first_weight * self._share(unsure, known))
 
@@ -118,7 +135,13 @@ class HindsightLearner:
 
     def _blurred(self) -> np.ndarray:
         """w_O(N_h(s)), (H, S)."""
-        return _width(self.sights.sum(axis=2), self.sights.shape[2], self.log_sights)
+        return self._width(self.sights, self.log_sights)
+
+    def _width(self, counts: np.ndarray, log_failures: float) -> np.ndarray:
+        """Total variation that frequencies of counts (..., n) may be off by, (...)."""
+        return {"variation": variation_width, "likelihood": likelihood_width}[self.confidence](
+            counts, log_failures
+        )
 
     def _share(self, unsure: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """The share of its weight that a bonus has: all where nothing was counted."""
@@ -135,11 +158,24 @@ class HindsightLearner:
         self.first, self.moves, self.sights = state["first"], state["moves"], state["sights"]
 
 
-def _width(counts: np.ndarray, outcomes: int, log_failures: float) -> np.ndarray:
-    """w_n(N): total variation that an empirical distribution may be off by, at most 1."""
-    spread = (outcomes * np.log(2.0) + log_failures) / (2.0 * np.maximum(counts, 1.0))
-    width: np.ndarray = np.where(counts > 0, np.minimum(1.0, np.sqrt(spread)), 1.0)
+def variation_width(counts: np.ndarray, log_failures: float) -> np.ndarray:
+    """w_n(N) of counts (..., n), at most 1: (...)."""
+    seen = counts.sum(axis=-1)
+    spread = (counts.shape[-1] * np.log(2.0) + log_failures) / (2.0 * np.maximum(seen, 1.0))
+    width: np.ndarray = np.where(seen > 0, np.minimum(1.0, np.sqrt(spread)), 1.0)
     return width
+
+
+def likelihood_width(counts: np.ndarray, log_failures: float) -> np.ndarray:
+    """The same from the likelihood, see the module's text."""
+    seen = counts.sum(axis=-1)
+    excess = likelihood_radius(seen, counts.shape[-1], log_failures) / np.maximum(seen, 1.0)
+    likeliest = _frequencies(counts).max(axis=-1)
+    # An event or its complement leaves the likeliest outcome out.
+    variance = np.where(likeliest > 0.5, likeliest * (1.0 - likeliest), 0.25)
+    narrow = excess + np.sqrt(excess**2 + 2.0 * excess * variance)
+    width = np.minimum(np.minimum(1.0, np.sqrt(excess / 2.0)), narrow)
+    return np.where(seen > 0, width, 1.0)
 
 
 def _frequencies(counts: np.ndarray) -> np.ndarray:

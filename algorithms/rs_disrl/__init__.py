@@ -34,6 +34,13 @@ METHOD = Method(
         "m_mle": {"estimator": "mle"},
         "v_lsr": {"family": "value"},
         "v_mle": {"family": "value", "estimator": "mle"},
+        "m_mle_mean": {"estimator": "mle", "confidence": "mean", "bonus_scale": 1.0},
+        "v_mle_mean": {
+            "family": "value",
+            "estimator": "mle",
+            "confidence": "mean",
+            "bonus_scale": 1.0,
+        },
         "v_linear": {"family": "linear"},
         "m_lsr_theory": {"bonus_scale": 1.0},
         "greedy": {"bonus_scale": 0.0},

@@ -11,9 +11,16 @@ from tenfold.algorithms.common.distribution_figure import draw_distributions
 from tenfold.algorithms.common.policy_tables import PolicyTable
 from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
-from tenfold.algorithms.rs_disrl.learners import Counting, make_learner
-from tenfold.algorithms.rs_disrl.planner import StaticPlanner
+from tenfold.algorithms.rs_disrl.constraint import ConstrainedPlanner, Lottery
+from tenfold.algorithms.rs_disrl.learners import (
+    Constrained,
+    ConstrainedOracle,
+    Counting,
+    make_learner,
+)
+from tenfold.algorithms.rs_disrl.planner import Solution, StaticPlanner
 from tenfold.envs.risk.estimates import estimate_risk
+from tenfold.envs.risk.measures import CVaR
 
 EVALUATION = 2  # stream of random numbers of the episodes that evaluate a policy
 
@@ -33,7 +40,13 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         self.mdp = self.config.true_model()
         self.rho = self.config.measure()
         self.learner = make_learner(self.config, self.mdp)
-        self.optimum = np.array([StaticPlanner(self.mdp).solve(self.rho).value])
+        planner, least = StaticPlanner(self.mdp), self.config.least(self.mdp)
+        self.best: Solution | Lottery = (
+            planner.solve(self.rho)
+            if least is None
+            else ConstrainedPlanner(planner, self.config.constraint_alpha, least).solve()
+        )
+        self.optimum = np.array([self.best.value])
         self.next_planning = 0
 
     def plan(self, rng: np.random.Generator) -> np.ndarray:
@@ -46,7 +59,16 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         return True
 
     def values_of(self, policy: np.ndarray) -> np.ndarray:
-        return np.array([self.mdp.risk(self.rho, policy)])
+        """rho of the return; under a constraint the mean, and what the policy has more (or less)
+        than is needed of CVaR's k_b, at the optimum's b and price."""
+        value = self.mdp.risk(self.rho, policy)
+        if isinstance(self.best, Lottery):
+            short = np.minimum(self.mdp.returns - self.mdp.returns[self.best.budget], 0.0)
+            k = short @ self.mdp.return_distribution(policy)
+            least, alpha = self.config.least(self.mdp), self.config.constraint_alpha
+            needed = alpha * (least - self.mdp.returns[self.best.budget])
+            value += self.best.price * float(k - needed)
+        return np.array([value])
 
     def expected_return(self, policy: np.ndarray) -> float:
         return float(self.mdp.returns @ self.mdp.return_distribution(policy))
@@ -59,10 +81,30 @@ class RSDisRLAlgorithm(RegretAlgorithm):
             np.random.default_rng([seed, i, EVALUATION]) for i in range(self.config.judged_episodes)
         ]
         returns = np.array([self.mdp.play(policy, draw).total for draw in draws])
-        found = estimate_risk(self.rho, returns, np.random.default_rng(seed))
+        estimate = estimate_risk(self.rho, returns, np.random.default_rng(seed))
         self.evaluated = policy, returns
-        sampled = {"risk": found.value, "risk_low": found.low, "risk_high": found.high}
-        return {**exact, **{f"sampled_{key}": value for key, value in sampled.items()}}
+        sampled = {
+            "risk": estimate.value,
+            "risk_low": estimate.low,
+            "risk_high": estimate.high,
+        }
+        unit = self.unit()
+        found = {f"sampled_{key}": unit.of(value) for key, value in sampled.items()}
+        return {**exact, **found, **self._evaluate_lottery()}
+
+    def _evaluate_lottery(self) -> dict[str, float]:
+        """Under a constraint the exact mean and CVaR of the lottery over policies."""
+        if not isinstance(self.best, Lottery):
+            return {}
+        assert isinstance(self.learner, Constrained | ConstrainedOracle)
+        lottery = self.learner.lottery()
+        each = [self.mdp.return_distribution(policy) for policy in lottery.policies]
+        mixed, unit = lottery.chances @ np.array(each), self.unit()
+        cvar = float(CVaR(self.config.constraint_alpha).of(self.mdp.returns, mixed))
+        return {
+            "lottery_mean": unit.of(float(self.mdp.returns @ mixed)),
+            "lottery_cvar": unit.of(cvar),
+        }
 
     def draw_evaluation(self, folder: Path) -> list[Path]:
         """Distribution functions of the return: of the last evaluation's policy and of the optimum.
@@ -70,12 +112,13 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         Returns:
             The files written, in `folder`.
         """
-        policy, returns = self.evaluated
-        best = StaticPlanner(self.mdp).solve(self.rho)
+        policy, played = self.evaluated
+        offset = self.unit().offset
+        grid, returns = self.mdp.returns + offset, played + offset
         distributions = {
-            "policy": (self.mdp.returns, self.mdp.return_distribution(policy)),
+            "policy": (grid, self.mdp.return_distribution(policy)),
             f"{len(returns):,} episodes of it": (returns, np.full(len(returns), 1 / len(returns))),
-            "optimum": (self.mdp.returns, best.distribution),
+            "optimum": (grid, self.best.distribution),
         }
         draw_distributions(folder / "returns.png", distributions, self.rho)
         return [folder / "returns.png"]

@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tenfold.algorithms.common.regret import RegretConfig
+from tenfold.algorithms.rs_disrl.constraint import ConstrainedPlanner
 from tenfold.algorithms.rs_disrl.linear import hats
+from tenfold.algorithms.rs_disrl.planner import StaticPlanner
+from tenfold.envs.risk.discount import discounted_grid
 from tenfold.envs.risk.fields import check_size
 from tenfold.envs.risk.mdp_tasks import grid_of_file
-from tenfold.envs.risk.measures import RiskMeasure
+from tenfold.envs.risk.measures import ROUNDING, RiskMeasure
 from tenfold.envs.risk.names import MDP_ENDINGS
 from tenfold.envs.risk.returns import GridMDP
 from tenfold.envs.risk.static_benchmarks import BUILDERS, make_static_task
@@ -36,6 +39,12 @@ class RSDisRLConfig(RegretConfig):
         rho_parameters: dict[str, Any] = parameter(
             {"alpha": 0.25}, "Parameters of the risk measure, all of them"
         )
+        at_least: float | None = parameter(
+            None,
+            "What CVaR of the return must be, a constraint under which the mean is maximised (with "
+            "rho = expectation); none when null",
+        )
+        constraint_alpha: float = parameter(0.25, "Risk level of that CVaR", ge=1e-6, le=1)
         family: Literal["model", "value", "linear"] = parameter(
             "model",
             "RS-DisRL-M (model), or RS-DisRL-V with the tabular class (value) or with one that is "
@@ -43,6 +52,12 @@ class RSDisRLConfig(RegretConfig):
         )
         estimator: Literal["lsr", "mle"] = parameter(
             "lsr", "Confidence sets by least squares, or by likelihood (not for linear)"
+        )
+        confidence: Literal["set", "mean"] = parameter(
+            "set",
+            "What likelihood's sets promise: to hold the truth, or (mean) to reach the optimum's "
+            "utility alone, which is all that optimism needs, at a radius that does not grow with "
+            "the outcomes",
         )
         value_knots: int = parameter(
             5, "Features of the linear class for each state and action", ge=2, le=2_000
@@ -76,16 +91,54 @@ class RSDisRLConfig(RegretConfig):
                 "Bad value 'mle' for 'estimator': the linear family is fitted by least squares, so "
                 "give lsr."
             )
+        if self.confidence == "mean" and self.estimator != "mle":
+            raise ValueError(
+                f"Bad value '{self.estimator}' for 'estimator': confidence = mean is of "
+                "likelihood's sets, so give mle."
+            )
         self.measure()
         if self.env is not None:
             mdp = self.true_model()
             _, S, A, O = mdp.probabilities.shape  # noqa: E741
             sizes = {"H": mdp.H, "S": S, "A": A, "Y": mdp.Y}
             check_size(2 * mdp.Y * S * O * max(mdp.H, A), **sizes)
-            if self.learner in ("rs_disrl", "risk_neutral") and self.family != "model":
-                check_size(mdp.Y * mdp.Y * (S + 1) * A * (O + 1), **sizes)
+            if self.learner in ("rs_disrl", "risk_neutral") and self.family == "value":
+                check_size(mdp.H * mdp.Y * (S + 1) * A * (O + 1), **sizes)
+            self._check_constraint(mdp)
             if self.family == "linear":
+                check_size(mdp.Y * mdp.Y * S * A * O, **sizes)
                 hats(mdp.Y, self.value_knots)
+
+    def least(self, mdp: GridMDP) -> float | None:
+        """What CVaR must be, in the unit of the MDP's returns; None without a constraint."""
+        return None if self.at_least is None else self.at_least - mdp.unit.offset
+
+    def _check_constraint(self, mdp: GridMDP) -> None:
+        """Refuse a constraint that goes with something else, or that no policy fulfils.
+
+        Raises:
+            ValueError: With what would be right.
+        """
+        least = self.least(mdp)
+        if least is None:
+            return
+        if self.rho != "expectation":
+            raise ValueError(
+                f"Bad value '{self.rho}' for 'rho': under a constraint (at_least) the mean is "
+                "maximised, so give expectation, with rho_parameters={}."
+            )
+        if self.learner not in ("rs_disrl", "oracle") or self.family == "linear":
+            which = self.family if self.family == "linear" else self.learner
+            raise ValueError(
+                f"A constraint (at_least) is for the learners rs_disrl (model or value) and "
+                f"oracle, not for {which}: choose one of them or leave 'at_least' out."
+            )
+        largest = ConstrainedPlanner(StaticPlanner(mdp), self.constraint_alpha, least).largest()
+        if least > largest + ROUNDING:
+            raise ValueError(
+                f"Bad value {self.at_least:g} for 'at_least': the largest CVaR at "
+                f"{self.constraint_alpha:g} that a policy has is {mdp.unit.of(largest):g}."
+            )
 
     def measure(self) -> RiskMeasure:
         """The risk measure.
@@ -97,5 +150,7 @@ class RSDisRLConfig(RegretConfig):
 
     def true_model(self) -> GridMDP:
         if Path(self.env).suffix in MDP_ENDINGS:
-            return grid_of_file(self.env, **self.env_config)
-        return make_static_task(self.env, **self.env_config)
+            mdp = grid_of_file(self.env, **self.env_config)
+        else:
+            mdp = make_static_task(self.env, **self.env_config)
+        return discounted_grid(mdp, self.discount)

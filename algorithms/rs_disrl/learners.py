@@ -8,14 +8,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from tenfold.algorithms.rs_disrl.by_return import ReturnPlanner
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
+from tenfold.algorithms.rs_disrl.constraint import ConstrainedPlanner, Lottery
 from tenfold.algorithms.rs_disrl.linear import LinearPlanner, hats
 from tenfold.algorithms.rs_disrl.planner import Belief, Solution, StaticPlanner
-from tenfold.algorithms.rs_disrl.sets import Estimator, radius
+from tenfold.algorithms.rs_disrl.sets import Confidence, Estimator, radius
 from tenfold.envs.risk.measures import Expectation, RiskMeasure
 from tenfold.envs.risk.returns import AugmentedEpisode, GridMDP
 
@@ -81,6 +83,7 @@ class RSDisRL(Counting):
         episodes: K.
         bonus_scale: Factor of the radius; 0 is greedy on the estimates.
         delta: Probability that some set misses the truth.
+        confidence: What the sets of MLE promise.
     """
 
     def __init__(
@@ -92,19 +95,28 @@ class RSDisRL(Counting):
         episodes: int,
         bonus_scale: float,
         delta: float,
+        confidence: Confidence = "set",
     ) -> None:
         super().__init__(with_heaven(mdp) if family == "value" else mdp, rho, family == "value")
         self.family = family
         self.estimator = estimator
         self.scale = bonus_scale
+        self.confidence = confidence
         sets = self.counts[:, :, :, 0].size
+        if confidence == "mean" and family == "model":
+            sets *= mdp.Y  # the utility to come is another one at every y
         # LSR is a union over episodes too; MLE's bound holds at all times at once.
         self.log_union = math.log(sets * (episodes if estimator == "lsr" else 1) / delta)
 
     def plan(self, rng: np.random.Generator) -> Solution:
         """The policy of the largest rho over policies and the sets' members."""
-        best = StaticPlanner(self.mdp, self.belief()).solve(self.rho)
+        best = self.planner().solve(self.rho)
         return replace(best, policy=best.policy[:, : self.mdp.S - (self.family == "value")])
+
+    def planner(self) -> StaticPlanner:
+        """Plans with the present sets."""
+        kind = ReturnPlanner if self.family == "value" else StaticPlanner
+        return kind(self.mdp, self.belief())
 
     def belief(self) -> Belief:
         """The present sets."""
@@ -122,7 +134,48 @@ class RSDisRL(Counting):
             self.log_union,
             self.scale,
             fixed_order=self.family == "value",
+            confidence=self.confidence,
         )
+
+
+class Constrained(RSDisRL):
+    """RS-DisRL for the largest mean under CVaR_alpha >= least, see `ConstrainedPlanner`.
+
+    Args:
+        alpha: Risk level of the constraint.
+        least: What CVaR must be, in the unit of the MDP's returns.
+        settings: Of `RSDisRL`.
+    """
+
+    def __init__(self, alpha: float, least: float, *settings: Any) -> None:
+        super().__init__(*settings)
+        self.alpha, self.least = alpha, least
+
+    def plan(self, rng: np.random.Generator) -> Solution:
+        """One policy of the best lottery."""
+        return self.lottery().draw(rng)
+
+    def lottery(self) -> Lottery:
+        """The best lottery by the present sets."""
+        best = ConstrainedPlanner(self.planner(), self.alpha, self.least).solve()
+        states = self.mdp.S - (self.family == "value")
+        return replace(best, policies=best.policies[:, :, :states])
+
+
+class ConstrainedOracle(Counting):
+    """The best lottery of the true model."""
+
+    def __init__(self, mdp: GridMDP, rho: RiskMeasure, alpha: float, least: float) -> None:
+        super().__init__(mdp, rho)
+        self.best = ConstrainedPlanner(StaticPlanner(mdp), alpha, least).solve()
+
+    def plan(self, rng: np.random.Generator) -> Solution:
+        """One policy of it."""
+        return self.best.draw(rng)
+
+    def lottery(self) -> Lottery:
+        """The best lottery."""
+        return self.best
 
 
 def with_heaven(mdp: GridMDP) -> GridMDP:
@@ -260,13 +313,24 @@ def _for_all_y(policy: np.ndarray, Y: int) -> np.ndarray:
 def make_learner(config: RSDisRLConfig, mdp: GridMDP) -> Counting:
     """The learner that a config names, before its first episode."""
     rho, scale = config.measure(), config.bonus_scale
+    alpha, least = config.constraint_alpha, config.least(mdp)
+    if config.learner == "oracle" and least is not None:
+        return ConstrainedOracle(mdp, rho, alpha, least)
     if config.learner in ("rs_disrl", "risk_neutral"):
         planned = Expectation() if config.learner == "risk_neutral" else rho
         if config.family == "linear":
             return LinearV(mdp, planned, config.value_knots, config.episodes, scale, config.delta)
-        return RSDisRL(
-            mdp, planned, config.family, config.estimator, config.episodes, scale, config.delta
+        settings = (
+            mdp,
+            planned,
+            config.family,
+            config.estimator,
+            config.episodes,
+            scale,
+            config.delta,
+            config.confidence,
         )
+        return RSDisRL(*settings) if least is None else Constrained(alpha, least, *settings)
     if config.learner == "keramati":
         return ShiftedReturns(mdp, rho, scale)
     if config.learner == "iterated":

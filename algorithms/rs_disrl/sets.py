@@ -8,6 +8,11 @@ Around the empirical distribution p of n outcomes:
   largest. The best member is that of KL-UCRL (Filippi et al., 2010), by a one-dimensional root.
 
 Both grow with beta, so the value of the best member does too.
+
+Optimism asks for less than sets that hold the truth: the best member's mean of one fixed function
+of the outcomes, the optimum's utility to come, must be at least the true mean. For MLE sets this
+needs beta = log(1 / delta') + log(n + 1) / 2 + log 2 only, whatever the number of outcomes
+(`likelihood_radius`): the confidence `mean`, as against `set`.
 """
 
 import math
@@ -15,11 +20,14 @@ from typing import Literal
 
 import numpy as np
 
+from tenfold.algorithms.common.likelihood_radius import likelihood_radius
+
 BISECTIONS = 32
 # Relative distances of values below this count as 0.
 TINY = 1e-12
 
 Estimator = Literal["lsr", "mle"]
+Confidence = Literal["set", "mean"]
 
 
 def radius(
@@ -29,6 +37,7 @@ def radius(
     log_union: float,
     scale: float,
     fixed_order: bool,
+    confidence: Confidence = "set",
 ) -> np.ndarray:
     """beta / n as the sets need it: a mass (LSR) or a divergence (MLE).
 
@@ -40,6 +49,7 @@ def radius(
         scale: Factor of the radius; a divergence has its square.
         fixed_order: Whether the set must hold only for the order of the outcomes by their true
             values (optimism), not for the whole distribution (the truth is inside).
+        confidence: What the sets of MLE promise.
 
     Returns:
         Same shape as `counts`; infinite at 0.
@@ -48,6 +58,8 @@ def radius(
         if estimator == "lsr":
             dimension = 0.0 if fixed_order else 0.5 * math.sqrt(outcomes - 1)
             found = scale * (dimension + math.sqrt(log_union / 2.0)) / np.sqrt(counts)
+        elif confidence == "mean":
+            found = scale**2 * likelihood_radius(counts, 2, log_union) / counts
         else:
             free = max(outcomes - 1, 1)
             bits = log_union + free * np.log(math.e * (1.0 + counts / free))

@@ -12,6 +12,7 @@ from itertools import product
 import numpy as np
 
 from tenfold.envs.risk.measures import ROUNDING
+from tenfold.envs.risk.scale import SAME, Unit
 
 MOST_POLICIES = 1_000_000
 # Atoms of a return distribution closer than this are one.
@@ -35,6 +36,7 @@ class TabularMDP:
         transitions: P_h(s' | s, a), (H, S, A, S) float64.
         rewards: r_h(s, a) in [0, 1], (H, S, A) float64.
         initial: Distribution of the first state, (S,) float64.
+        unit: The unit of returns before rewards were scaled.
 
     Raises:
         ValueError: Shapes that do not fit, a reward outside [0, 1], or probabilities that are
@@ -44,6 +46,7 @@ class TabularMDP:
     transitions: np.ndarray
     rewards: np.ndarray
     initial: np.ndarray
+    unit: Unit = SAME
 
     def __post_init__(self) -> None:
         shape = np.shape(self.transitions)

@@ -1,5 +1,6 @@
 """A user's MDP as a task: a linear mixture for iterated CVaR, rewards on a grid for static risk."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd, lcm
 from pathlib import Path
@@ -13,7 +14,7 @@ from tenfold.envs.risk.mdp import TabularMDP
 from tenfold.envs.risk.mdp_file import read_mdp
 from tenfold.envs.risk.mixture import Mixture
 from tenfold.envs.risk.returns import GridMDP
-from tenfold.envs.risk.scale import Scale, say
+from tenfold.envs.risk.scale import Scale, Unit, say
 from tenfold.envs.risk.static_benchmarks import MOST_RETURNS, grid_mdp
 
 # Levels of rewards that have no common step, and the largest denominator of one that is looked for.
@@ -42,13 +43,12 @@ def mixture_of_file(path: str, H: FileSteps = None) -> Mixture:
         )
     scale = Scale.of(rewards)
     say(
-        f"'{path}': rewards from {scale.low:g} to {scale.low + scale.span:g} are scaled to 0 to 1, "
-        f"so a value v stands for {scale.span:g} v, with {scale.low:g} added for each step."
+        f"'{path}': rewards from {scale.low:g} to {scale.low + scale.span:g} are scaled to 0 to 1 "
+        "for the learner; results are in the file's unit."
     )
     kernels, theta = file.mixture or noise_kernels(file.transitions)
-    return Mixture(
-        kernels, theta, TabularMDP(file.transitions, scale.scaled(rewards), file.initial)
-    )
+    scaled, unit = scale.scaled(rewards), scale.unit(len(rewards))
+    return Mixture(kernels, theta, TabularMDP(file.transitions, scaled, file.initial, unit))
 
 
 def noise_kernels(transitions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,15 +126,15 @@ def grid_of_file(
     off = np.abs(levels * step + scale.low - file.rewards)[possible].max()
     say(
         f"'{path}': rewards are counted from {scale.low:g} on in steps of {step:.6g}, which moves "
-        f"none by more than {off:.2g}, so a value v stands for v, with {scale.low:g} added for "
-        "each step."
+        f"none by more than {off:.2g}; results are in the file's unit."
     )
 
     def outcomes(h: int, s: int, a: int) -> list[tuple[int, int, float]]:
         p = file.transitions[h, s, a]
         return [(int(i), int(levels[h, s, a, i]), float(p[i])) for i in np.flatnonzero(p)]
 
-    return grid_mdp(steps, S, A, outcomes, int(file.initial.argmax()), step)
+    mdp = grid_mdp(steps, S, A, outcomes, int(file.initial.argmax()), step)
+    return replace(mdp, unit=Unit(1.0, scale.low * steps))
 
 
 def common_step(rewards: np.ndarray, H: int) -> float | None:

@@ -15,6 +15,7 @@ import numpy as np
 from tenfold.envs.risk.controller import Controller
 from tenfold.envs.risk.fields import MOST_ENTRIES
 from tenfold.envs.risk.mdp import check_probabilities
+from tenfold.envs.risk.scale import SAME, Unit
 
 MOST_HISTORIES = 2_000_000
 
@@ -51,6 +52,7 @@ class TabularPOMDP:
         emissions: O_h(o | s), (H, S, O) float64.
         rewards: r_h(s, a) in [0, 1], (H, S, A) float64.
         initial: Distribution of the first state, (S,) float64.
+        unit: The unit of returns before rewards were scaled.
 
     Raises:
         ValueError: Shapes that do not fit, a reward outside [0, 1], or probabilities that are
@@ -61,6 +63,7 @@ class TabularPOMDP:
     emissions: np.ndarray
     rewards: np.ndarray
     initial: np.ndarray
+    unit: Unit = SAME
 
     def __post_init__(self) -> None:
         shape = np.shape(self.transitions)

@@ -33,20 +33,32 @@ def pomdp_of_file(
     discounted: Annotated[
         bool, Field(description="Whether the file's discount makes later rewards count less")
     ] = False,
+    discount: float = 1.0,
 ) -> TabularPOMDP:
     """The POMDP of a file in Cassandra's format; rewards are scaled to [0, 1], and this is said.
 
+    Args:
+        path: Of the file.
+        H: Steps of an episode.
+        discounted: Whether the file's discount counts.
+        discount: One in its place.
+
     Raises:
-        ValueError: The file does not make a POMDP, or one that is too large.
+        ValueError: The file does not make a POMDP, or one that is too large; two discounts.
     """
+    if discounted and discount < 1.0:
+        raise ValueError(
+            f"'discount' is {discount:g} and env_config.discounted takes the file's: give one of "
+            "them."
+        )
     file = read_pomdp(path)
     scale = Scale.of(file.R[_possible(file)])
     say(
-        f"'{path}': rewards from {scale.low:g} to {scale.low + scale.span:g} are scaled to 0 to 1, "
-        f"so a value v stands for {scale.span:g} v, with {scale.low:g} added for each "
-        f"{'(discounted) ' if discounted else ''}step, and a gamma g for g / {scale.span:g}."
+        f"'{path}': rewards from {scale.low:g} to {scale.low + scale.span:g} are scaled to 0 to 1 "
+        f"for the learner, so a gamma g stands for g / {scale.span:g}; results are in the file's "
+        "unit."
     )
-    return finite_horizon(file, H, scale, file.discount if discounted else 1.0)
+    return finite_horizon(file, H, scale, file.discount if discounted else discount)
 
 
 def finite_horizon(file: POMDPFile, H: int, scale: Scale, discount: float = 1.0) -> TabularPOMDP:
@@ -102,7 +114,11 @@ def finite_horizon(file: POMDPFile, H: int, scale: Scale, discount: float = 1.0)
     sees = np.repeat(see[None], steps, axis=0)
     sees[0] = np.eye(O)[0]
     return TabularPOMDP(
-        np.repeat(move[None], steps, axis=0), sees, weights[:, None, None] * pay, initial
+        np.repeat(move[None], steps, axis=0),
+        sees,
+        weights[:, None, None] * pay,
+        initial,
+        scale.unit(float(weights.sum())),
     )
 
 

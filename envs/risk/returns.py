@@ -12,6 +12,7 @@ import numpy as np
 
 from tenfold.envs.risk.mdp import check_probabilities
 from tenfold.envs.risk.measures import RiskMeasure
+from tenfold.envs.risk.scale import SAME, Unit
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class GridMDP:
             with probability 0.
         initial: First state.
         step: Reward of one grid step, above 0.
+        unit: The unit of returns before rewards were counted from the least one.
 
     Raises:
         ValueError: Shapes, states, rewards or probabilities that do not make an MDP.
@@ -47,6 +49,7 @@ class GridMDP:
     probabilities: np.ndarray
     initial: int
     step: float
+    unit: Unit = SAME
 
     def __post_init__(self) -> None:
         shape = np.shape(self.probabilities)

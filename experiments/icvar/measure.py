@@ -113,7 +113,7 @@ WITH_BONUS: dict[str, Maker] = {
 WITHOUT_BONUS: dict[str, Maker] = {
     "epsilon-greedy 0.05": lambda task, alpha, K, scale, seed: EpsilonGreedy(task, alpha, 0.05),
     "uniform": lambda task, alpha, K, scale, seed: Uniform(task.mdp),
-    "oracle": lambda task, alpha, K, scale, seed: Oracle(task.mdp, alpha),
+    "oracle": lambda task, alpha, K, scale, seed: Oracle(IteratedCVaR(task.mdp, alpha)),
 }
 
 

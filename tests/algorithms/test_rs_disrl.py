@@ -272,6 +272,28 @@ def test_a_tuned_learner_ends_within_1_percent_of_the_optimum(family, estimator)
     assert mdp.risk(rho, policy) >= 0.99 * StaticPlanner(mdp).solve(rho).value
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("estimator", ["lsr", "mle"])
+def test_planning_place_by_place_is_planning_with_whole_arrays(estimator, scale: float) -> None:
+    """Between them lie sets that hold everything, small ones, and places that nobody has seen."""
+    mdp, rng = (
+        make_static_task("static/Inventory-v0", H=3, most=2, orders=1),
+        np.random.default_rng(0),
+    )
+    learner = RSDisRL(mdp, CVaR(0.25), "value", estimator, 500, scale, 0.05)
+    for _ in range(300):
+        learner.update(mdp.play(rng.integers(2, size=(3, mdp.S, mdp.Y)), rng))
+    whole, placed = StaticPlanner(learner.mdp, learner.belief()), learner.planner()
+    searched = sum(len(places) for places in placed.places)
+    assert 0 < searched < 3 * learner.mdp.S * mdp.Y
+    for rho in (CVaR(0.25), mean_cvar(0.25, 0.5)):
+        one, other = whole.solve(rho), placed.solve(rho)
+        assert one.value == pytest.approx(other.value, abs=1e-12)
+        np.testing.assert_array_equal(one.policy, other.policy)
+    utilities = np.minimum(mdp.returns - mdp.returns[:, None], 0.0)
+    np.testing.assert_allclose(placed._reached(utilities), whole._reached(utilities), atol=1e-12)
+
+
 def test_batched_budgets_equal_the_one_sweep() -> None:
     mdp = make_static_task("static/Betting-v0", H=2)
     probabilities = np.repeat(mdp.probabilities[..., None], mdp.Y, axis=-1)

@@ -335,8 +335,8 @@ def test_what_was_scaled_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureF
     said = [record.getMessage() for record in caplog.records if "tiger.pomdp" in record.message]
     assert len(said) == 1
     assert "from -100 to 10" in said[0]
-    assert "110 v, with -100 added for each step" in said[0]
     assert "g / 110" in said[0]
+    assert "results are in the file's unit" in said[0]
 
 
 @pytest.mark.parametrize(
