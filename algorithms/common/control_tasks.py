@@ -6,8 +6,9 @@ from typing import Any
 from ray.tune.registry import register_env
 
 from tenfold.envs.risk.collected import make_collected
+from tenfold.envs.risk.continuous import make_continuous
 from tenfold.envs.risk.control import make_control
-from tenfold.envs.risk.names import COLLECTED_NAMES, CONTROL_NAMES
+from tenfold.envs.risk.names import COLLECTED_NAMES, CONTINUOUS_NAMES, CONTROL_NAMES
 from tenfold.platform.parameters import Parameters, parameters_of
 
 
@@ -21,6 +22,12 @@ def register_collected_tasks() -> None:
     """The same for the tasks that tell what was collected so far."""
     for name in COLLECTED_NAMES:
         register_env(name, lambda env_config, name=name: make_collected(name, **env_config))
+
+
+def register_continuous_tasks() -> None:
+    """The same for those with continuous actions."""
+    for name in CONTINUOUS_NAMES:
+        register_env(name, lambda env_config, name=name: make_continuous(name, **env_config))
 
 
 def fields_of(builders: Mapping[str, Callable[..., Any]], task: str) -> type[Parameters] | None:

@@ -1,31 +1,22 @@
 """Every symbol of TD3 with its default; the authors' values except for the steps below."""
 
-from typing import Any, Literal, Self
+from typing import Any
 
-from gymnasium import spaces
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.annotations import override
 
-from tenfold.algorithms.common.greedy_evaluation import EVALUATION_CONFIG, GreedyEvaluation
-from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.common.greedy_evaluation import GreedyEvaluation
 from tenfold.algorithms.common.network_parameters import LearningRate, NetworkParameters
-from tenfold.algorithms.common.transition_replay import TransitionRunner
+from tenfold.algorithms.common.off_policy_config import ReplayLoopConfig, UniformBuffer
 from tenfold.algorithms.td3.algorithm import TD3
 from tenfold.algorithms.td3.learner import TD3Learner
 from tenfold.algorithms.td3.module import TD3Catalog, TD3Module
-from tenfold.platform.parameters import Parameters, parameter
+from tenfold.platform.parameters import parameter
 from tenfold.platform.rllib_keys import Network
 
 
-class UniformBuffer(Parameters):
-    """Single steps, each as likely to be drawn."""
-
-    type: Literal["EpisodeReplayBuffer"] = parameter("EpisodeReplayBuffer", "Uniform")
-    capacity: int = parameter(1_000_000, "Steps that it holds", ge=1, le=10**9)
-
-
-class TD3Config(GymnasiumConfig, AlgorithmConfig):
+class TD3Config(ReplayLoopConfig):
     """TD3 (arXiv:1802.09477, algorithm 1); noises are in actions scaled to [-1, 1].
 
         y = r + gamma (1 - terminated) min_i Q'_i(s', a'),
@@ -79,46 +70,8 @@ class TD3Config(GymnasiumConfig, AlgorithmConfig):
         )
         store_buffer_in_checkpoints: bool = parameter(False, "Save the buffer in checkpoints too")
 
-    actions = (spaces.Box,)
-    bounded = True
-    replay_buffer_config: dict[str, Any]
-
     def __init__(self, algo_class: type | None = None) -> None:
         super().__init__(algo_class=algo_class or TD3)
-        self.lr = None
-        self.env_runner_cls = TransitionRunner
-        self.evaluation_config = dict(EVALUATION_CONFIG)
-        # The policy is not part of most gradient steps; several learners must know that.
-        self.torch_ddp_kwargs = {"find_unused_parameters": True}
-
-    @override(AlgorithmConfig)
-    def training(
-        self, *, replay_buffer_config: dict[str, Any] | None = None, **settings: Any
-    ) -> Self:
-        """RLlib's settings of training, and entries of `replay_buffer_config`."""
-        super().training(**settings)
-        if replay_buffer_config is not None:
-            self.replay_buffer_config = {**self.replay_buffer_config, **replay_buffer_config}
-        return self
-
-    @override(AlgorithmConfig)
-    def validate(self) -> None:
-        """Check types and bounds, and that no key is set that TD3 has two of.
-
-        Raises:
-            ValueError: One sentence that names what does not fit.
-        """
-        super().validate()
-        if self.lr is not None:
-            raise ValueError(
-                f"Bad value {self.lr} for 'lr': TD3 has two learning rates, set 'actor_lr' and "
-                "'critic_lr'."
-            )
-
-    @override(AlgorithmConfig)
-    def get_rollout_fragment_length(self, worker_index: int = 0) -> int:
-        length = self.rollout_fragment_length
-        return 1 if length == "auto" else int(length)
 
     @override(AlgorithmConfig)
     def get_default_rl_module_spec(self) -> RLModuleSpec:

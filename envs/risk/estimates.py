@@ -66,23 +66,37 @@ def estimate_risk(
 
 
 def played_returns(
-    envs: Sequence[gym.Env[np.ndarray, Any]], policy: Callable[[np.ndarray], np.ndarray], seed: int
+    envs: Sequence[gym.Env[np.ndarray, Any]],
+    policy: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    episodes: int | None = None,
 ) -> np.ndarray:
-    """Returns of one episode in each environment.
+    """Returns of episodes that are played side by side.
 
     Args:
-        envs: Of one task.
-        policy: Observations (B, n) of the B that are not over yet to actions (B,).
-        seed: Environment i starts from `seed` + i.
+        envs: Of one task; one whose episode is over plays the next one.
+        policy: Observations (B, n) of the B that are playing to actions (B, ...).
+        seed: Episode i starts from `seed` + i.
+        episodes: How many; one in each environment when None.
 
     Returns:
-        (len(envs),) float64.
+        (episodes,) float64.
     """
-    seen = np.array([env.reset(seed=seed + i)[0] for i, env in enumerate(envs)])
-    totals, going = np.zeros(len(envs)), np.arange(len(envs))
-    while len(going):
-        steps = [envs[int(i)].step(a) for i, a in zip(going, policy(seen), strict=True)]
-        totals[going] += [step[1] for step in steps]
-        on = np.array([not (step[2] or step[3]) for step in steps])
-        seen, going = np.array([step[0] for step in steps])[on], going[on]
+    totals = np.zeros(len(envs) if episodes is None else episodes)
+    going = list(zip(envs, range(len(totals)), strict=False))  # environment and its episode
+    seen = [env.reset(seed=seed + i)[0] for env, i in going]
+    begun = len(going)
+    while going:
+        actions = policy(np.array(seen))
+        before, going, seen = going, [], []
+        for (env, i), action in zip(before, actions, strict=True):
+            observation, reward, terminated, truncated, _ = env.step(action)
+            totals[i] += reward
+            if not (terminated or truncated):
+                going.append((env, i))
+                seen.append(observation)
+            elif begun < len(totals):
+                going.append((env, begun))
+                seen.append(env.reset(seed=seed + begun)[0])
+                begun += 1
     return totals

@@ -52,3 +52,6 @@ COLLECTED_NAMES = (
     "collected/RiskyShortcut-v0",
     "collected/FrozenLake-v0",
 )
+
+# The same with continuous actions.
+CONTINUOUS_NAMES = ("collected/Trading-v0", "collected/SpeedLimit-v0")

@@ -8,8 +8,9 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from tenfold.algorithms.common.quantile_critic import NEXT_QUANTILES, NEXT_VALUES, QUANTILES
+from tenfold.algorithms.common.return_utility import TIE, tangent
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
-from tenfold.algorithms.rs_disrl_deep.algorithm import TIE, RSDisRLDeep, StaticRiskModule, tangent
+from tenfold.algorithms.rs_disrl_deep.algorithm import RSDisRLDeep, StaticRiskModule
 from tenfold.algorithms.rs_disrl_deep.config import RSDisRLDeepConfig
 from tenfold.envs.risk.augmented import GridMDPEnv
 from tenfold.envs.risk.collected import CollectedReturn, all_observations, make_collected

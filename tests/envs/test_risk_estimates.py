@@ -87,3 +87,15 @@ def test_played_returns_are_what_the_rules_pay() -> None:
     envs = [make_collected("collected/BudgetedPath-v0", H=4) for _ in range(50)]
     returns = played_returns(envs, lambda seen: np.zeros(len(seen), int), seed=0)
     np.testing.assert_allclose(np.unique(returns.round(9)), [0.3, 0.6])
+
+
+def test_episodes_are_the_same_in_fewer_environments() -> None:
+    """Each starts from a seed of its own, whichever environment plays it."""
+
+    def policy(seen: np.ndarray) -> np.ndarray:
+        return (seen[:, -1] < 0.2).astype(int)
+
+    envs = [make_collected("collected/BudgetedPath-v0", H=4) for _ in range(12)]
+    many = played_returns(envs, policy, seed=3)
+    np.testing.assert_array_equal(many, played_returns(envs[:5], policy, seed=3, episodes=12))
+    np.testing.assert_array_equal(many[:2], played_returns(envs, policy, seed=3, episodes=2))
