@@ -3,6 +3,7 @@
     python benchmarks/gpu.py                 GPT-2 small, ViT-B, LCM-LoRA in bf16 on the GPU
     python benchmarks/gpu.py --device cpu    the same with tiny models in fp32, in a minute
 
+Batched rivers of poker come first, see batched_rivers.py.
 Needs Tenfold's dependencies and no running Ray: the loops are plain objects. Tokens and images are
 random, so that no data set is needed; both loops take the same ones. A plain loop is what one
 writes by hand: copy a batch, autocast, loss, backward, clip, fused AdamW; of LCM by diffusers and
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import batched_rivers
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
@@ -281,6 +283,7 @@ def main() -> None:
     on_card = options.device == "cuda"
     card = torch.cuda.get_device_name() if on_card else f"CPU, {torch.get_num_threads()} thread(s)"
     peak = options.peak or next((p for name, p in PEAKS.items() if on_card and name in card), None)
+    Console(width=110).print(batched_rivers.report(on_card, options.blocks))
     table = Table("loop", "ours /s", "plain /s", "ratio", "TFLOP/s", "MFU", title=card)
     total = (options.blocks + 1) * options.steps
     for name, make in loops(on_card, total).items():

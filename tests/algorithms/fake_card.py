@@ -25,6 +25,8 @@ from unittest.mock import patch
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils import backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tenfold.algorithms.common import shard
 from tenfold.algorithms.lcm import loop as lcm_loop
@@ -39,6 +41,10 @@ from tenfold.algorithms.qsr import METHOD as QSR
 from tenfold.algorithms.qsr import tasks
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.loop import QSRLoop
+from tenfold.algorithms.rl_cfr.solver.batch import BatchSolver
+from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
+from tenfold.envs.poker.sizes import parse_menu
+from tenfold.envs.poker.spot import read_spot
 from tenfold.platform import devices
 
 aten = torch.ops.aten
@@ -238,6 +244,48 @@ def noise_forgotten(folder: Path) -> None:
     loop.train(1)
 
 
+class OnCard(TorchDispatchMode):
+    """Refuses operations on a tensor of the CPU, even a single number, and reading a number."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for each in tree_leaves((args, kwargs)):
+            if isinstance(each, torch.Tensor) and each.device != CARD:
+                raise RuntimeError(f"{func} takes a tensor of the CPU")
+        if func is aten._local_scalar_dense.default:
+            raise RuntimeError("a number is read")
+        return func(*args, **(kwargs or {}))
+
+
+@real
+def poker(board: str) -> Any:
+    spot = read_spot(board, 100, "150", ["AA,KQs,88", "KK,QJs,76s"], 10)
+    return Subgame(spot, parse_menu("allin").raises, 1, isomorphism=False).game
+
+
+def iteration(board: str, variant: str, folder: Path) -> None:
+    """What is captured as a graph asks nothing of the CPU."""
+    solver = BatchSolver([poker(board)] * 2, variant, CARD, torch.float32)
+    with OnCard():
+        solver._iteration()
+    solver.iterate(2)
+
+
+def solver_forgotten(name: str, folder: Path) -> None:
+    solver = BatchSolver([poker("AsKs7s2d3c")], "dcfr", CARD, torch.float32)
+    setattr(solver, name, getattr(solver, name).cpu())
+    with OnCard():
+        solver._iteration()
+
+
+SOLVERS: dict[str, Callable[[Path], None]] = {
+    "river": partial(iteration, "AsKs7s2d3c", "dcfr"),
+    "turn": partial(iteration, "AsKs7s2d", "pcfr+"),
+    "_turn forgotten": partial(solver_forgotten, "_turn"),
+    "_weights forgotten": partial(solver_forgotten, "_weights"),
+}
+"""Of `BatchSolver`."""
+
+
 FORGOTTEN: dict[str, Callable[[Path], None]] = {
     "batch": batch_forgotten,
     "mask": mask_forgotten,
@@ -260,6 +308,7 @@ def outcome(work: Callable[[Path], None], folder: Path) -> str:
 def main(folder: Path) -> None:
     outcomes = {name: outcome(partial(walk, make), folder / name) for name, make in LOOPS.items()}
     outcomes |= {f"{name} forgotten": outcome(work, folder) for name, work in FORGOTTEN.items()}
+    outcomes |= {f"solver {name}": outcome(work, folder) for name, work in SOLVERS.items()}
     print(json.dumps(outcomes))
 
 
