@@ -15,8 +15,8 @@ and without any (greedy; for `icvar` epsilon-greedy, too), over the same seeds. 
 - burn-in ends: the episode after which no policy is more than 1 % short of the optimum, and how
   many of the runs get there.
 
-Only episodes that planned anew are looked at, each for the episodes until the next. Intervals are
-95 % Student-t over seeds.
+A policy is kept until the episodes have grown by a share; what its planning covered counts for all
+of its episodes, which are drawn together. Intervals are 95 % Student-t over seeds.
 """
 
 from collections.abc import Callable
@@ -49,12 +49,13 @@ from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
 from tenfold.algorithms.rs_disrl.learners import Family, RSDisRL
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.algorithms.rs_disrl.sets import Confidence, Estimator
+from tenfold.envs.risk.mdp import Episode
 from tenfold.envs.risk.measures import CVaR
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.platform.tables import save_table
 
 DELTA, NEAR, ROUNDING = 0.05, 0.01, 1e-9
-REPLAN_SHARE = 0.02
+REPLAN_SHARE = 0.05
 WITH_V = ("path", "lotteries")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -73,23 +74,32 @@ class Run:
 @dataclass(frozen=True)
 class Planned:
     """A policy to play: its gap to the optimum, the share that is covered, whether the planned
-    value is at least the optimum, and how an episode of it is played and learnt."""
+    value is at least the optimum, and how some episodes of it are played and learnt."""
 
     gap: float
     covered: float
     optimistic: bool
-    play: Callable[[int], None]
+    play: Callable[[int, np.random.Generator], None]
 
 
-def played(plan: Callable[[int], Planned], K: int) -> Run:
+def played(plan: Callable[[np.random.Generator], Planned], K: int, seed: int) -> Run:
     """K episodes, planned anew when they have grown by a share."""
-    gaps, covered, optimistic, due = np.empty(K), np.empty(K), np.empty(K), 0
-    for k in range(K):
-        if k >= due:
-            now, due = plan(k), next_planning(k, REPLAN_SHARE)
-        gaps[k], covered[k], optimistic[k] = max(now.gap, 0.0), now.covered, now.optimistic
-        now.play(k)
+    gaps, covered, optimistic = np.empty(K), np.empty(K), np.empty(K)
+    rng, k = np.random.default_rng(seed), 0
+    while k < K:
+        now, due = plan(rng), min(K, next_planning(k, REPLAN_SHARE))
+        gaps[k:due], covered[k:due] = max(now.gap, 0.0), now.covered
+        optimistic[k:due] = now.optimistic
+        now.play(due - k, rng)
+        k = due
     return Run(gaps, float(covered.mean()), float(optimistic.mean()))
+
+
+def drawn(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One outcome of each distribution function (n, outcomes), (n,)."""
+    draws = rng.random(len(levels)) * levels[:, -1]
+    outcomes: np.ndarray = (draws[:, None] >= levels).sum(axis=1)
+    return outcomes
 
 
 def row(learner: str, runs: list[Run], optimum: float) -> dict[str, Any]:
@@ -126,15 +136,23 @@ def icvar_run(
         [mdp.rewards[h] + exact_cvar(mdp.transitions[h], best[h + 1], alpha) for h in range(mdp.H)]
     )
 
-    def plan(k: int) -> Planned:
-        solution = learner.plan(np.random.default_rng([seed, k, 0]))
+    moves = np.cumsum(mdp.transitions, axis=-1)
+
+    def plan(rng: np.random.Generator) -> Planned:
+        solution = learner.plan(rng)
         hopes = np.array([learner.worth(h) for h in range(mdp.H)])
         most = mdp.H - np.arange(mdp.H)[:, None, None]
         covered = (np.minimum(hopes, most) >= worth - ROUNDING).mean()
         optimum = mdp.initial @ best[0]
 
-        def play(k: int) -> None:
-            learner.update(mdp.play(solution.policy, np.random.default_rng([seed, k, 1])))
+        def play(episodes: int, rng: np.random.Generator) -> None:
+            states = [drawn(np.tile(np.cumsum(mdp.initial), (episodes, 1)), rng)]
+            actions = []
+            for h in range(mdp.H):
+                actions.append(solution.policy[h, states[h]])
+                states.append(drawn(moves[h, states[h], actions[h]], rng))
+            for s, a in zip(np.array(states).T, np.array(actions).T, strict=True):
+                learner.update(Episode(s, a, 0.0))
 
         return Planned(
             float(optimum - mdp.initial @ truth.evaluate(solution.policy)[0]),
@@ -143,7 +161,7 @@ def icvar_run(
             play,
         )
 
-    return played(plan, K)
+    return played(plan, K, seed)
 
 
 @app.command()
@@ -178,17 +196,25 @@ def static_run(setting: static_measure.Setting, make: Callable[..., RSDisRL], se
     most = mdp.rewards.reshape(mdp.H, -1).max(axis=1)
     reached = np.concatenate([[0], np.cumsum(most)[:-1]])  # the largest y of a step
 
-    def plan(k: int) -> Planned:
+    levels = np.cumsum(mdp.probabilities, axis=-1)
+
+    def plan(rng: np.random.Generator) -> Planned:
         planner = learner.planner()
-        solution = learner.plan(np.random.default_rng([seed, k, 0]))
+        solution = learner.plan(rng)
         hopes = utilities_to_come(planner, utility)
         held = [
             (hope[: mdp.S, :, : y + 1] >= true[:, :, : y + 1] - ROUNDING).mean()
             for hope, true, y in zip(hopes, worth, reached, strict=True)
         ]
 
-        def play(k: int) -> None:
-            learner.update(mdp.play(solution.policy, np.random.default_rng([seed, k, 1])))
+        def play(episodes: int, rng: np.random.Generator) -> None:
+            s, y = np.full(episodes, mdp.initial), np.zeros(episodes, int)
+            for h in range(mdp.H):
+                a = solution.policy[h, s, y]
+                o = drawn(levels[h, s, a], rng)
+                at = y if learner.counts.shape[-1] > 1 else 0
+                np.add.at(learner.counts, (h, s, a, o, at), 1.0)
+                s, y = mdp.nexts[h, s, a, o], y + mdp.rewards[h, s, a, o]
 
         return Planned(
             best.value - mdp.risk(rho, solution.policy),
@@ -197,7 +223,7 @@ def static_run(setting: static_measure.Setting, make: Callable[..., RSDisRL], se
             play,
         )
 
-    return played(plan, K)
+    return played(plan, K, seed)
 
 
 def best_utility(planner: StaticPlanner, rho: Any) -> np.ndarray:
@@ -264,13 +290,27 @@ def pomdp_run(
     spans = np.abs(high - low)[1:, None, None] * np.exp(gamma * pomdp.rewards)  # (H, S, A)
     true = _joint(pomdp)
 
-    def plan(k: int) -> Planned:
+    starts, moves, sights = (
+        np.cumsum(each, axis=-1) for each in (pomdp.initial, pomdp.transitions, pomdp.emissions)
+    )
+
+    def plan(rng: np.random.Generator) -> Planned:
         solution = learner.plan()
         off = np.maximum(_joint(learner.model()) - true, 0.0).sum(axis=(3, 4)) * spans[:-1]
         covered = (off <= learner.bonus()[:-1] + ROUNDING).mean()
 
-        def play(k: int) -> None:
-            learner.update(pomdp.play(solution.policy, np.random.default_rng([seed, k, 1])))
+        def play(episodes: int, rng: np.random.Generator) -> None:
+            s, history = drawn(np.tile(starts, (episodes, 1)), rng), np.zeros(episodes, int)
+            np.add.at(learner.first, s, 1.0)
+            for h in range(pomdp.H):
+                o = drawn(sights[h, s], rng)
+                np.add.at(learner.sights, (h, s, o), 1.0)
+                history = history * pomdp.O + o
+                a = solution.policy[h][history]
+                if h < pomdp.H - 1:
+                    after = drawn(moves[h, s, a], rng)
+                    np.add.at(learner.moves, (h, s, a, after), 1.0)
+                    s, history = after, history * pomdp.A + a
 
         return Planned(
             optimum - evaluate(pomdp, gamma, solution.policy),
@@ -279,7 +319,7 @@ def pomdp_run(
             play,
         )
 
-    return played(plan, setting.episodes)
+    return played(plan, setting.episodes, seed)
 
 
 def _joint(pomdp: TabularPOMDP) -> np.ndarray:
