@@ -11,6 +11,7 @@ from tenfold.algorithms.common.saved_gpt2 import read_sizes, tokenizer_of
 from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
 from tenfold.algorithms.common.text_tasks import check_text
 from tenfold.algorithms.common.workers_config import WorkersConfig
+from tenfold.algorithms.mst.granularity import Granularity
 from tenfold.algorithms.mst.restoration import RewarmedRate
 from tenfold.algorithms.mst.schedule import SparsitySchedule, UpToChanges, active_weights
 from tenfold.algorithms.qsr.schedule import QuadraticSync
@@ -35,7 +36,7 @@ class MSTConfig(WorkersConfig):
     fixed: ClassVar[frozenset[str]] = frozenset(
         {
             *("n_layer", "n_head", "n_embd", "context", "vocabulary", "tokenizer"),
-            *("mask_head", "sync", "workers_per_process"),
+            *("mask_head", "granularity", "block", "sync", "workers_per_process"),
         }
     )
 
@@ -78,6 +79,12 @@ class MSTConfig(WorkersConfig):
     mask_head: bool = parameter(
         False, "Mask the output layer, too, which is one matrix with the token embeddings"
     )
+    granularity: Literal["weight", "block", "two_four"] = parameter(
+        "weight",
+        "What goes on and off as one: single weights, square blocks of them, or with two_four at "
+        "most 2 of every 4 weights of an output to consecutive inputs",
+    )
+    block: int = parameter(32, "Side of the blocks of granularity block", ge=2, le=1_024)
     distribution: Literal["erdos_renyi", "uniform"] = parameter(
         "erdos_renyi", "Sparsity over layers"
     )
@@ -156,6 +163,11 @@ class MSTConfig(WorkersConfig):
         return schedule if self.restoration is None else schedule.restored_from(self.restoration)
 
     @property
+    def units(self) -> Granularity:
+        """What masks switch as one."""
+        return Granularity.of(self.granularity, self.block)
+
+    @property
     def learning_rate(self) -> Callable[[int], float]:
         """Learning rate of each step."""
         warmup = int(self.warmup * self.steps)
@@ -182,6 +194,7 @@ class MSTConfig(WorkersConfig):
             ValueError: One sentence with the field, its value and what would be right.
         """
         super().check()
+        self._check_divided()
         self._check_init()
         self._check_sparsity()
         if self.n_embd % self.n_head:
@@ -214,17 +227,30 @@ class MSTConfig(WorkersConfig):
                 "Bad value 'auto' for 'kernels': stacked workers run dense, "
                 "so give dense or 'workers_per_process' 1."
             )
-        if self.device == "cuda" and self.kernels == "auto":
+        if self.granularity == "weight" and self.device == "cuda" and self.kernels == "auto":
             raise ValueError(
                 "Bad value 'auto' for 'kernels': they compute on the CPU, so give dense or "
                 "'device' cpu."
             )
-        if self.precision != "fp32" and self.kernels == "auto":
+        if self.granularity == "weight" and self.precision != "fp32" and self.kernels == "auto":
             raise ValueError(
                 "Bad value 'auto' for 'kernels': they compute in fp32, so give dense or "
                 "'precision' fp32."
             )
         self._check_vocabulary(check_text(self.task, self.tokenizer, self.context))
+
+    def _check_divided(self) -> None:
+        """Refuse to divide a model among workers that have one each, or to run it sparse."""
+        if self.sharding == "fsdp" and self.sync != "data_parallel":
+            raise ValueError(
+                f"Bad value 'fsdp' for 'sharding': with 'sync' {self.sync} each worker trains a "
+                "whole model of its own, so give none, or 'sync' data_parallel."
+            )
+        if self.sharding == "fsdp" and self.kernels == "auto":
+            raise ValueError(
+                "Bad value 'auto' for 'kernels': with 'sharding' fsdp layers run dense, so give "
+                "dense."
+            )
 
     def _check_init(self) -> None:
         """Refuse a saved model that is not there or that has other sizes than those given."""
@@ -265,12 +291,26 @@ class MSTConfig(WorkersConfig):
         Args:
             further: (n_in, n_out) of masked layers beside those of a block.
         """
+        found = self.units
         d = self.n_embd
         shapes = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)] * self.n_layer
-        for _, sparsity in self.schedule.table:
-            least = min(active_weights([*shapes, *further], self.distribution, sparsity))
-            if least == 0:
+        for shape in [*shapes, *further]:
+            if any(side % found.divisor for side in shape):
                 raise ValueError(
-                    f"Bad value {sparsity} in 'sparsity': a layer of width {d} would have no "
-                    "weight left, so give less or a larger 'n_embd'."
+                    f"Bad value '{self.granularity}' for 'granularity': a masked layer has "
+                    f"{shape[0]} x {shape[1]} weights, and both must be multiples of "
+                    f"{found.divisor}; give another 'n_embd', 'vocabulary' or 'block'."
+                )
+        units = [found.units(shape) for shape in [*shapes, *further]]
+        for _, sparsity in self.schedule.table:
+            most = found.most(sparsity)
+            if 1 - sparsity > most:
+                raise ValueError(
+                    f"Bad value {sparsity} in 'sparsity': with 'granularity' two_four none of the "
+                    "weights are off or at least half of them, so give 0 or 0.5 and more."
+                )
+            if min(active_weights(units, self.distribution, sparsity, most)) == 0:
+                raise ValueError(
+                    f"Bad value {sparsity} in 'sparsity': a layer of width {d} would have "
+                    "no weight left, so give less or a larger 'n_embd'."
                 )

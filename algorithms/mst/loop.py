@@ -13,15 +13,27 @@ from tenfold.algorithms.common.language_model import (
     next_token_loss,
     save_gpt2,
 )
-from tenfold.algorithms.common.local_optimizer import AllReduce, LocalOptimizer, StackMean
+from tenfold.algorithms.common.local_optimizer import (
+    AllReduce,
+    Averager,
+    LocalOptimizer,
+    StackMean,
+)
 from tenfold.algorithms.common.shard import Shard
+from tenfold.algorithms.common.sharded import Counted, part
 from tenfold.algorithms.common.workers import Batch, Workers
 from tenfold.algorithms.mst.attention import kept_fraction, pattern_mask, set_pattern
 from tenfold.algorithms.mst.config import MSTConfig
 from tenfold.algorithms.mst.decay import decay_groups, regroup
-from tenfold.algorithms.mst.execution import SparsePath, calibrated
+from tenfold.algorithms.mst.execution import SparsePath, calibrated, product_for
 from tenfold.algorithms.mst.flops import HEAD, FlopLedger, StepFlops, step_flops
-from tenfold.algorithms.mst.masks import Masks, assert_same_masks, masked_layers, norm_share
+from tenfold.algorithms.mst.masks import (
+    Masks,
+    assert_same_masks,
+    input_axis,
+    masked_layers,
+    norm_share,
+)
 from tenfold.algorithms.mst.topology import DROP, GRADIENT_SHARE
 from tenfold.envs.data.text import batch, check_length, load_corpus
 from tenfold.platform.devices import Batches, Compute
@@ -47,7 +59,12 @@ class MSTLoop(TrainingLoop):
             model.activation_checkpointing_enable({"use_reentrant": False})
         self.compute = Compute.of(config)
         self.workers = Workers(
-            model.train(), config.workers_per_process, self._loss, self.compute, config.compile
+            model.train(),
+            config.workers_per_process,
+            self._loss,
+            self.compute,
+            config.compile,
+            sharded=config.sharding == "fsdp" and size > 1,
         )
         self.batches = Batches(self._batch, self.compute)
         linear = masked_layers(model)
@@ -55,13 +72,21 @@ class MSTLoop(TrainingLoop):
         self.weights: Tensors = {n: self.workers.parameters[f"{n}.weight"] for n in masked}
         self.schedule = config.schedule
         self.masks = Masks(
-            self.weights, config.distribution, self.schedule(0), config.first_mask, config.seed
+            self.weights,
+            config.distribution,
+            self.schedule(0),
+            config.first_mask,
+            config.seed,
+            config.units,
+            {name: input_axis(layer) for name, layer in masked.items()},
         )
         self.masks.apply(self.weights)
         self.sparse_path = None
-        if config.kernels == "auto" and not self.compute.on_card:
+        product = product_for(config.units, self.compute)
+        if config.kernels == "auto" and product is not None:
             rows = config.batch * config.context
-            self.sparse_path = SparsePath(linear, calibrated(linear, rows))
+            calibration = calibrated(linear, rows, product, self.compute)
+            self.sparse_path = SparsePath(linear, product, calibration)
             self.sparse_path.follow(self.masks.masks)
         self.optimizer = LocalOptimizer(
             self.compute.adamw(
@@ -72,12 +97,12 @@ class MSTLoop(TrainingLoop):
             ),
             config.rule,
             config.learning_rate,
-            average=self._averager(),
+            average=self._averager(1.5 * config.accumulate),
             gradients=config.sync == "data_parallel",
             before_step=self._mask_and_clip,
             scaler=self.compute.scaler(),
         )
-        self.scores = self._averager()
+        self.scores = self._averager(0.5)
         self.uncounted = AllReduce()
         self.ledger = FlopLedger()
         self.evolved_at = 0  # the last topology step
@@ -175,7 +200,9 @@ class MSTLoop(TrainingLoop):
         weights = {name: mean[f"{name}.weight"] for name in restored}
         found = {"restored_norm_share": norm_share(weights, restored)}
         if self.finished and self.masks.settled is not None:
-            without = {f"{name}.weight": w * ~restored[name] for name, w in weights.items()}
+            without = {
+                f"{name}.weight": w * part(~restored[name], w) for name, w in weights.items()
+            }
             found["restored_loss_gap"] = self._judge({**mean, **without})["loss"] - loss
         return found
 
@@ -192,10 +219,12 @@ class MSTLoop(TrainingLoop):
         held = {"parameter": self.workers.parameters, **self.masks.groups()}
         Shard(held, counters).write(folder, self.rank, self.optimizer)
         mean = self._mean()
-        if self.rank == 0:
+        if self.rank == 0 or self.workers.sharded:
             set_pattern(self.workers.module, None)
             with self.workers.standing(mean) as module:
-                save_gpt2(module, self.corpus.tokenizer, folder / "model")
+                plain = self.workers.plain(module)
+                if self.rank == 0:
+                    save_gpt2(plain, self.corpus.tokenizer, folder / "model")
             set_pattern(self.workers.module, self.pattern)
 
     def load(self, folder: Path) -> None:
@@ -209,7 +238,7 @@ class MSTLoop(TrainingLoop):
         self.step = self.optimizer.step_count
         with torch.no_grad():
             for name, p in self.workers.parameters.items():
-                p.copy_(shard.tensors["parameter"][name])
+                p.copy_(part(shard.tensors["parameter"][name], p))
         if saved != self.size:
             shards = [Shard.read(folder, rank) for rank in range(saved)]
             self.workers.meet([found.tensors["parameter"] for found in shards])
@@ -224,7 +253,10 @@ class MSTLoop(TrainingLoop):
             self.sparse_path.follow(self.masks.masks)
         self._set_attention()
 
-    def _averager(self) -> AllReduce | StackMean:
+    def _averager(self, divided: float) -> Averager:
+        """How tensors are averaged; those of a divided model are, and sent this share of it."""
+        if self.workers.sharded:
+            return Counted(divided)
         stacked = self.config.workers_per_process
         return AllReduce() if stacked == 1 else StackMean(stacked, AllReduce())
 

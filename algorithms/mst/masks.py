@@ -5,6 +5,7 @@ model is a plain `GPT2LMHeadModel` at every moment, and W means W * M.
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -12,8 +13,14 @@ import torch.distributed as dist
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from tenfold.algorithms.common.sharded import part, whole
+from tenfold.algorithms.mst.granularity import Granularity
 from tenfold.algorithms.mst.schedule import active_weights
 from tenfold.algorithms.mst.topology import evolve, first_mask
+
+WEIGHTS = Granularity()
+"""Single weights, the paper's own."""
+NO_AXES: Mapping[str, int] = MappingProxyType({})
 
 
 def masked_layers(model: nn.Module, head: bool = False) -> dict[str, nn.Module]:
@@ -36,10 +43,24 @@ def masked_layers(model: nn.Module, head: bool = False) -> dict[str, nn.Module]:
     return found
 
 
+def input_axis(layer: nn.Module) -> int:
+    """The axis of a layer's weight along which its inputs lie: 0 of a `Conv1D`, else 1."""
+    return 0 if isinstance(layer, Conv1D) else 1
+
+
 class Masks:
     """One mask a layer, and its history.
 
     The weights may be a stack of local workers' (workers, n_in, n_out): all of them share the mask.
+
+    Args:
+        weights: By layer.
+        distribution: Of sparsity over layers, see `schedule.active_weights`.
+        sparsity: To begin with.
+        first: Which weights are on when sparsity first sets in, see `topology.first_mask`.
+        seed: Of all uniform choices.
+        granularity: What goes on and off as one; the sides of layers are multiples of its divisor.
+        axes: By layer the axis of inputs, see `input_axis`; 0 of layers that are not there.
 
     Attributes:
         masks: Active weights by layer, (n_in, n_out) bool, where the weights are.
@@ -56,8 +77,12 @@ class Masks:
         sparsity: float,
         first: str,
         seed: int,
+        granularity: Granularity = WEIGHTS,
+        axes: Mapping[str, int] = NO_AXES,
     ) -> None:
         self.distribution = distribution
+        self.granularity = granularity
+        self.axes = {name: axes.get(name, 0) for name in weights}
         self.shapes = {name: (w.shape[-2], w.shape[-1]) for name, w in weights.items()}
         self.seed = seed
         self.churn = 0.0
@@ -65,7 +90,15 @@ class Masks:
         targets = self.targets(sparsity)
         generator = torch.Generator().manual_seed(seed)
         self.masks = {
-            name: first_mask(_of_one(w.detach()), targets[name], first, generator)
+            name: granularity.spread(
+                first_mask(
+                    granularity.summed(_of_one(whole(w.detach())).abs()),
+                    targets[name] // granularity.block**2,
+                    first,
+                    generator,
+                    granularity.limit(self.axes[name], sparsity),
+                )
+            )
             for name, w in weights.items()
         }
         self.counts = targets
@@ -77,7 +110,17 @@ class Masks:
         return found if self.settled is None else {**found, "settled": self.settled}
 
     def restore(self, groups: Mapping[str, Mapping[str, torch.Tensor]], churn: float) -> None:
-        """Go on from what `groups` gave."""
+        """Go on from what `groups` gave.
+
+        Raises:
+            ValueError: It is of another granularity.
+        """
+        for name, mask in groups["mask"].items():
+            if not self.granularity.fits(mask, self.axes[name]):
+                raise ValueError(
+                    f"The checkpoint's mask of '{name}' is of another 'granularity': give the "
+                    "granularity and block of the run that saved it."
+                )
         device = next(iter(self.masks.values())).device
         on = {
             group: {name: mask.to(device) for name, mask in groups[group].items()}
@@ -89,9 +132,12 @@ class Masks:
         self.churn = churn
 
     def targets(self, sparsity: float) -> dict[str, int]:
-        """Active weights of each layer at a sparsity of all together."""
-        counts = active_weights(list(self.shapes.values()), self.distribution, sparsity)
-        return dict(zip(self.shapes, counts, strict=True))
+        """Active weights of each layer at a sparsity of all together, whole units."""
+        units = [self.granularity.units(shape) for shape in self.shapes.values()]
+        most = self.granularity.most(sparsity)
+        counts = active_weights(units, self.distribution, sparsity, most)
+        each = self.granularity.block**2
+        return {name: each * count for name, count in zip(self.shapes, counts, strict=True)}
 
     def density(self) -> dict[str, float]:
         """Fraction of active weights of each layer."""
@@ -124,7 +170,7 @@ class Masks:
         for name, mask in self.masks.items():
             tensor = tensors[name]
             if tensor is not None and self.counts[name] < mask.numel():
-                tensor.mul_(mask)
+                tensor.mul_(part(mask, tensor))
 
     @torch.no_grad()
     def step(
@@ -160,20 +206,25 @@ class Masks:
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
         replaced, before = 0, self.active
+        units = self.granularity
         for name, mask in self.masks.items():
-            new, kept = evolve(
-                mask,
-                keep[name],
-                gradients[name].abs(),
-                targets[name],
-                zeta,
-                gradient_share,
-                generator,
+            new, kept = map(
+                units.spread,
+                evolve(
+                    units.reduced(mask),
+                    units.summed(whole(keep[name])),
+                    units.summed(whole(gradients[name]).abs()),
+                    targets[name] // units.block**2,
+                    zeta,
+                    gradient_share,
+                    generator,
+                    units.limit(self.axes[name], sparsity),
+                ),
             )
             replaced += int((mask & ~kept).sum())
-            weights[name].mul_(kept)
+            weights[name].mul_(part(kept, weights[name]))
             for tensor in state[name]:
-                tensor.mul_(kept)
+                tensor.mul_(part(kept, tensor))
             self.masks[name] = new
             self.ever[name] |= new
         self.counts = targets
@@ -190,8 +241,8 @@ def norm_share(weights: Mapping[str, torch.Tensor], chosen: Mapping[str, torch.T
     total = held = 0.0
     for name, weight in weights.items():
         squares = weight.double().square()
-        total += float(squares.sum())
-        held += float((squares * chosen[name]).sum())
+        total += float(whole(squares.sum()))
+        held += float(whole((squares * part(chosen[name], squares)).sum()))
     return held / total if total else 0.0
 
 
