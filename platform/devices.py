@@ -94,13 +94,14 @@ class Batches:
     Args:
         make: A batch on the CPU; a pure function of its number.
         compute: Where batches go. On the CPU they are made when they are asked for.
+        ahead: Make them ahead on the CPU, too.
     """
 
-    def __init__(self, make: Callable[[int], Batch], compute: Compute) -> None:
+    def __init__(self, make: Callable[[int], Batch], compute: Compute, ahead: bool = False) -> None:
         self._make = make
         self._compute = compute
         self._ahead: dict[int, Future[Batch]] = {}
-        self._thread = ThreadPoolExecutor(1) if compute.on_card else None
+        self._thread = ThreadPoolExecutor(1) if compute.on_card or ahead else None
 
     def __call__(self, number: int) -> Batch:
         """The batch, on the device; a copy to a card may still be under way."""
@@ -111,7 +112,10 @@ class Batches:
         return self._compute.bring(made.result())
 
     def _pinned(self, number: int) -> Batch:
-        return {name: values.pin_memory() for name, values in self._make(number).items()}
+        batch = self._make(number)
+        if not self._compute.on_card:
+            return batch
+        return {name: values.pin_memory() for name, values in batch.items()}
 
 
 def assigned_device() -> torch.device:

@@ -20,12 +20,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.ray_images import (
+    SUFFIXES,
+    cell_bytes,
+    described,
+    examined_rows,
+    image_of,
+    members,
+    opened,
+)
 from tenfold.envs.data.scenes import draw_scenes
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SCENES = {
     "scenes": "plain",
     "scenes_inked": "inked",
@@ -166,42 +174,24 @@ def _drawn(count: int, style: str) -> Iterator[Mapping[str, Any]]:
 
 def _read(source: Path, image_column: str, caption_column: str) -> Iterator[Mapping[str, Any]]:
     """Every example of a source in its order, with what is wrong with it."""
-    import ray.data
-
     kind, files = layout(source)
-    paths = [str(file.absolute()) for file in files]
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
-    # No CPU is asked for: the trial that waits for the data may hold them all.
-    free = {"num_cpus": 0}
     if kind == "parquet":
-        rows = ray.data.read_parquet(paths, columns=[image_column, caption_column], **free)
-        arguments: dict[str, Any] = {"image": image_column, "caption": caption_column}
-        examined = rows.map(_of_parquet, fn_kwargs=arguments, num_cpus=0)
-    elif kind == "tar":
-        rows = ray.data.read_webdataset(paths, decoder=None, **free)
-        examined = rows.map(_of_shard, fn_kwargs={"caption": caption_column}, num_cpus=0)
-    else:
-        captions = _captions_of(source, files, caption_column)
-        rows = ray.data.read_binary_files(paths, include_paths=True, **free)
-        examined = rows.map(_of_folder, fn_kwargs={"captions": captions}, num_cpus=0)
-    yield from examined.iter_rows()
+        columns = {"image": image_column, "caption": caption_column}
+        return examined_rows(kind, files, _of_parquet, list(columns.values()), **columns)
+    if kind == "tar":
+        return examined_rows(kind, files, _of_shard, caption=caption_column)
+    captions = _captions_of(source, files, caption_column)
+    return examined_rows(kind, files, _of_folder, captions=captions)
 
 
 def _of_parquet(row: Mapping[str, Any], image: str, caption: str) -> dict[str, Any]:
-    cell = row[image]
-    return _examined(cell.get("bytes") if isinstance(cell, dict) else cell, row[caption])
+    return _examined(cell_bytes(row[image]), row[caption])
 
 
 def _of_shard(row: Mapping[str, Any], caption: str) -> dict[str, Any]:
-    given = {key.lower(): value for key, value in row.items() if isinstance(value, bytes)}
-    image = next((given[s[1:]] for s in SUFFIXES if s[1:] in given), None)
+    given = members(row)
     text = given.get("txt", b"").decode("utf-8", "replace")
-    if not text and "json" in given:
-        described = json.loads(given["json"])
-        text = described.get(caption, "") if isinstance(described, dict) else ""
-    return _examined(image, text)
+    return _examined(image_of(given), text or described(given).get(caption, ""))
 
 
 def _of_folder(row: Mapping[str, Any], captions: Mapping[str, str]) -> dict[str, Any]:
@@ -212,10 +202,7 @@ def _examined(image: bytes | None, caption: Any) -> dict[str, Any]:
     """An example with its fault: '' if it has none."""
     text = caption.strip() if isinstance(caption, str) else ""
     fault = "" if text else "without a caption"
-    try:
-        with Image.open(BytesIO(image or b"")) as opened:
-            opened.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
+    if opened(image) is None:
         fault = "unreadable"
     return {"image": b"" if fault else image, "caption": text, "fault": fault}
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -50,6 +51,7 @@ class QSRConfig(WorkersConfig):
             "model",
             "sizes",
             "image_size",
+            "decode",
             "context",
             "tokenizer",
             "rule",
@@ -129,6 +131,11 @@ class QSRConfig(WorkersConfig):
     )
     label_column: str | None = parameter(
         None, "Column of labels of Parquet files; found by its name when null"
+    )
+    decode: Literal["once", "batch"] = parameter(
+        "once",
+        "once: images of your own are decoded into bytes on disk before training; batch: those of "
+        "Parquet and of webdataset shards stay encoded, each batch's are decoded ahead of its step",
     )
     train_images: int = parameter(20_000, "Training images of drawings", ge=40, le=10**7)
     test_images: int = parameter(4_000, "Held-out images of drawings", ge=40, le=10**6)
@@ -215,6 +222,16 @@ class QSRConfig(WorkersConfig):
             raise ValueError(
                 f"Bad value {self.lr_floor} for 'lr_floor': give at most 'lr', which is {self.lr}."
             )
+        if self.sharding == "fsdp" and self.rule != "data_parallel":
+            raise ValueError(
+                f"Bad value 'fsdp' for 'sharding': by the rule '{self.rule}' each worker trains a "
+                "whole model of its own, so give none, or 'rule' data_parallel."
+            )
+        if self.sharding == "fsdp" and self.sharpness_samples:
+            raise ValueError(
+                f"Bad value {self.sharpness_samples} for 'sharpness_samples': with 'sharding' fsdp "
+                "there are no second derivatives, so give 0."
+            )
         self._check_model()
         self._check_columns()
         if self.task == "digits":
@@ -258,6 +275,11 @@ class QSRConfig(WorkersConfig):
                     f"Bad value {shown(value)} for '{name}': it is for images in Parquet files, so "
                     "leave it out."
                 )
+        if self.decode == "batch" and (self.task in IMAGE_TASKS or self.architecture == "gpt2"):
+            raise ValueError(
+                "Bad value 'batch' for 'decode': it is for images of your own in Parquet files or "
+                "webdataset shards, so leave it out."
+            )
 
     def _check_digits(self) -> None:
         """Refuse what digits do not stand: another class, or other pixels than 0 to 16."""
@@ -280,10 +302,18 @@ class QSRConfig(WorkersConfig):
         from tenfold.algorithms.qsr.models import check_model
         from tenfold.algorithms.qsr.tasks import image_data
         from tenfold.envs.data.drawings import CLASSES, SIZE
+        from tenfold.envs.data.image_files import Columns
         from tenfold.envs.data.images import worker_indices
         from tenfold.envs.data.tokenizer import check_tokenizer
 
         check_tokenizer(self.tokenizer)
+        if self.decode == "batch":  # read by Ray Data when a trial needs them
+            from tenfold.envs.data.encoded_images import check_encoded
+
+            columns = Columns(self.image_column, self.label_column)
+            size = check_encoded(Path(self.task), self.image_size, columns)
+            check_model(self, (3, size, size), classes=2)
+            return
         if self.task == "drawings":  # drawn when a trial needs them; they cannot be wrong
             count, shape, classes = self.train_images, (3, *[self.image_size or SIZE] * 2), CLASSES
         else:

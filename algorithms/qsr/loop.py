@@ -4,9 +4,15 @@ from pathlib import Path
 
 import torch
 
-from tenfold.algorithms.common.local_optimizer import AllReduce, LocalOptimizer, StackMean
+from tenfold.algorithms.common.local_optimizer import (
+    AllReduce,
+    Averager,
+    LocalOptimizer,
+    StackMean,
+)
 from tenfold.algorithms.common.outer_optimizer import OuterNesterov
 from tenfold.algorithms.common.shard import Shard
+from tenfold.algorithms.common.sharded import Counted, part
 from tenfold.algorithms.common.workers import Batch, Workers, reestimate_batchnorm
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.sharpness import hessian_trace
@@ -29,19 +35,21 @@ class QSRLoop(TrainingLoop):
             model.activation_checkpointing_enable({"use_reentrant": False})
         stacked = config.workers_per_process
         self.compute = Compute.of(config)
-        self.workers = Workers(model, stacked, self.task.loss, self.compute, config.compile)
-        self.batches = Batches(self._batch, self.compute)
+        sharded = config.sharding == "fsdp" and size > 1
+        self.workers = Workers(
+            model, stacked, self.task.loss, self.compute, config.compile, sharded
+        )
+        self.batches = Batches(self._batch, self.compute, self.task.ahead)
         self.outer = (
             OuterNesterov(self.workers.parameters, config.outer_lr, config.outer_momentum)
             if config.outer == "nesterov"
             else None
         )
-        across = AllReduce()
         self.optimizer = LocalOptimizer(
             self._inner(),
             config.sync,
             config.learning_rate,
-            average=across if stacked == 1 else StackMean(stacked, across),
+            average=self._averager(),
             gradients=config.rule == "data_parallel",
             moments=config.average_moments,
             before_step=self._clip,
@@ -123,17 +131,20 @@ class QSRLoop(TrainingLoop):
     def mean_parameters(self) -> dict[str, torch.Tensor]:
         """The parameters averaged over all workers; no communication is counted for it."""
         mean = self.workers.means()
-        self._uncounted(list(mean.values()))
+        if not self.workers.sharded:
+            self._uncounted(list(mean.values()))
         return mean
 
     def save(self, folder: Path) -> None:
         """This process's parameters and optimizer state; process 0 adds the averaged model."""
         Shard(self._held(), {"processes": self.size}).write(folder, self.rank, self.optimizer)
         mean = self.mean_parameters()
-        if self.rank == 0:
+        if self.rank == 0 or self.workers.sharded:
             with self.workers.standing(mean) as module:
                 self._reestimate(module)
-                module.save_pretrained(folder / "model")
+                plain = self.workers.plain(module)
+                if self.rank == 0:
+                    plain.save_pretrained(folder / "model")
 
     def load(self, folder: Path) -> None:
         """Continue from a checkpoint.
@@ -147,7 +158,7 @@ class QSRLoop(TrainingLoop):
         with torch.no_grad():
             for group, tensors in self._held().items():
                 for name, tensor in tensors.items():
-                    tensor.copy_(shard.tensors[group][name])
+                    tensor.copy_(part(shard.tensors[group][name], tensor))
             if saved != self.size:
                 shards = [Shard.read(folder, rank) for rank in range(saved)]
                 self.workers.meet([shard.tensors["parameter"] for shard in shards])
@@ -166,6 +177,13 @@ class QSRLoop(TrainingLoop):
         start = self.optimizer.round_start
         rounds = self.config.sync.rounds(self.config.learning_rate, start)
         return self.optimizer.averages + sum(1 for _ in rounds)
+
+    def _averager(self) -> Averager:
+        c = self.config
+        if self.workers.sharded:
+            return Counted(1.5 * c.accumulate)
+        stacked = c.workers_per_process
+        return AllReduce() if stacked == 1 else StackMean(stacked, AllReduce())
 
     def _inner(self) -> torch.optim.Optimizer:
         parameters = list(self.workers.parameters.values())

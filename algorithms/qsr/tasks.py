@@ -30,10 +30,12 @@ class Task(ABC):
     Attributes:
         items: What a batch holds, ``images`` or ``tokens``.
         items_per_batch: How many of them a worker takes at once.
+        ahead: Whether batches are made ahead on the CPU, too, since they take long.
     """
 
     items: ClassVar[str]
     items_per_batch: int
+    ahead: bool = False
 
     @abstractmethod
     def model(self) -> nn.Module:
@@ -65,6 +67,7 @@ class ImageTask(Task):
         self.config = config
         self.items_per_batch = config.batch
         self.data = image_data(config)
+        self.ahead = config.decode == "batch"
         self._classes = len(self.data.classes)
 
     def model(self) -> nn.Module:
@@ -93,8 +96,9 @@ class ImageTask(Task):
     @torch.no_grad()
     def judge(self, model: nn.Module, device: torch.device = CPU) -> dict[str, float]:
         labels = torch.from_numpy(self.data.test_y).to(device)
-        arrays = np.array_split(self.data.test_x, -(-len(labels) // _JUDGED_AT_ONCE))
-        parts = (torch.from_numpy(self.data.standardised(a)).to(device) for a in arrays)
+        places = np.array_split(np.arange(len(labels)), -(-len(labels) // _JUDGED_AT_ONCE))
+        arrays = (self.data.standardised(self.data.test_x[at]) for at in places)
+        parts = (torch.from_numpy(array).to(device) for array in arrays)
         logits = torch.cat([model(pixel_values=part).logits for part in parts])
         accuracy = (logits.argmax(dim=1) == labels).double().mean()
         if not bool(logits.isfinite().all()):
@@ -156,6 +160,7 @@ def image_data(config: QSRConfig) -> ImageData:
         label_noise=c.label_noise,
         seed=c.seed,
         columns=Columns(c.image_column, c.label_column),
+        encoded=c.decode == "batch",
     )
 
 

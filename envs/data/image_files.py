@@ -42,6 +42,10 @@ _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "pixels")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "class_label", "category", "target")
 _FORMAT = "3"  # of the cached files
 _ROWS = 256  # of a Parquet file that are held at a time
+_SHARDS = (
+    "Bad value 'once' for 'decode': '{}' holds webdataset shards, whose images stay encoded, so "
+    "give batch."
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ def read_own(source: Path, cache: Path, size: int | None, columns: Columns) -> I
     """
     if not os.path.exists(source):
         raise ValueError(f"'{source}' does not exist: give a folder of images or a Parquet file.")
+    if source.suffix.lower() == ".tar":
+        raise ValueError(_SHARDS.format(source))
     root = source.parent if source.is_file() else source
     files = [source] if source.is_file() else data_files(source)
     stamps = [f"{f.relative_to(root)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
@@ -98,6 +104,8 @@ def read_own(source: Path, cache: Path, size: int | None, columns: Columns) -> I
     tables = files if source.is_file() else _with_suffix(files, (".parquet",))
     pictures = _with_suffix(files, SUFFIXES)
     by_table = source.is_file() or (bool(tables) and not pictures)
+    if not tables and not pictures and _with_suffix(files, (".tar",)):
+        raise ValueError(_SHARDS.format(source))
     if not by_table and columns != USUAL:
         raise ValueError(
             f"Bad value '{columns.image or columns.label}' for "
@@ -147,7 +155,7 @@ def _write(folder: Path, found: _Listing, source: Path, size: int | None, colour
     def decoded() -> Iterator[np.ndarray]:
         shape: tuple[int, ...] | None = None
         for name, file in found.encoded():
-            image = _decode(file, name, size)
+            image = decode_image(file, name, size)
             if colour and len(image) == 1:
                 image = np.repeat(image, 3, axis=0)
             shape = shape or image.shape
@@ -230,16 +238,28 @@ def _list_parquet(source: Path, files: Sequence[Path], columns: Columns) -> _Lis
     return _Listing(encoded, y, is_test, classes)
 
 
+def label_columns(file: Path, columns: Columns) -> tuple[str, str]:
+    """The columns of images and of labels of a Parquet file.
+
+    Raises:
+        ValueError: It is none, or has no such columns.
+    """
+    try:
+        schema = pq.read_schema(file)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"'{file}' is not a Parquet file: {error}.") from None
+    kinds = {f.name: f.type.value_type if _is_dictionary(f) else f.type for f in schema}
+    images = [name for name, kind in kinds.items() if _holds_bytes(kind)]
+    image = _one_of(images, _IMAGE_COLUMNS, "image", columns.image, file, kinds)
+    plain = [name for name, kind in kinds.items() if name not in images and _is_plain(kind)]
+    return image, _one_of(plain, _LABEL_COLUMNS, "label", columns.label, file, kinds)
+
+
 def _labels(file: Path, columns: Columns) -> tuple[str, list[Any]]:
     """The column of images of a Parquet file, and its labels."""
+    image, label = label_columns(file, columns)
     try:
         with pq.ParquetFile(file) as opened:
-            schema = opened.schema_arrow
-            kinds = {f.name: f.type.value_type if _is_dictionary(f) else f.type for f in schema}
-            images = [name for name, kind in kinds.items() if _holds_bytes(kind)]
-            image = _one_of(images, _IMAGE_COLUMNS, "image", columns.image, file, kinds)
-            plain = [name for name, kind in kinds.items() if name not in images and _is_plain(kind)]
-            label = _one_of(plain, _LABEL_COLUMNS, "label", columns.label, file, kinds)
             return image, opened.read([label])[label].to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"'{file}' is not a Parquet file: {error}.") from None
@@ -302,8 +322,17 @@ def _is_plain(kind: pa.DataType) -> bool:
     return not isinstance(kind, pa.BaseExtensionType)
 
 
-def _decode(file: Path | BytesIO, name: str, size: int | None) -> np.ndarray:
-    """One image as (C, H, W) uint8, grey or RGB."""
+def decode_image(file: Path | BytesIO, name: str, size: int | None) -> np.ndarray:
+    """One image as (C, H, W) uint8, grey or RGB.
+
+    Args:
+        file: Or its content.
+        name: In messages.
+        size: Pixels to resize to, square; as it is when None.
+
+    Raises:
+        ValueError: It is no image that Pillow can read.
+    """
     try:
         with Image.open(file) as image:
             plain = _plain(image, name)

@@ -7,6 +7,7 @@ memory for more than a part of it.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -14,12 +15,25 @@ _PART = 2**24  # values that are held as float32 at a time
 _MAPPED, _READ = ("train_x", "test_x"), ("train_y", "test_y", "mean", "deviation")
 
 
+class Images(Protocol):
+    """What gives some of its images: an array, or `encoded_images.EncodedImages`.
+
+    Attributes:
+        shape: (N, C, H, W).
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, chosen: np.ndarray) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class ImageData:
     """Images and labels, split.
 
     Attributes:
-        train_x: (N, C, H, W) uint8, mapped from a file unless the set is small.
+        train_x: (N, C, H, W) uint8, mapped from a file unless the set is small or stays encoded.
         train_y: (N,) int64.
         test_x: The same of the test split.
         test_y: Its labels.
@@ -28,9 +42,9 @@ class ImageData:
         classes: Names of the classes, in the order of the labels.
     """
 
-    train_x: np.ndarray
+    train_x: Images
     train_y: np.ndarray
-    test_x: np.ndarray
+    test_x: Images
     test_y: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray

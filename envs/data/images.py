@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from tenfold.envs.data.encoded_images import read_encoded
 from tenfold.envs.data.image_files import USUAL, Columns, held_out_places, read_own
 from tenfold.envs.data.image_split import ImageData, moments
 
@@ -23,21 +24,27 @@ def load_images(
     label_noise: float,
     seed: int,
     columns: Columns = USUAL,
+    encoded: bool = False,
 ) -> ImageData:
     """Load, split, and spoil some training labels.
 
     Args:
-        source: ``digits``, or a folder or a Parquet file as `image_files` reads them.
+        source: ``digits``, or a folder or a Parquet file as `image_files` reads them, or what
+            `encoded_images` does.
         cache: Folder for decoded images, which are memory-mapped.
         size: Pixels to resize to, square; as they are when None. Digits stay 8 x 8.
         label_noise: Fraction of the training labels replaced by another class.
         seed: Of the label noise.
         columns: Of Parquet files.
+        encoded: Images stay encoded, and are decoded batch by batch; needs a size.
 
     Raises:
         ValueError: The source is missing, empty or malformed; the message names it.
     """
-    data = _digits() if source == "digits" else read_own(Path(source), cache, size, columns)
+    if encoded and size is not None:
+        data = read_encoded(Path(source), cache, size, columns)
+    else:
+        data = _digits() if source == "digits" else read_own(Path(source), cache, size, columns)
     if len(data.classes) < 2:
         raise ValueError(
             f"'{source}' has images of {len(data.classes)} class, at least 2 are needed."

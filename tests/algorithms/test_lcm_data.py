@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from tenfold.algorithms.lcm.data import CaptionData, Framing, check_source, load_captions
+from tenfold.envs.data.encoded_images import read_encoded
+from tenfold.envs.data.image_files import Columns
 
 
 def png(value: int, width: int = 20, height: int = 16) -> bytes:
@@ -152,3 +154,27 @@ def test_framing_keeps_the_middle_or_draws_a_part_and_says_which() -> None:
     pixels, size = Framing(5)(image, np.random.default_rng(0))
     assert pixels.shape == (5, 5, 3)
     assert size == (10, 30, 0, 5)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_labelled_images_stay_encoded_in_their_order(tmp_path: Path) -> None:
+    root = tmp_path / "shards"
+    root.mkdir()
+    for part, values in (("train-0000", (10, 30)), ("train-0001", (50, 70)), ("val-0000", (90,))):
+        members = []
+        for place, value in enumerate(values):
+            members += [(f"{place}", "png", png(value)), (f"{place}", "cls", b"%d" % (value % 4))]
+        members += [("9", "png", b"junk"), ("9", "cls", b"0")]
+        write_shard(root / f"{part}.tar", members)
+    data = read_encoded(root, tmp_path / "c", 16, Columns())
+    assert data.classes == ("2",)
+    assert data.train_x[np.arange(4)][:, 0, 3, 3].tolist() == [10, 30, 50, 70]
+    assert data.test_x[np.arange(1)].shape == (1, 3, 16, 16)
+    assert data.mean.ravel().tolist() == [40] * 3
+    cells = [{"bytes": png(value), "path": "a.png"} for value in range(10, 20)]
+    frame = pd.DataFrame({"image": cells, "label": ["cat", "dog"] * 5})
+    frame.to_parquet(tmp_path / "own.parquet")
+    own = read_encoded(tmp_path / "own.parquet", tmp_path / "c", 16, Columns())
+    assert own.classes == ("cat", "dog")
+    pixels = own.train_x[np.arange(8)][:, 0, 3, 3].tolist()
+    assert [int(value) % 2 for value in pixels] == own.train_y.tolist()
