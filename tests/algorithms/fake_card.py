@@ -189,8 +189,10 @@ LOOPS: dict[str, Callable[[], Any]] = {
     "qsr of ResNets by SGD": lambda: qsr(**RESNET, optimizer="sgd"),
     "qsr of one GPT-2": lambda: qsr(**GPT, precision="bf16", accumulate=2, sharpness_samples=1),
     "mst": lambda: mst(kernels="auto", gradient_checkpointing=True),
-    "mst of local workers": lambda: mst(sync="quadratic", base=2, workers_per_process=2),
-    "mst in fp16": lambda: mst(precision="fp16", accumulate=2, drop="mest"),
+    "mst of local workers": lambda: mst(
+        sync="quadratic", base=2, workers_per_process=2, granularity="block", block=4
+    ),
+    "mst in fp16": lambda: mst(precision="fp16", accumulate=2, drop="mest", granularity="two_four"),
     "lcm": lcm,
 }
 """Loops that must train on the card."""
