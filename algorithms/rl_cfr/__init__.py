@@ -39,6 +39,7 @@ METHOD = Method(
     stop={"episodes": 2_000},
     variants={
         "rl_cfr": {},
+        "critics": {"choice": "critics", "tries": 9},
         "default": {"policy": "fixed"},
         "small_sizes": {"policy": "fixed", "sizes": [0.25, 0.5, 1.0]},
         "large_sizes": {"policy": "fixed", "sizes": [1.0, 2.0, 4.0]},

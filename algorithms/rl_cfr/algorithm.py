@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from tenfold.algorithms.common.planning import PlanningAlgorithm, PlanningRunner
-from tenfold.algorithms.rl_cfr.abstraction import Abstraction, Fixed, Learned, Random, make_actor
+from tenfold.algorithms.rl_cfr.abstraction import Abstraction, Learned, Random, make_actor
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import (
     Hand,
@@ -33,7 +33,7 @@ from tenfold.algorithms.rl_cfr.learner import (
     TRAINING,
     AbstractionLearner,
 )
-from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor
+from tenfold.algorithms.rl_cfr.learning.actor_critic import Chooser
 from tenfold.algorithms.rl_cfr.learning.features import FEATURES
 from tenfold.algorithms.rl_cfr.learning.value_network import ValueSamples
 from tenfold.algorithms.rl_cfr.mdp import World, solve
@@ -140,7 +140,7 @@ def policy(
     sizes = config.size_map()
     if config.policy == "learned":
         return Learned(world, sizes, make_actor(sizes, config.hidden, arrays))
-    return Fixed(config.sizes) if config.policy == "fixed" else Random(sizes, rng)
+    return config.fixed() if config.policy == "fixed" else Random(sizes, rng)
 
 
 def sampling_epoch(
@@ -201,8 +201,8 @@ class RLCFR(PlanningAlgorithm):
             found |= standings([each for results in matches for each in results])
         return found
 
-    def as_network(self) -> tuple[Actor, np.ndarray]:
-        """The actor, from features to components of an abstraction, and two rows of features.
+    def as_network(self) -> tuple[Chooser, np.ndarray]:
+        """Who chooses, from features to components of an abstraction, and two rows of features.
 
         Raises:
             ValueError: Nothing is learnt: the policy is fixed or random.

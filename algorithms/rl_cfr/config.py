@@ -3,6 +3,7 @@
 Numba and torch are imported where they are first needed, so that a mistyped key is refused quickly.
 """
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tenfold.algorithms.rl_cfr.abstraction import SizeMap
+    from tenfold.algorithms.rl_cfr.abstraction import ByPlace, SizeMap
     from tenfold.algorithms.rl_cfr.epoch import Exploration
     from tenfold.algorithms.rl_cfr.mdp import Solving, World
 
@@ -27,6 +28,9 @@ OPPONENTS = {
     "leduc_nl": ("default", "call", "random"),
 }
 """Who can be met in which task, see `opponents.py`."""
+
+MOST_SETS = 1_000
+"""That critics compare at a decision."""
 
 Sizes = list[Annotated[float, Field(gt=0, le=1_000)]]
 Widths = list[Annotated[int, Field(ge=1, le=10_000)]]
@@ -44,12 +48,40 @@ class RLCFRConfig(PlanningConfig):
         sizes: Sizes = parameter(
             [0.5, 1.0, 2.0], "Sizes of the fixed policy", unit="pots", max_length=100
         )
+        first_sizes: Sizes | None = parameter(
+            None,
+            "Sizes of the fixed policy where the street's first player has yet to act; `sizes` "
+            "when null, as the next two are",
+            unit="pots",
+            max_length=100,
+        )
+        check_sizes: Sizes | None = parameter(
+            None, "The same after a check", unit="pots", max_length=100
+        )
+        bet_sizes: Sizes | None = parameter(
+            None, "The same facing a bet or a raise", unit="pots", max_length=100
+        )
         m: int = parameter(
             3,
-            "Components of an abstraction: at most so many raises beside all-in, and never more "
-            "than the default abstraction has at the decision",
+            "Components of an abstraction: at most so many raises beside all-in, and, if `narrow`, "
+            "never more than the default abstraction has at the decision",
             ge=1,
             le=100,
+        )
+        narrow: bool = parameter(
+            True, "Where raises of the default abstraction merge, a vector gets no more either"
+        )
+        choice: Literal["actor", "critics"] = parameter(
+            "actor",
+            "Who chooses for the learned policy: the actor (the paper's), or the critics, which "
+            "compare all sets of m sizes of the grid (ours)",
+        )
+        grid: Sizes = parameter(
+            [0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.0],
+            "Sizes that the critics choose of, from `smallest` to `largest`",
+            unit="pots",
+            min_length=1,
+            max_length=20,
         )
         threshold: float = parameter(-0.8, "A component below it stands for no raise", ge=-1, lt=1)
         smallest: float = parameter(
@@ -64,8 +96,14 @@ class RLCFRConfig(PlanningConfig):
         )
         default_sizes: Sizes = parameter(
             [0.5, 1.0, 2.0],
-            "Sizes of the default abstraction, which the reward compares with and which trees "
-            "offer below the decision that is learned",
+            "Sizes of the default abstraction, which the reward compares with",
+            unit="pots",
+            max_length=100,
+        )
+        opponent_sizes: Sizes | None = parameter(
+            None,
+            "Sizes that trees offer below the decision that is learned, to the other's replies "
+            "first of all; `default_sizes` when null",
             unit="pots",
             max_length=100,
         )
@@ -198,9 +236,26 @@ class RLCFRConfig(PlanningConfig):
                 f"Bad value {self.largest} for 'largest': give at least 'smallest', which is "
                 f"{self.smallest}."
             )
+        self._check_grid()
         if self.env is not None:
             self.world()
         self._check_opponents()
+
+    def _check_grid(self) -> None:
+        if self.choice != "critics":
+            return
+        sets = math.comb(len(self.grid), self.m)
+        if not 1 <= sets <= MOST_SETS:
+            raise ValueError(
+                f"Bad value {self.grid} for 'grid': it has {sets} sets of m = {self.m} sizes, give "
+                f"one with 1 to {MOST_SETS}."
+            )
+        for size in self.grid:
+            if not self.smallest <= size <= self.largest or self.smallest == self.largest:
+                raise ValueError(
+                    f"Bad value {size} for 'grid': give sizes from 'smallest' ({self.smallest}) to "
+                    f"'largest' ({self.largest}), which have to differ."
+                )
 
     def _check_opponents(self) -> None:
         if self.opponents and self.env not in OPPONENTS:
@@ -239,7 +294,16 @@ class RLCFRConfig(PlanningConfig):
         from tenfold.algorithms.rl_cfr.abstraction import SizeMap
 
         default = tuple(self.default_sizes)
-        return SizeMap(self.m, self.threshold, self.smallest, self.largest, default)
+        grid = tuple(self.grid) if self.choice == "critics" else ()
+        bounds = self.threshold, self.smallest, self.largest
+        return SizeMap(self.m, *bounds, default, self.narrow, grid)
+
+    def fixed(self) -> "ByPlace":
+        """The fixed policy."""
+        from tenfold.algorithms.rl_cfr.abstraction import ByPlace
+
+        places = self.first_sizes, self.check_sizes, self.bet_sizes
+        return ByPlace(*(self.sizes if each is None else each for each in places))
 
     def solving(self) -> "Solving":
         """How subgames are solved."""
@@ -247,8 +311,9 @@ class RLCFRConfig(PlanningConfig):
         from tenfold.envs.poker.sizes import Menu
 
         default = Menu(tuple(self.default_sizes))
+        below = None if self.opponent_sizes is None else Menu(tuple(self.opponent_sizes))
         limit = self.max_raises or self.world().max_raises
-        return Solving(default, limit, self.cfr_variant, self.cfr_iterations)
+        return Solving(default, limit, self.cfr_variant, self.cfr_iterations, below)
 
     def exploration(self) -> "Exploration":
         """How abstractions are tried."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction, SizeMap
-from tenfold.algorithms.rl_cfr.learning.actor_critic import Actor, Batch
+from tenfold.algorithms.rl_cfr.learning.actor_critic import Batch, Chooser
 from tenfold.algorithms.rl_cfr.learning.features import features
 from tenfold.algorithms.rl_cfr.learning.value_network import (
     ValueSamples,
@@ -67,8 +67,13 @@ class Judgement:
     seconds: tuple[float, float]
 
 
-def explorer(actor: Actor, sizes: SizeMap, exploration: Exploration) -> Proposer:
-    """The actor's own abstraction, then tries around it or anywhere."""
+def explorer(actor: Chooser, sizes: SizeMap, exploration: Exploration) -> Proposer:
+    """The actor's own abstraction, then tries around it or anywhere.
+
+    Where the critics choose of a grid, tries are other sets of the grid, each at most once.
+    """
+    if sizes.grid:
+        return _grid_explorer(actor, sizes, exploration.tries)
 
     def propose(
         decision: Decision, s: NDArray[np.float32], rng: np.random.Generator
@@ -78,6 +83,20 @@ def explorer(actor: Actor, sizes: SizeMap, exploration: Exploration) -> Proposer
         anywhere = rng.random(exploration.tries) < exploration.uniform
         tries[anywhere] = rng.uniform(-1.0, 1.0, (int(anywhere.sum()), sizes.m))
         vectors = [own, *tries.clip(-1.0, 1.0).astype(np.float32)]
+        return [(a, sizes.raises(decision.state, a.tolist())) for a in vectors]
+
+    return propose
+
+
+def _grid_explorer(actor: Chooser, sizes: SizeMap, tries: int) -> Proposer:
+    grid = sizes.vectors()
+
+    def propose(
+        decision: Decision, s: NDArray[np.float32], rng: np.random.Generator
+    ) -> list[Proposal]:
+        own = actor.act(s)
+        others = rng.permutation(grid[(grid != own).any(axis=1)])
+        vectors = [own, *others[:tries]]
         return [(a, sizes.raises(decision.state, a.tolist())) for a in vectors]
 
     return propose

@@ -9,7 +9,7 @@ import torch
 from tenfold.algorithms.rl_cfr.abstraction import describe_learned
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import Hand
-from tenfold.algorithms.rl_cfr.learning.actor_critic import ActorCritic, Batch
+from tenfold.algorithms.rl_cfr.learning.actor_critic import ACTOR, CRITICS, ActorCritic, Batch
 from tenfold.algorithms.rl_cfr.learning.features import FEATURES
 from tenfold.algorithms.rl_cfr.learning.value_learner import ValueLearner
 
@@ -79,7 +79,8 @@ class AbstractionLearner:
 
     def _items(self, stream: int, numbers: Sequence[int], size: int) -> list[dict[str, Any]]:
         arrays = self.networks.arrays()
-        actor = {name: value for name, value in arrays.items() if name.startswith("actor.")}
+        who = CRITICS if self._config.choice == "critics" else ACTOR
+        actor = {name: value for name, value in arrays.items() if name.startswith(f"{who}.")}
         seeds = [(self._seed, stream, number) for number in numbers]
         return self._split(seeds, size, stream=stream, actor=actor)
 

@@ -1,8 +1,10 @@
 """The MDP over public states: solve with a chosen abstraction, compare with the default, go on.
 
 A state is a public belief state: the board, the betting and both ranges. An action is the list of
-raises that the solver may use at this very decision; everywhere below it offers the default ones.
-The reward is what the choice gains for the player to act,
+raises that the solver may use at this very decision; everywhere below it offers the default ones,
+or those of `Solving.below`: with many sizes there, for the other's replies first of all, a value
+says what the choice at this decision alone is worth. The reward is what the choice gains for the
+player to act,
 
     r = [v(chosen) - v(default)] / pot,
 
@@ -102,12 +104,14 @@ class Solving:
         max_raises: Bets and raises of a street that trees hold, those before the root included.
         variant: Of CFR, see `VARIANTS`.
         iterations: Of CFR, the same for every abstraction.
+        below: The raises of all decisions below the root; None takes the default.
     """
 
     default: Menu
     max_raises: int
     variant: str
     iterations: int
+    below: Menu | None = None
 
 
 @dataclass(frozen=True)
@@ -132,20 +136,21 @@ class Solved:
 def bet_tree(
     decision: Decision, raises: Sequence[int] | None, solving: Solving
 ) -> Callable[[BettingState], Sequence[int]]:
-    """The raises of a tree: those given at the decision, the default ones elsewhere.
+    """The raises of a tree: those given at the decision, those of `Solving.below` elsewhere.
 
     Args:
         decision: The root.
-        raises: Those of the root; None takes the default there too.
-        solving: The default, and how many raises a street may have.
+        raises: Those of the root; None takes the default there.
+        solving: The default, what stands below, and how many raises a street may have.
     """
+    below = solving.below or solving.default
 
     def offered(state: BettingState) -> Sequence[int]:
         if state.raised >= solving.max_raises:
             return []
-        if raises is not None and state == decision.state:
-            return raises
-        return solving.default.raises(state)
+        if state == decision.state:
+            return solving.default.raises(state) if raises is None else raises
+        return below.raises(state)
 
     return offered
 

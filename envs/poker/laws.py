@@ -1,7 +1,8 @@
 """Random decisions of heads-up hold'em on one street, wide enough to learn bet sizes on.
 
 A third of them is the first player's, a third the second player's after a check, and a third
-answers a bet of any size, as when an opponent leaves every tree that was solved before.
+answers a bet of any size, as when an opponent leaves every tree that was solved before; or only
+some of these places are drawn, as often as each other.
 
 A board of random cards; the pot and the stack-to-pot ratio are log-uniform within the 200 big
 blinds of the full game. Each player's range is what betting on earlier streets could leave: a shape
@@ -39,6 +40,10 @@ SHAPES: dict[str, Shape] = {
 }
 
 
+PLACES = ("first", "check", "bet")
+"""Of a decision on its street: the first player's, the second's after a check, after a bet."""
+
+
 @dataclass(frozen=True)
 class StreetLaw:
     """The law of the spots and of the decisions in them.
@@ -51,6 +56,7 @@ class StreetLaw:
         hands: About this many hands that a range keeps.
         street: 1 flop, 2 turn, 3 river.
         deck: Cards of the deck, the lowest ones of 52.
+        places: Which of `PLACES` decisions are at, each as often as the others.
     """
 
     pots: tuple[float, float] = (4.0, 60.0)
@@ -60,8 +66,13 @@ class StreetLaw:
     hands: int = 60
     street: int = STREETS.index("river")
     deck: int = CARDS
+    places: tuple[str, ...] = PLACES
 
     def __post_init__(self) -> None:
+        if not self.places or not set(self.places) <= set(PLACES):
+            raise ValueError(
+                f"Bad value {self.places} for 'places': give one or more of {', '.join(PLACES)}."
+            )
         for name in ("pots", "ratios", "bets"):
             bounds = getattr(self, name)
             if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] < math.inf:
@@ -88,12 +99,12 @@ class StreetLaw:
                 return Spot(board, rules, ranges, self.deck)
 
     def decision(self, spot: Spot, rng: np.random.Generator) -> BettingState:
-        """A decision of the spot's street: the first, one after a check, or one after a bet."""
+        """A decision of the spot's street at one of the places."""
         state = start(spot.rules)
-        kind = rng.integers(3)
-        if kind == 0:
+        place = self.places[rng.integers(len(self.places))]
+        if place == "first":
             return state
-        if kind == 1:
+        if place == "check":
             return state.apply(CALL)
         target = pot_raise(state, _log_uniform(rng, self.bets))
         return state.apply(merge(state, [target], all_in=False)[0])

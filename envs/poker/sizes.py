@@ -357,6 +357,19 @@ def component_fraction(
     return smallest * (largest / smallest) ** share
 
 
+def fraction_component(fraction: float, threshold: float, smallest: float, largest: float) -> float:
+    """The component that stands for a fraction of the pot: the inverse of `component_fraction`.
+
+    Args:
+        fraction: From `smallest` to `largest`.
+        threshold: As there, and the next two.
+        smallest: Less than `largest`.
+        largest: Fraction of the pot at 1.
+    """
+    share = math.log(fraction / smallest) / math.log(largest / smallest)
+    return threshold + share * (1.0 - threshold)
+
+
 def abstraction_raises(
     state: BettingState,
     components: Sequence[float],

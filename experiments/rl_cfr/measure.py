@@ -89,17 +89,19 @@ Exact = Annotated[bool, typer.Option("--exact", help="Solve turns through all th
 def train(
     task: Task = "river_hunl",
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    variant: Annotated[str, typer.Option(help="A learned one of the method's.")] = METHOD.name,
     hands: Annotated[int, typer.Option(help="Stop at so many.")] = 640,
     minutes: Annotated[float, typer.Option(help="Stop after so long.")] = 10.0,
 ) -> None:
     """Train in this process, the method without its actors; goes on from its last checkpoint."""
     torch.set_num_threads(1)
-    config, folder = configured(task, seed), RUNS / f"{task}-{seed}"
+    config, name = configured(task, seed, variant), trained(task, variant)
+    folder, log = RUNS / f"{name}-{seed}", f"{name}_curve_{seed}"
     learner = AbstractionLearner(config)
     curve, spent = [], 0.0
     if folder.exists():
         learner.set_plan(load(folder))
-        curve = pd.read_csv(RESULTS / f"{task}_curve_{seed}.csv").to_dict("records")
+        curve = pd.read_csv(RESULTS / f"{log}.csv").to_dict("records")
         spent = curve[-1]["cpu_seconds"]
     end, start = time.monotonic() + 60.0 * minutes, time.process_time()
     while learner.episodes < hands and time.monotonic() < end:
@@ -107,15 +109,20 @@ def train(
         curve.append({"seed": seed, "cpu_seconds": spent + time.process_time() - start, **row})
         done = learner.episodes >= hands or time.monotonic() >= end
         if done or len(curve) % SAVE_EVERY == 0:
-            write(f"{task}_curve_{seed}", pd.DataFrame(curve), markdown=False)
+            write(log, pd.DataFrame(curve), markdown=False)
             save(learner, folder)
 
 
-def configured(task: str, seed: int = 0, **more: Any) -> RLCFRConfig:
+def trained(task: str, variant: str) -> str:
+    """What the files of a training are called."""
+    return task if variant == METHOD.name else f"{task}-{variant}"
+
+
+def configured(task: str, seed: int = 0, variant: str = METHOD.name, **more: Any) -> RLCFRConfig:
     """The config of a task's experiment file, changed by more."""
     experiment = load_experiment(Path(__file__).parent / f"{task}.yaml")
     [game], changes = experiment.tasks, {**experiment.config, **more}
-    config = build_config(METHOD, game, METHOD.name, changes, seed)
+    config = build_config(METHOD, game, variant, changes, seed)
     assert isinstance(config, RLCFRConfig)
     return config
 

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
+ACTOR, CRITICS = "actor", "critics"
+"""What the names of their arrays begin with."""
+
 REWARD_UNIT = 1e-3
 """Of the pot: what the critics call 1."""
 
@@ -44,7 +47,17 @@ class Batch(NamedTuple):
     done: NDArray[np.float32]
 
 
-class Actor(nn.Module):
+class Chooser(nn.Module):
+    """From features (..., F) to abstractions (..., m)."""
+
+    def act(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The abstraction of one state, (F,) -> (m,)."""
+        with torch.no_grad():
+            action: NDArray[np.float32] = self(torch.from_numpy(features)).numpy()
+        return action
+
+
+class Actor(Chooser):
     """pi(s): the abstraction; before training its components are spread over [-0.4, 0.8]."""
 
     def __init__(self, features: int, m: int, hidden: Sequence[int]) -> None:
@@ -58,12 +71,6 @@ class Actor(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         return torch.tanh(self.net(features))  # (B, m)
 
-    def act(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The abstraction of one state, (F,) -> (m,)."""
-        with torch.no_grad():
-            action: NDArray[np.float32] = self(torch.from_numpy(features)).numpy()
-        return action
-
 
 class Critic(nn.Module):
     """Q(s, a) in units of `REWARD_UNIT`, symmetric in the components of a."""
@@ -75,6 +82,32 @@ class Critic(nn.Module):
     def forward(self, features: Tensor, actions: Tensor) -> Tensor:
         ordered = actions.sort(dim=1).values
         return self.net(torch.cat([features, ordered], dim=1)).squeeze(1)  # (B,)
+
+
+class BestOfGrid(Chooser):
+    """The abstraction of a finite grid (N, m) that critics value highest, on their mean.
+
+    Ours, not the paper's: an actor climbs its critic's slope to one peak, and from few decisions to
+    a false one; where the sets worth having are few enough to be listed, they can be compared.
+    """
+
+    def __init__(self, critics: nn.ModuleList, grid: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.critics = critics
+        self.register_buffer("grid", torch.from_numpy(grid))
+
+    def forward(self, features: Tensor) -> Tensor:
+        states, sets = features.reshape(-1, features.shape[-1]), len(self.grid)
+        s = states.repeat_interleave(sets, dim=0)
+        a = self.grid.repeat(len(states), 1)
+        Q = torch.stack([critic(s, a) for critic in self.critics]).mean(dim=0)
+        best = Q.reshape(*features.shape[:-1], sets).argmax(dim=-1)
+        return self.grid[best]  # (..., m)
+
+
+def make_critics(features: int, m: int, hidden: Sequence[int]) -> nn.ModuleList:
+    """The twins."""
+    return nn.ModuleList(Critic(features, m, hidden) for _ in range(2))
 
 
 class ActorCritic:
@@ -113,12 +146,12 @@ class ActorCritic:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.actor = Actor(features, m, hidden)
-            self.critics = nn.ModuleList(Critic(features, m, hidden) for _ in range(2))
+            self.critics = make_critics(features, m, hidden)
         self.target_actor = copy.deepcopy(self.actor)
         self.target_critics = copy.deepcopy(self.critics)
         self._optimisers = {
             name: adamw(module, lr, weight_decay)
-            for name, module in (("actor", self.actor), ("critics", self.critics))
+            for name, module in ((ACTOR, self.actor), (CRITICS, self.critics))
         }
         self.updates = 0
 
@@ -130,10 +163,10 @@ class ActorCritic:
         """
         s, a, r, following, done = (torch.from_numpy(part) for part in batch)
         loss = self.critic_loss(s, a, self._targets(r, following, done, generator))
-        self._step("critics", loss)
+        self._step(CRITICS, loss)
         self.updates += 1
         if self.updates % self.delay == 0:
-            self._step("actor", -self._lower(self.critics, s, self.actor(s)).mean())
+            self._step(ACTOR, -self._lower(self.critics, s, self.actor(s)).mean())
             self._follow()
         return float(loss.detach())
 
@@ -185,8 +218,8 @@ class ActorCritic:
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         modules = {
-            "actor": self.actor,
-            "critics": self.critics,
+            ACTOR: self.actor,
+            CRITICS: self.critics,
             "target_actor": self.target_actor,
             "target_critics": self.target_critics,
         }

@@ -22,6 +22,7 @@ LEDUC_STACK = 10
 Pots = list[Annotated[float, Field(ge=1, le=399)]]
 Ratios = list[Annotated[float, Field(ge=0.01, le=10_000)]]
 Bets = list[Annotated[float, Field(ge=0.001, le=1_000)]]
+Places = list[Literal["first", "check", "bet"]]
 Decks = Literal[12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52]
 
 
@@ -37,6 +38,9 @@ class Street(Parameters):
     bets: Bets = _interval("bets", "Least and largest first bet, in pots")
     blur: float = parameter(
         _STREET["blur"], "Standard deviation of the noise on percentiles of strength", ge=0, le=10
+    )
+    places: Places = parameter(
+        list(_STREET["places"]), "Where decisions are, each as often as the others", min_length=1
     )
     hands: int = parameter(_STREET["hands"], "Hands that a range keeps, about", ge=1, le=1_326)
 

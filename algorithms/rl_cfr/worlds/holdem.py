@@ -82,7 +82,9 @@ class HoldemWorld:
     ) -> Rooted:
         board, state = decision.board, decision.state
         spot = Spot(board, state.rules, decision.ranges, self.deck)
-        subgame = Subgame(spot, raises, root=state, leaf=self.leaf)
+        # What hands would be worth that a player cannot hold, value networks alone ask.
+        own_hands = not self.valued
+        subgame = Subgame(spot, raises, root=state, leaf=self.leaf, own_hands=own_hands)
         return Rooted(subgame.game, subgame.moves[0], subgame.hands)
 
     def weights(self, ranges: NDArray[np.float64]) -> NDArray[np.float64]:
