@@ -84,12 +84,10 @@ class Shard:
             inner.setdefault(int(index), {})[name] = tensor
         state = counters.pop("optimizer")
         if optimizer is not None:
-            for index, entries in inner.items():
-                like = optimizer.parameters[index]
-                inner[index] = {
-                    name: part(t, like) if t.shape == like.shape else t
-                    for name, t in entries.items()
-                }
+            for place, like in enumerate(optimizer.parameters):
+                entries = inner.get(place, {})
+                fit = {name: part(t, like) for name, t in entries.items() if t.shape == like.shape}
+                entries.update(fit)
             param_groups = optimizer.inner.state_dict()["param_groups"]
             whole = {"state": inner, "param_groups": param_groups}
             optimizer.load_state_dict({**state, "inner": whole})

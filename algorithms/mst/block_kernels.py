@@ -5,6 +5,8 @@ the sum over the column's active blocks; of `sampled_product` one active block, 
 Sums are in float32 whatever the inputs are, and float32 inputs are multiplied in full precision.
 """
 
+from typing import Any
+
 import triton
 from torch import Tensor
 from triton import language as tl
@@ -16,12 +18,23 @@ _ROWS = 64  # that a program takes at a time
 
 @triton.jit
 def _product(
-    matrix, weight, start, place, out, rows, m_row, m_unit, w_in, w_out, o_row,
-    SIDE: tl.constexpr, ROWS: tl.constexpr,
-):  # fmt: skip
+    matrix: Any,
+    weight: Any,
+    start: Any,
+    place: Any,
+    out: Any,
+    rows: Any,
+    m_row: Any,
+    m_unit: Any,
+    w_in: Any,
+    w_out: Any,
+    o_row: Any,
+    SIDE: tl.constexpr,
+    ROWS: tl.constexpr,
+) -> None:
     column = tl.program_id(1)
     within = tl.arange(0, SIDE)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     there = (row < rows)[:, None]
     outputs = column * SIDE + within
     sums = tl.zeros((ROWS, SIDE), dtype=tl.float32)
@@ -39,16 +52,27 @@ def _product(
 
 @triton.jit
 def _sampled(
-    x, grad_y, inputs, outputs, out, rows, x_row, x_unit, g_row, g_unit, n_out,
-    SIDE: tl.constexpr, ROWS: tl.constexpr,
-):  # fmt: skip
+    x: Any,
+    grad_y: Any,
+    inputs: Any,
+    outputs: Any,
+    out: Any,
+    rows: Any,
+    x_row: Any,
+    x_unit: Any,
+    g_row: Any,
+    g_unit: Any,
+    n_out: Any,
+    SIDE: tl.constexpr,
+    ROWS: tl.constexpr,
+) -> None:
     block = tl.program_id(0)
     within = tl.arange(0, SIDE)
     left_units = tl.load(inputs + block) * SIDE + within
     right_units = tl.load(outputs + block) * SIDE + within
     sums = tl.zeros((SIDE, SIDE), dtype=tl.float32)
     for first in range(0, rows, ROWS):
-        row = first + tl.arange(0, ROWS)
+        row = (first + tl.arange(0, ROWS)).to(tl.int64)
         left = tl.load(
             x + left_units[:, None] * x_unit + row[None, :] * x_row,
             mask=(row < rows)[None, :],
