@@ -24,7 +24,7 @@ from tenfold.algorithms.rl_cfr.epoch import (
     first_choice,
     judge,
     play_hand,
-    solve_situation,
+    solve_situations,
 )
 from tenfold.algorithms.rl_cfr.learner import (
     HELD_OUT,
@@ -42,6 +42,7 @@ from tenfold.algorithms.rl_cfr.play.match import score
 from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld
 from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld
 from tenfold.envs.poker.laws import StreetLaw
+from tenfold.platform.devices import assigned_device
 
 Results = list[Hand] | list[Judgement] | list[ValueSamples] | list[dict[str, Gains]]
 
@@ -79,9 +80,9 @@ def work_off(config: RLCFRConfig, item: Mapping[str, Any]) -> Results:
 
 
 def situations(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[ValueSamples]:
-    """Solve random subgames of the work item's street."""
-    rngs = [np.random.default_rng(seed) for seed in item["seeds"]]
-    return [solve_situation(world, item["street"], config.solving(), rng) for rng in rngs]
+    """Solve random subgames of the work item's street, on the runner's GPU if it has one."""
+    rngs, device = [np.random.default_rng(seed) for seed in item["seeds"]], str(assigned_device())
+    return solve_situations(world, item["street"], config.solving(), rngs, device)
 
 
 def played(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[Hand]:
@@ -92,7 +93,7 @@ def played(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[H
         world: The game.
         item: ``seeds`` (one a hand) and the ``actor``'s arrays, see `AbstractionLearner.items`.
     """
-    hands, sizes = [], config.size_map()
+    hands, sizes, device = [], config.size_map(), str(assigned_device())
     for seed in item["seeds"]:
         rng = np.random.default_rng(seed)
         if config.policy == "learned":
@@ -100,7 +101,7 @@ def played(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[H
             propose = explorer(actor, sizes, config.exploration())
         else:
             propose = alone(policy(config, world, item["actor"], rng), sizes.m)
-        hands.append(play_hand(world, propose, config.solving(), config.epsilon, rng))
+        hands.append(play_hand(world, propose, config.solving(), config.epsilon, rng, device))
     return hands
 
 

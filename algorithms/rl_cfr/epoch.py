@@ -1,7 +1,7 @@
 """A sampling epoch: hands played by solving, with rewards of the abstractions that were tried."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,9 @@ from tenfold.algorithms.rl_cfr.mdp import (
     gain,
     has_choice,
     solve,
+    solve_all,
 )
+from tenfold.algorithms.rl_cfr.solver.together import CPU
 from tenfold.algorithms.rl_cfr.worlds.holdem import situation
 
 Proposal = tuple[NDArray[np.float32], list[int]]
@@ -128,6 +130,7 @@ def play_hand(
     solving: Solving,
     epsilon: float,
     rng: np.random.Generator,
+    device: str = CPU,
 ) -> Hand:
     """One episode: at every decision with a choice solve the default and all proposals.
 
@@ -140,35 +143,65 @@ def play_hand(
     s = features(world, decision)
     following: Decision | None = decision
     while following is not None:
-        decision, begin = following, time.process_time()
-        default = solve(world, decision, None, solving)
-        spent = time.process_time() - begin
+        decision = following
+        proposals = propose(decision, s, rng)
+        choices = [None, *(raises for _, raises in proposals)]
+        (default, spent), *tried = _solve_timed(world, decision, choices, solving, device)
         if decision.state.street in world.valued and starts_street(decision.state):
             values.append((decision.state.street, _value_sample(world, decision, default)))
         states: list[tuple[Decision | None, NDArray[np.float32]]] = []
-        for a, raises in propose(decision, s, rng):
-            begin = time.process_time()
-            solved = solve(world, decision, raises, solving)
-            seconds = time.process_time() - begin, spent
+        for (a, _), (solved, seconds) in zip(proposals, tried, strict=True):
             r = gain(decision, solved, default)
             step = explore(world, decision, solved, epsilon, rng)
             after = follow_choices(world, step, solving, epsilon, rng)
             s_after = np.zeros_like(s) if after is None else features(world, after)
             rows.append((s, a, r, s_after, after is None))
             if not states:
-                own.append(_judgement(decision, solved, default, seconds))
+                own.append(_judgement(decision, solved, default, (seconds, spent)))
             states.append((after, s_after))
         following, s = states[0]
     columns = (np.array(column, dtype=np.float32) for column in zip(*rows, strict=True))
     return Hand(Batch(*columns), own, values)
 
 
+def _solve_timed(
+    world: World,
+    decision: Decision,
+    choices: Sequence[Sequence[int] | None],
+    solving: Solving,
+    device: str,
+) -> list[tuple[Solved, float]]:
+    """Solve a decision with each of some raises, and the processor time of each.
+
+    On a GPU they are solved together, and each has its share of the time.
+    """
+    found: list[tuple[Solved, float]] = []
+    for part in [[choice] for choice in choices] if device == CPU else [choices]:
+        begin = time.process_time()
+        solved = solve_all(world, [(decision, raises) for raises in part], solving, device)
+        seconds = (time.process_time() - begin) / len(part)
+        found += [(each, seconds) for each in solved]
+    return found
+
+
+def solve_situations(
+    world: World,
+    street: int,
+    solving: Solving,
+    rngs: Sequence[np.random.Generator],
+    device: str = CPU,
+) -> list[ValueSamples]:
+    """Random starts of a street, solved with the default abstraction, as value samples."""
+    decisions = [situation(street, world.deck, rng) for rng in rngs]
+    solved = solve_all(world, [(each, None) for each in decisions], solving, device)
+    return [_value_sample(world, *each) for each in zip(decisions, solved, strict=True)]
+
+
 def solve_situation(
     world: World, street: int, solving: Solving, rng: np.random.Generator
 ) -> ValueSamples:
-    """A random start of a street, solved with the default abstraction, as a value sample."""
-    decision = situation(street, world.deck, rng)
-    return _value_sample(world, decision, solve(world, decision, None, solving))
+    """One of `solve_situations`."""
+    return solve_situations(world, street, solving, [rng])[0]
 
 
 def _value_sample(world: World, decision: Decision, solved: Solved) -> ValueSamples:

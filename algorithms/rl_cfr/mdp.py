@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.solver.game import Game
-from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.together import CPU, solve_games
 from tenfold.envs.poker.rules import BettingState
 from tenfold.envs.poker.sizes import Menu
 
@@ -159,20 +159,27 @@ def solve(
     world: World, decision: Decision, raises: Sequence[int] | None, solving: Solving
 ) -> Solved:
     """Solve the subgame below a decision, see `bet_tree`."""
-    subgame = world.subgame(decision, bet_tree(decision, raises, solving))
-    solver = Solver(subgame.game, solving.variant)
-    solver.iterate(solving.iterations)
-    strategy = np.zeros((len(subgame.actions), decision.ranges.shape[1]))
-    strategy[:, subgame.hands] = solver.strategy(0)
-    values, hands = solver.values(), np.zeros_like(decision.ranges)
-    hands[:, subgame.hands] = values.hands
-    return Solved(
-        value=values.players[decision.state.player],
-        actions=subgame.actions,
-        strategy=strategy,
-        hands=hands,
-        nodes=len(subgame.game.tree.kind),
-    )
+    return solve_all(world, [(decision, raises)], solving)[0]
+
+
+def solve_all(
+    world: World,
+    asked: Sequence[tuple[Decision, Sequence[int] | None]],
+    solving: Solving,
+    device: str = CPU,
+) -> list[Solved]:
+    """Solve the subgames below decisions with given raises, see `bet_tree` and `solve_games`."""
+    subgames = [world.subgame(each[0], bet_tree(*each, solving)) for each in asked]
+    games = [subgame.game for subgame in subgames]
+    solutions = solve_games(games, solving.variant, solving.iterations, device)
+    found = []
+    for (decision, _), subgame, (law, values) in zip(asked, subgames, solutions, strict=True):
+        strategy = np.zeros((len(subgame.actions), decision.ranges.shape[1]))
+        hands = np.zeros_like(decision.ranges)
+        strategy[:, subgame.hands], hands[:, subgame.hands] = law, values.hands
+        value, nodes = values.players[decision.state.player], len(subgame.game.tree.kind)
+        found.append(Solved(value, subgame.actions, strategy, hands, nodes))
+    return found
 
 
 def gain(decision: Decision, chosen: Solved, default: Solved) -> float:

@@ -23,6 +23,9 @@ from tenfold.algorithms.rl_cfr.solver.solver import Values, mean_gain
 from tenfold.algorithms.rl_cfr.solver.tree import DECISION, PublicTree
 from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, VARIANTS, check_variant
 
+SHAPE = ("kind", "parent", "action", "player", "table", "matrix")
+"""Of a `PublicTree`: in these the trees of a batch agree."""
+
 AT_ONCE = 256
 """Iterations whose weights are brought to the device together."""
 
@@ -249,13 +252,18 @@ def _share(mass: Tensor) -> Tensor:
     return mass.div_(norm).masked_fill_(norm <= 0, 1.0 / mass.shape[1])
 
 
-def _check_shape(tree: PublicTree, other: PublicTree) -> None:
+def is_batchable(tree: PublicTree) -> bool:
+    """Whether a batch takes a tree: it has no leaves, merged cards, locks or lists by player."""
     lists = (tree.counts < tree.hands).any()
-    if tree.leaves or tree.renamings.shape[1] or lists or len(tree.fixed):
+    return not (tree.leaves or tree.renamings.shape[1] or lists or len(tree.fixed))
+
+
+def _check_shape(tree: PublicTree, other: PublicTree) -> None:
+    if not is_batchable(tree):
         raise ValueError(
             "A batch takes no leaves, no merged cards, no locks and no hands of one player alone: "
             "use Solver."
         )
-    for name in ("kind", "parent", "action", "player", "table", "matrix"):
+    for name in SHAPE:
         if not np.array_equal(getattr(tree, name), getattr(other, name)):
             raise ValueError(f"Games of a batch differ in '{name}': give trees of one shape.")
