@@ -68,6 +68,7 @@ class LikelihoodL:
         self.counts = np.zeros((H, S, A, S))
         self.fitted = np.zeros_like(self.counts)
         self.theta = np.full((H, d), 1.0 / d)
+        self._solution: Solution | None = None
         self._set_ellipsoids()
 
     def plan(self, rng: np.random.Generator) -> Solution:
@@ -128,7 +129,7 @@ class LikelihoodL:
 
     def _set_ellipsoids(self) -> None:
         """radius (H,), and a root of Sigma^{-1} within the simplex's plane, (H, d, d)."""
-        self._solution: Solution | None = None
+        self._solution = None
         d = self.task.d
         chances, n = self._chances(), self.fitted.sum(axis=(1, 2, 3))
         weights = self.fitted / chances**2
