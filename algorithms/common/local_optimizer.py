@@ -51,6 +51,9 @@ class Averager(ABC):
             torch.cuda.synchronize(tensors[0].device)
         return time.perf_counter()
 
+    def round_begins(self, parameters: Sequence[torch.Tensor]) -> None:  # noqa: B027
+        """All workers stand at these parameters, from which they will move."""
+
     @abstractmethod
     def mean(self, tensors: Sequence[torch.Tensor]) -> int:
         """Average, and return the bytes that one worker holds of what was averaged."""
@@ -213,6 +216,7 @@ class LocalOptimizer(torch.optim.Optimizer):
             self.average(self._averaged())
             if self.outer is not None:
                 self.outer.step()
+            self.average.round_begins(self.parameters)
         self.averages += 1
         self.restart_round()
         return True

@@ -1,10 +1,10 @@
 """MST, mixed sparsity training (arXiv:2408.11746, TMLR 2025): pretraining with fewer FLOPs.
 
-A GPT-2 starts dense, becomes ultra-sparse for most of the training, and is dense again at its end
-(sparsity variation). While it is sparse, every few steps the weakest connections give way to
-others, chosen by the size of their gradient and at random (mixed growing), and attention follows a
-sparse pattern (hybrid sparse attention). README.md says what of this is reconstructed and what was
-measured.
+A language model starts dense, becomes ultra-sparse for most of the training, and is dense again at
+its end (sparsity variation). While it is sparse, every few steps the weakest connections give way
+to others, chosen by the size of their gradient and at random (mixed growing), and attention follows
+a sparse pattern (hybrid sparse attention). README.md says what of this is reconstructed and what
+was measured.
 """
 
 from tenfold.platform.registry import Method
@@ -13,6 +13,8 @@ _KINDS = ("attn_c_attn", "attn_c_proj", "mlp_c_fc", "mlp_c_proj")
 # 1.65 times the steps of `dense`, at a quarter of its FLOPs.
 _LONG = {"steps": 660}
 _DENSE = {"sparsity": ((0.0, 0.0),), "attention": "dense", "growth": "none"}
+# The small dense model with MST's attention pattern, and as many more steps as that saves.
+_SMALL_HSA = {"sparsity": ((0.0, 0.0),), "growth": "none", "n_embd": 64, "steps": 1_490}
 # Constant sparsity at the FLOPs of `mst_long`: with dense attention, and with MST's pattern, which
 # leaves FLOPs for more weights.
 _CONSTANT = {**_LONG, "sparsity": ((0.0, 0.94),), "attention": "dense"}
@@ -27,7 +29,7 @@ METHOD = Method(
     tasks=("stdlib",),
     task_files=(".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet", ".bin"),
     task_folders=True,
-    path_keys=("tokenizer", "init_from"),
+    path_keys=("model", "tokenizer", "init_from"),
     metric="loss",
     mode="min",
     metrics=(
@@ -55,8 +57,11 @@ METHOD = Method(
         "tokens_per_second",
         "eta_seconds",
     ),
-    # The first is of texts, not of tokens alone; the second of a run's last report.
-    optional_metrics=frozenset({"bits_per_byte", "restored_loss_gap"}),
+    # The first is of texts, not of tokens alone, the second of a run's last report, the others of
+    # GPT-2.
+    optional_metrics=frozenset(
+        {"bits_per_byte", "restored_loss_gap", *(f"sparsity_{kind}" for kind in _KINDS)}
+    ),
     step_metric="step",
     step_unit="optimizer steps",
     stop={},
@@ -68,6 +73,7 @@ METHOD = Method(
         "dense": {**_DENSE, "lr": 1e-3},
         "tiny_dense": {**_LONG, **_DENSE, "n_embd": 92, "lr": 2e-3},
         "small_dense": {**_DENSE, "n_embd": 64, "lr": 4e-3, "steps": 1_290},
+        "small_dense_hsa": {**_SMALL_HSA, "lr": 4e-3},
         "static": {**_CONSTANT, "growth": "none"},
         "set": {**_CONSTANT, "growth": "random"},
         "rigl": {**_CONSTANT, "growth": "gradient"},

@@ -1,13 +1,12 @@
 """Config of MST, its ablations and its baselines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from tenfold.algorithms.common.learning_rate import LearningRate
-from tenfold.algorithms.common.saved_gpt2 import read_sizes, tokenizer_of
 from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
 from tenfold.algorithms.common.text_tasks import check_text
 from tenfold.algorithms.common.workers_config import WorkersConfig
@@ -18,25 +17,29 @@ from tenfold.algorithms.qsr.schedule import QuadraticSync
 from tenfold.platform.parameters import parameter
 from tenfold.platform.training import Listed, Pair
 
+if TYPE_CHECKING:
+    from tenfold.algorithms.common.causal_lm import NamedModel
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-_SAVED = {
-    "n_layer": "n_layer",
-    "n_head": "n_head",
-    "n_embd": "n_embd",
-    "vocabulary": "vocab_size",
+_SIZES = {
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_embd": "hidden_size",
 }
-"""What the model of `init_from` fixes: our key, and its own."""
+"""What a model that a user names fixes: our key, and transformers' own."""
+_LONGEST = 2_048
+"""Tokens of a context that such a model gets by itself; many take a hundred thousand."""
 
 
 class MSTConfig(WorkersConfig):
-    """Sparse pretraining of a GPT-2 (arXiv:2408.11746), T steps."""
+    """Sparse pretraining of a language model (arXiv:2408.11746), T steps."""
 
     fixed: ClassVar[frozenset[str]] = frozenset(
         {
             *("n_layer", "n_head", "n_embd", "context", "vocabulary", "tokenizer"),
-            *("mask_head", "granularity", "block", "sync", "workers_per_process"),
+            *("model", "mask_head", "granularity", "block", "sync", "workers_per_process"),
         }
     )
 
@@ -51,10 +54,16 @@ class MSTConfig(WorkersConfig):
     vocabulary: int | None = parameter(
         None, "Tokens that the model has; when null those of the text", ge=1, le=2**16
     )
+    model: str | dict[str, Any] | None = parameter(
+        None,
+        "A causal language model of transformers: its folder (with weights or without), its "
+        "config.json, or a mapping of its config's fields with model_type; a GPT-2 of n_layer, "
+        "n_head and n_embd when null",
+    )
     init_from: str = parameter(
         "",
-        "Folder of a saved GPT-2 to go on from, whose sizes, context and tokenizer then are the "
-        "defaults; when empty the model is drawn at random",
+        "Folder of a saved causal language model to go on from, whose sizes, context and tokenizer "
+        "then are the defaults; when empty the model is drawn at random",
     )
     batch: int = parameter(8, "Sequences of a worker in a micro-batch", ge=1, le=2**20)
     lr: float = parameter(4e-3, "Peak learning rate of the cosine", gt=0, le=1e6)
@@ -142,19 +151,37 @@ class MSTConfig(WorkersConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_in_the_saved_model(cls, values: Any) -> Any:
-        """What is not given is as in the model of `init_from`, if it can be read."""
-        folder = values.get("init_from")
-        if not folder or not isinstance(folder, str):
+    def _as_in_the_model(cls, values: Any) -> Any:
+        """What is not given is as in the model that the user names, if it can be read."""
+        key, source = _named(values.get("init_from"), values.get("model"))
+        if not isinstance(source, str | Mapping):
             return values
+        from tenfold.algorithms.common.causal_lm import NamedModel
+
         with suppress(ValueError):
-            sizes = read_sizes(folder)
-            own = {key: getattr(sizes, name) for key, name in _SAVED.items()}
-            tokenizer = tokenizer_of(folder)
-            if tokenizer is not None:
-                own["tokenizer"] = str(tokenizer)
-            return {"context": sizes.n_positions, **own, **values}
+            named = NamedModel.read(source, key)
+            own: dict[str, Any] = {k: getattr(named.config, name) for k, name in _SIZES.items()}
+            if named.vocabulary is not None:
+                own["vocabulary"] = named.vocabulary
+            if named.trained and named.positions is not None:
+                own["context"] = min(named.positions, _LONGEST)
+            if named.tokenizer is not None:
+                own["tokenizer"] = str(named.tokenizer)
+            return {**own, **values}
         return values
+
+    def named_model(self) -> "NamedModel | None":
+        """The model that the user names, None for a GPT-2 of our sizes.
+
+        Raises:
+            ValueError: One sentence that names the key and what is wrong.
+        """
+        key, source = _named(self.init_from, self.model)
+        if source is None:
+            return None
+        from tenfold.algorithms.common.causal_lm import NamedModel
+
+        return NamedModel.read(source, key)
 
     @property
     def schedule(self) -> SparsitySchedule:
@@ -195,9 +222,12 @@ class MSTConfig(WorkersConfig):
         """
         super().check()
         self._check_divided()
-        self._check_init()
-        self._check_sparsity()
-        if self.n_embd % self.n_head:
+        named = self.named_model()
+        if named is not None:
+            self._check_named(named)
+        else:
+            self._check_sparsity(self._own_shapes())
+        if named is None and self.n_embd % self.n_head:
             raise ValueError(
                 f"Bad value {self.n_head} for 'n_head': it must divide 'n_embd', "
                 f"which is {self.n_embd}."
@@ -237,7 +267,7 @@ class MSTConfig(WorkersConfig):
                 "Bad value 'auto' for 'kernels': they compute in fp32, so give dense or "
                 "'precision' fp32."
             )
-        self._check_vocabulary(check_text(self.task, self.tokenizer, self.context))
+        self._check_vocabulary(check_text(self.task, self.tokenizer, self.context), named)
 
     def _check_divided(self) -> None:
         """Refuse to divide a model among workers that have one each, or to run it sparse."""
@@ -252,56 +282,80 @@ class MSTConfig(WorkersConfig):
                 "dense."
             )
 
-    def _check_init(self) -> None:
-        """Refuse a saved model that is not there or that has other sizes than those given."""
-        if not self.init_from:
-            return
-        saved = read_sizes(self.init_from)
-        for key, name in _SAVED.items():
-            value, right = getattr(self, key), getattr(saved, name)
+    def _check_named(self, named: "NamedModel") -> None:
+        """Refuse sizes other than those of the model that the user names."""
+        key = named.key
+        if self.init_from and self.model is not None:
+            raise ValueError(
+                f"Bad value {named.shown} for 'init_from': 'model' says which model, too, so give "
+                "one of them."
+            )
+        if key == "init_from" and not named.trained:
+            raise ValueError(
+                f"Bad value {named.shown} for 'init_from': it has no weights (*.safetensors), so "
+                "give it as 'model' for a new one of that config."
+            )
+        fixed = {k: getattr(named.config, name) for k, name in _SIZES.items()}
+        if named.trained:
+            fixed["vocabulary"] = named.vocabulary
+        for name, right in fixed.items():
+            value = getattr(self, name)
             if value != right:
                 raise ValueError(
-                    f"Bad value {value} for '{key}': the model of 'init_from' has {right}, so "
-                    "leave it out."
+                    f"Bad value {value} for '{name}': the model of '{key}' has {right}, so leave "
+                    "it out."
                 )
-        if self.context > saved.n_positions:
+        if named.positions is not None and self.context > named.positions:
             raise ValueError(
-                f"Bad value {self.context} for 'context': the model of 'init_from' has "
-                f"{saved.n_positions} positions, so give at most that."
+                f"Bad value {self.context} for 'context': the model of '{key}' has "
+                f"{named.positions} positions, so give at most that."
             )
 
-    def _check_vocabulary(self, tokens: int) -> None:
-        """Refuse a model of fewer tokens than the text has."""
+    def _check_vocabulary(self, tokens: int, named: "NamedModel | None") -> None:
+        """Refuse a model of fewer tokens than the text has, or one that MST cannot train."""
         if self.vocabulary is not None and tokens > self.vocabulary:
-            if self.init_from:
+            if named is not None and named.trained:
                 raise ValueError(
                     f"Bad value '{self.tokenizer}' for 'tokenizer': the text then has {tokens} "
-                    f"tokens and the model of 'init_from' {self.vocabulary}, so give the model's."
+                    f"tokens and the model of '{named.key}' {self.vocabulary}, so give the model's."
                 )
             raise ValueError(
                 f"Bad value {self.vocabulary} for 'vocabulary': the text has {tokens} tokens, so "
                 "give at least that."
             )
-        if self.mask_head:
-            self._check_sparsity(((self.vocabulary or tokens, self.n_embd),))
+        vocabulary = self.vocabulary or tokens
+        if named is not None:
+            from tenfold.algorithms.mst.architectures import shapes_of
 
-    def _check_sparsity(self, further: tuple[tuple[int, int], ...] = ()) -> None:
-        """Refuse a table that is out of order, or that leaves a layer without any weight.
+            shapes = shapes_of(
+                named,
+                vocabulary,
+                self.context,
+                attention=self.attention,
+                head=self.mask_head,
+                kernels=self.kernels == "auto",
+                checkpointing=self.gradient_checkpointing,
+            )
+            self._check_sparsity(shapes)
+        elif self.mask_head:
+            self._check_sparsity([*self._own_shapes(), (vocabulary, self.n_embd)])
 
-        Args:
-            further: (n_in, n_out) of masked layers beside those of a block.
-        """
-        found = self.units
+    def _own_shapes(self) -> list[tuple[int, int]]:
+        """(n_in, n_out) of the masked layers of a GPT-2."""
         d = self.n_embd
-        shapes = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)] * self.n_layer
-        for shape in [*shapes, *further]:
+        return [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)] * self.n_layer
+
+    def _check_sparsity(self, shapes: Sequence[tuple[int, int]]) -> None:
+        """Refuse a table that is out of order, or that leaves a masked layer without any weight."""
+        found = self.units
+        for shape in shapes:
             if any(side % found.divisor for side in shape):
                 raise ValueError(
                     f"Bad value '{self.granularity}' for 'granularity': a masked layer has "
                     f"{shape[0]} x {shape[1]} weights, and both must be multiples of "
                     f"{found.divisor}; give another 'n_embd', 'vocabulary' or 'block'."
                 )
-        units = [found.units(shape) for shape in [*shapes, *further]]
+        units = [found.units(shape) for shape in shapes]
         for _, sparsity in self.schedule.table:
             most = found.most(sparsity)
             if 1 - sparsity > most:
@@ -311,6 +365,11 @@ class MSTConfig(WorkersConfig):
                 )
             if min(active_weights(units, self.distribution, sparsity, most)) == 0:
                 raise ValueError(
-                    f"Bad value {sparsity} in 'sparsity': a layer of width {d} would have "
-                    "no weight left, so give less or a larger 'n_embd'."
+                    f"Bad value {sparsity} in 'sparsity': a layer of width {self.n_embd} would "
+                    "have no weight left, so give less or a larger 'n_embd'."
                 )
+
+
+def _named(init_from: Any, model: Any) -> tuple[str, Any]:
+    """The key that names a model, and what it is given; None for none."""
+    return ("init_from", init_from) if init_from else ("model", model)

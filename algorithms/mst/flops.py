@@ -8,18 +8,41 @@ model's count equals `torch.utils.flop_counter`'s.
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from typing import Any, Protocol
+from typing import Any
 
-HEAD = ("wte", "lm_head")
-"""How the name of the output layer's weight ends, tied to the embeddings or not."""
+from transformers import PreTrainedModel
+
+from tenfold.algorithms.mst.masks import head_name, masked_layers
 
 
-class Sizes(Protocol):
-    """What is counted of a `GPT2Config`."""
+@dataclass(frozen=True)
+class Sizes:
+    """What is counted of a causal language model.
 
-    n_layer: int
-    n_embd: int
-    vocab_size: int
+    Attributes:
+        linear: n_in n_out of each linear layer of the blocks, by name.
+        head: Name of the output layer, see `masks.head_name`.
+        head_weights: d times the vocabulary.
+        attention: Heads times their size, summed over the blocks.
+    """
+
+    linear: Mapping[str, int]
+    head: str
+    head_weights: int
+    attention: int
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "Sizes":
+        """The sizes of a model whose attention has one head size throughout."""
+        config = model.config
+        heads = config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        return cls(
+            {name: layer.weight.numel() for name, layer in masked_layers(model).items()},
+            head_name(model),
+            model.get_output_embeddings().weight.numel(),
+            config.num_hidden_layers * heads * size,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,28 +92,23 @@ def step_flops(
         sizes: The model's.
         sequences: Sequences of the batch.
         length: Tokens of each, T.
-        density: Density by masked layer; names end in c_attn, attn.c_proj, c_fc, mlp.c_proj, and
-            for the output layer in wte or lm_head, which is dense if it is not there. To look up
+        density: Density by masked layer; the head is dense if it is not there. To look up
             embeddings costs nothing, whatever their density.
         attention_kept: Fraction of the causal pairs that attention computes.
         topology_step: Whether the dense gradient of the weights is computed.
     """
-    d, tokens = sizes.n_embd, sequences * length
+    tokens = sequences * length
     linear = dense_gradient = 0.0
-    head = 3.0
-    for name, share in density.items():
-        if name.endswith(HEAD):
-            head = 3 * share + (1 - share if topology_step else 0.0)
-            continue
-        product = 2 * tokens * d * d * _outputs(name)
+    for name, size in sizes.linear.items():
+        product, share = 2 * tokens * size, density[name]
         linear += 3 * product * share
         if topology_step:
             dense_gradient += product * (1 - share)
+    share = density.get(sizes.head, 1.0)
+    head = 3 * share + (1 - share if topology_step else 0.0)
     # Scores and weighted sums: two products forward, four backward.
-    attention = 6 * sizes.n_layer * 2 * tokens * length * d * attention_kept
-    return StepFlops(
-        linear, attention, dense_gradient, head=head * 2 * tokens * d * sizes.vocab_size
-    )
+    attention = 6 * 2 * tokens * length * sizes.attention * attention_kept
+    return StepFlops(linear, attention, dense_gradient, head * 2 * tokens * sizes.head_weights)
 
 
 class FlopLedger:
@@ -127,9 +145,3 @@ class FlopLedger:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
         self.spent, self.dense = StepFlops(*state["spent"]), StepFlops(*state["dense"])
-
-
-def _outputs(name: str) -> int:
-    """n_in n_out of a layer of GPT-2's blocks, in units of d^2."""
-    kinds = {"c_attn": 3, "attn.c_proj": 1, "c_fc": 4, "mlp.c_proj": 4}
-    return next(size for kind, size in kinds.items() if name.endswith(kind))

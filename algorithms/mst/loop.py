@@ -1,18 +1,14 @@
 """The training loop of MST: masked steps, topology steps, attention by phase, FLOPs counted."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GPT2LMHeadModel
+from transformers import PreTrainedModel
 
-from tenfold.algorithms.common.language_model import (
-    judge,
-    load_gpt2,
-    make_gpt2,
-    next_token_loss,
-    save_gpt2,
-)
+from tenfold.algorithms.common.causal_lm import make_gpt2, save_causal_lm
+from tenfold.algorithms.common.language_model import judge, next_token_loss
 from tenfold.algorithms.common.local_optimizer import (
     AllReduce,
     Averager,
@@ -26,7 +22,7 @@ from tenfold.algorithms.mst.attention import kept_fraction, pattern_mask, set_pa
 from tenfold.algorithms.mst.config import MSTConfig
 from tenfold.algorithms.mst.decay import decay_groups, regroup
 from tenfold.algorithms.mst.execution import SparsePath, calibrated, product_for
-from tenfold.algorithms.mst.flops import HEAD, FlopLedger, StepFlops, step_flops
+from tenfold.algorithms.mst.flops import FlopLedger, Sizes, StepFlops, step_flops
 from tenfold.algorithms.mst.masks import (
     Masks,
     assert_same_masks,
@@ -45,7 +41,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
 
 
 class MSTLoop(TrainingLoop):
-    """Sparse pretraining of a GPT-2 on K workers, of which this process holds a stack."""
+    """Sparse pretraining of a language model on K workers, of which this process holds a stack."""
 
     config: MSTConfig
 
@@ -57,6 +53,7 @@ class MSTLoop(TrainingLoop):
         model = self._model()
         if config.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
+        self.sizes = Sizes.of(model)
         self.compute = Compute.of(config)
         self.workers = Workers(
             model.train(),
@@ -111,13 +108,14 @@ class MSTLoop(TrainingLoop):
         self.attention_kept = 1.0  # of the pairs of a query and a key
         self._set_attention()
 
-    def _model(self) -> GPT2LMHeadModel:
+    def _model(self) -> PreTrainedModel:
         """The model to begin with."""
-        c = self.config
-        if c.init_from:
-            return load_gpt2(c.init_from)
+        c, named = self.config, self.config.named_model()
+        vocabulary = c.vocabulary or self.corpus.vocabulary
+        if named is not None:
+            return named.make(vocabulary, c.context)
         sizes = {"n_layer": c.n_layer, "n_head": c.n_head, "n_embd": c.n_embd}
-        return make_gpt2(c.vocabulary or self.corpus.vocabulary, c.context, sizes)
+        return make_gpt2(vocabulary, c.context, sizes)
 
     @property
     def K(self) -> int:
@@ -224,7 +222,7 @@ class MSTLoop(TrainingLoop):
             with self.workers.standing(mean) as module:
                 plain = self.workers.plain(module)
                 if self.rank == 0:
-                    save_gpt2(plain, self.corpus.tokenizer, folder / "model")
+                    save_causal_lm(plain, self.corpus.tokenizer, folder / "model")
             set_pattern(self.workers.module, self.pattern)
 
     def load(self, folder: Path) -> None:
@@ -386,16 +384,16 @@ class MSTLoop(TrainingLoop):
         """Density of each kind of layer: layers of one shape have one density."""
         kinds = {"head": 1.0}
         for name, density in self.masks.density().items():
-            kind = "head" if name.endswith(HEAD) else name.split(".", 3)[-1].replace(".", "_")
+            of_block = re.split(r"\.\d+\.", name, maxsplit=1)[-1]
+            kind = "head" if name == self.sizes.head else of_block.replace(".", "_")
             kinds[kind] = density
         return kinds
 
     def _count(self, topology: bool) -> None:
         c = self.config
-        config = self.workers.module.config
 
         def flops(density: dict[str, float], kept: float, dense: bool, micro: int) -> StepFlops:
-            return step_flops(config, self.K * c.batch * micro, c.context, density, kept, dense)
+            return step_flops(self.sizes, self.K * c.batch * micro, c.context, density, kept, dense)
 
         density, kept = self.masks.density(), self.attention_kept
         spent = flops(density, kept, topology, 1)

@@ -1,7 +1,7 @@
-"""The masks of a GPT-2 in training: which weights are on.
+"""The masks of a language model in training: which weights are on.
 
 A weight that is off is exactly 0 and stays so: its gradient and its optimizer state are 0. So the
-model is a plain `GPT2LMHeadModel` at every moment, and W means W * M.
+model is a plain one of transformers' at every moment, and W means W * M.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tenfold.algorithms.common.sharded import part, whole
@@ -23,28 +24,39 @@ WEIGHTS = Granularity()
 NO_AXES: Mapping[str, int] = MappingProxyType({})
 
 
-def masked_layers(model: nn.Module, head: bool = False) -> dict[str, nn.Module]:
+def masked_layers(model: PreTrainedModel, head: bool = False) -> dict[str, nn.Module]:
     """The layers that have masks, by name.
 
-    These are the linear layers of the blocks; GPT-2's `Conv1D` stores its weight as (n_in, n_out).
-    Norms and positions never have one.
+    These are the linear layers of the blocks. A mask has the shape of the weight: (n_in, n_out) of
+    GPT-2's `Conv1D`, (n_out, n_in) of torch's `Linear`, which other models have. Norms and
+    positions never have one.
 
     Args:
-        model: A GPT-2.
-        head: The output layer, too. It is tied to the token embeddings, so that these are masked
-            with it, as in the authors' released code; the name is that of the one parameter.
+        model: A causal language model.
+        head: The output layer, too. Where it is tied to the token embeddings, as GPT-2's is, these
+            are masked with it, as in the authors' released code.
     """
-    found = {name: layer for name, layer in model.named_modules() if isinstance(layer, Conv1D)}
+    output = model.get_output_embeddings()
+    found = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, Conv1D | nn.Linear) and layer is not output
+    }
     if head:
-        weight = model.get_output_embeddings().weight
-        name = next(name for name, own in model.named_parameters() if own is weight)
-        own = name.removesuffix(".weight")
-        found[own] = model.get_submodule(own)
+        name = head_name(model)
+        found[name] = model.get_submodule(name)
     return found
 
 
+def head_name(model: PreTrainedModel) -> str:
+    """Name of the output layer, or of the token embeddings where both are one parameter."""
+    weight = model.get_output_embeddings().weight
+    name = next(name for name, own in model.named_parameters() if own is weight)
+    return name.removesuffix(".weight")
+
+
 def input_axis(layer: nn.Module) -> int:
-    """The axis of a layer's weight along which its inputs lie: 0 of a `Conv1D`, else 1."""
+    """The axis of a layer's weight along which its inputs lie, those of the head for embeddings."""
     return 0 if isinstance(layer, Conv1D) else 1
 
 
@@ -122,13 +134,14 @@ class Masks:
                     "granularity and block of the run that saved it."
                 )
         device = next(iter(self.masks.values())).device
+        # In the order of before: a generator is dealt to layers in turn, and files sort names.
         on = {
-            group: {name: mask.to(device) for name, mask in groups[group].items()}
+            group: {name: groups[group][name].to(device) for name in self.masks}
             for group in ("mask", "ever", "settled")
             if group in groups
         }
+        self.counts = {name: int(groups["mask"][name].sum()) for name in self.masks}
         self.masks, self.ever, self.settled = on["mask"], on["ever"], on.get("settled")
-        self.counts = {name: int(mask.sum()) for name, mask in groups["mask"].items()}
         self.churn = churn
 
     def targets(self, sparsity: float) -> dict[str, int]:

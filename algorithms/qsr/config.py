@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tenfold.algorithms.common.learning_rate import LearningRate
 from tenfold.algorithms.common.synchronisation import ConstantSync, SyncRule
@@ -56,6 +57,8 @@ class QSRConfig(WorkersConfig):
             "tokenizer",
             "rule",
             "outer",
+            "average_bits",
+            "average_rounding",
             "optimizer",
             "workers_per_process",
         }
@@ -64,10 +67,11 @@ class QSRConfig(WorkersConfig):
     task: str = parameter("digits", "The images or texts to train on")
     steps: int = parameter(2_000, "Optimizer steps T", ge=1, le=10**9)
     report_every: int = parameter(200, "Between two reports", unit="steps", ge=1, le=10**9)
-    model: str | None = parameter(
+    model: str | dict[str, Any] | None = parameter(
         None,
-        "vit, resnet or gpt2 with SIZES (qsr/config.py); the folder of a transformers image "
-        "classifier, or its config.json; by the task when null",
+        "vit, resnet or gpt2 with SIZES (qsr/config.py); an image classifier or causal language "
+        "model of transformers: its folder, its config.json, or a mapping of its config's fields "
+        "with model_type; timm:NAME of timm; by the task when null",
     )
     sizes: dict[str, Any] = parameter(
         {}, "Fields of the model's transformers config that differ from SIZES or from its file"
@@ -97,6 +101,12 @@ class QSRConfig(WorkersConfig):
     )
     outer_lr: float = parameter(0.7, "Learning rate of the outer step", gt=0, le=10)
     outer_momentum: float = parameter(0.9, "Momentum of the outer step", ge=0, lt=1)
+    average_bits: Literal[32, 8] = parameter(
+        32, "Bits of a number that a worker sends for an average"
+    )
+    average_rounding: Literal["stochastic", "error_feedback"] = parameter(
+        "stochastic", "Of 8 bits: without bias, or to the nearest with what is left carried over"
+    )
     average_moments: Listed[tuple[Literal["exp_avg", "exp_avg_sq", "momentum_buffer"], ...]] = (
         parameter((), "Optimizer state averaged with the parameters; none in the paper")
     )
@@ -165,15 +175,50 @@ class QSRConfig(WorkersConfig):
         0, "Probes of the Hessian's trace at each report; 0 leaves it out", ge=0, le=10**6
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tokenizer_of_the_model(cls, values: Any) -> Any:
+        """The tokenizer, where none is given, is that beside a language model of the user's."""
+        model = values.get("model")
+        if "tokenizer" in values or not isinstance(model, str) or not os.path.isdir(model):
+            return values
+        from tenfold.algorithms.common.causal_lm import NamedModel
+
+        with suppress(ValueError):
+            tokenizer = NamedModel.read(model, "model").tokenizer
+            return values if tokenizer is None else {**values, "tokenizer": str(tokenizer)}
+        return values
+
     @property
-    def architecture(self) -> str:
-        """The model's kind, one of SIZES, or the path of one."""
-        return self.model or ("gpt2" if is_text(self.task) else "vit")
+    def architecture(self) -> str | dict[str, Any]:
+        """The model's kind, one of SIZES, or what names one of transformers'."""
+        if self.model is not None:
+            return self.model
+        return "gpt2" if is_text(self.task) else "vit"
+
+    @property
+    def ours(self) -> bool:
+        """Whether the model is one of SIZES."""
+        return isinstance(self.architecture, str) and self.architecture in SIZES
+
+    @property
+    def language(self) -> bool:
+        """Whether the model is one of texts.
+
+        Raises:
+            ValueError: It is a user's, and nothing that transformers has.
+        """
+        if self.ours:
+            return self.architecture == "gpt2"
+        from tenfold.algorithms.qsr.models import is_language_model
+
+        return is_language_model(self.architecture)
 
     @property
     def model_sizes(self) -> dict[str, Any]:
         """Fields of the transformers config that differ from its own."""
-        return {**SIZES.get(self.architecture, {}), **self.sizes}
+        own = SIZES[self.architecture] if isinstance(self.architecture, str) and self.ours else {}
+        return {**own, **self.sizes}
 
     @property
     def augmentation(self) -> Augmentation:
@@ -248,21 +293,35 @@ class QSRConfig(WorkersConfig):
                     f"Bad value '{name}' for 'average_moments': {self.optimizer} keeps "
                     f"{' and '.join(sorted(moments))}."
                 )
+        if self.average_bits == 8 and self.average_moments:
+            raise ValueError(
+                f"Bad value {shown(list(self.average_moments))} for 'average_moments': they are "
+                "averaged in 32 bits only, so leave it out or give 'average_bits' 32."
+            )
+        if self.average_bits == 8 and self.sharding == "fsdp":
+            raise ValueError(
+                "Bad value 8 for 'average_bits': with 'sharding' fsdp gradients are averaged where "
+                "they are made, in 32 bits, so give 32."
+            )
         self._check_data()
 
     def _check_model(self) -> None:
         """Refuse a model that is not there, or that the task is not for."""
         model = self.model
-        if model is not None and model not in SIZES and not (model and os.path.exists(model)):
+        named = isinstance(model, dict | None) or model.startswith("timm:")
+        if not named and not self.ours and not os.path.exists(model):
             raise ValueError(
                 f"Bad value {shown(model)} for 'model': give {', '.join(SIZES)}, or the path of "
-                "the folder or config.json of a transformers image classifier."
+                "the folder or config.json of a transformers model."
             )
-        if self.task in TEXT_TASKS and self.architecture != "gpt2":
-            raise ValueError(f"Bad value {shown(model)} for 'model': '{self.task}' needs gpt2.")
-        if self.task in IMAGE_TASKS and self.architecture == "gpt2":
+        if self.task in TEXT_TASKS and not self.language:
             raise ValueError(
-                f"Bad value 'gpt2' for 'model': '{self.task}' needs vit, resnet or the path of an "
+                f"Bad value {shown(model)} for 'model': '{self.task}' needs gpt2 or another causal "
+                "language model."
+            )
+        if self.task in IMAGE_TASKS and self.language:
+            raise ValueError(
+                f"Bad value {shown(model)} for 'model': '{self.task}' needs vit, resnet or another "
                 "image classifier."
             )
 
@@ -270,12 +329,12 @@ class QSRConfig(WorkersConfig):
         """Refuse columns where there are none."""
         for name in ("image_column", "label_column"):
             value = getattr(self, name)
-            if value is not None and (self.task in IMAGE_TASKS or self.architecture == "gpt2"):
+            if value is not None and (self.task in IMAGE_TASKS or self.language):
                 raise ValueError(
                     f"Bad value {shown(value)} for '{name}': it is for images in Parquet files, so "
                     "leave it out."
                 )
-        if self.decode == "batch" and (self.task in IMAGE_TASKS or self.architecture == "gpt2"):
+        if self.decode == "batch" and (self.task in IMAGE_TASKS or self.language):
             raise ValueError(
                 "Bad value 'batch' for 'decode': it is for images of your own in Parquet files or "
                 "webdataset shards, so leave it out."
@@ -292,14 +351,14 @@ class QSRConfig(WorkersConfig):
 
     def _check_data(self) -> None:
         """Read the data once, so that what is wrong with them shows before any worker starts."""
-        if self.architecture == "gpt2":
-            check_text(self.task, self.tokenizer, self.context)
-            if self.sizes:
-                from tenfold.algorithms.qsr.models import check_model
+        if self.language:
+            tokens = check_text(self.task, self.tokenizer, self.context)
+            if self.sizes or not self.ours:
+                from tenfold.algorithms.qsr.models import check_text_model
 
-                check_model(self, None, classes=256)
+                check_text_model(self, tokens)
             return
-        from tenfold.algorithms.qsr.models import check_model
+        from tenfold.algorithms.qsr.models import check_image_model
         from tenfold.algorithms.qsr.tasks import image_data
         from tenfold.envs.data.drawings import CLASSES, SIZE
         from tenfold.envs.data.image_files import Columns
@@ -312,7 +371,7 @@ class QSRConfig(WorkersConfig):
 
             columns = Columns(self.image_column, self.label_column)
             size = check_encoded(Path(self.task), self.image_size, columns)
-            check_model(self, (3, size, size), classes=2)
+            check_image_model(self, (3, size, size), classes=2)
             return
         if self.task == "drawings":  # drawn when a trial needs them; they cannot be wrong
             count, shape, classes = self.train_images, (3, *[self.image_size or SIZE] * 2), CLASSES
@@ -321,5 +380,5 @@ class QSRConfig(WorkersConfig):
             count, shape, classes = len(data.train_y), data.train_x.shape[1:], data.classes
         K = self.workers_per_process * max(1, self.workers)
         worker_indices(count, K, 0, self.batch, 0, self.seed)
-        if self.sizes or self.architecture not in SIZES or self.task != "digits":
-            check_model(self, shape, len(classes))
+        if self.sizes or not self.ours or self.task != "digits":
+            check_image_model(self, shape, len(classes))

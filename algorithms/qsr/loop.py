@@ -11,6 +11,7 @@ from tenfold.algorithms.common.local_optimizer import (
     StackMean,
 )
 from tenfold.algorithms.common.outer_optimizer import OuterNesterov
+from tenfold.algorithms.common.quantised_average import QuantisedMean
 from tenfold.algorithms.common.shard import Shard
 from tenfold.algorithms.common.sharded import Counted, part
 from tenfold.algorithms.common.workers import Batch, Workers, reestimate_batchnorm
@@ -43,6 +44,17 @@ class QSRLoop(TrainingLoop):
         self.outer = (
             OuterNesterov(self.workers.parameters, config.outer_lr, config.outer_momentum)
             if config.outer == "nesterov"
+            else None
+        )
+        self.quantised = (
+            QuantisedMean(
+                list(self.workers.parameters.values()),
+                stacked,
+                config.average_rounding,
+                config.seed,
+                gradients=config.rule == "data_parallel",
+            )
+            if config.average_bits == 8
             else None
         )
         self.optimizer = LocalOptimizer(
@@ -137,14 +149,17 @@ class QSRLoop(TrainingLoop):
 
     def save(self, folder: Path) -> None:
         """This process's parameters and optimizer state; process 0 adds the averaged model."""
-        Shard(self._held(), {"processes": self.size}).write(folder, self.rank, self.optimizer)
+        counters = {"processes": self.size}
+        if self.quantised is not None:
+            counters["quantised"] = self.quantised.count
+        Shard(self._held(), counters).write(folder, self.rank, self.optimizer)
         mean = self.mean_parameters()
         if self.rank == 0 or self.workers.sharded:
             with self.workers.standing(mean) as module:
                 self._reestimate(module)
                 plain = self.workers.plain(module)
                 if self.rank == 0:
-                    plain.save_pretrained(folder / "model")
+                    self.task.save(plain, folder / "model")
 
     def load(self, folder: Path) -> None:
         """Continue from a checkpoint.
@@ -156,13 +171,20 @@ class QSRLoop(TrainingLoop):
         saved, shard = Shard.take_up(folder, self.rank, self.optimizer)
         self.step = self.optimizer.step_count
         with torch.no_grad():
-            for group, tensors in self._held().items():
+            if self.quantised is not None:
+                self.quantised.count = shard.counters["quantised"]
+            held = self._held()
+            if saved != self.size:  # displacements lie otherwise in their rows
+                held.pop("quantised", None)
+            for group, tensors in held.items():
                 for name, tensor in tensors.items():
                     tensor.copy_(part(shard.tensors[group][name], tensor))
             if saved != self.size:
                 shards = [Shard.read(folder, rank) for rank in range(saved)]
                 self.workers.meet([shard.tensors["parameter"] for shard in shards])
                 self.optimizer.restart_round()
+                if self.quantised is not None:
+                    self.quantised.forget(self.optimizer.parameters)
         self.planned = self._planned()
 
     def _held(self) -> dict[str, dict[str, torch.Tensor]]:
@@ -170,6 +192,8 @@ class QSRLoop(TrainingLoop):
         held = {"parameter": self.workers.parameters, "buffer": self.workers.buffers}
         if self.outer is not None:
             held |= {"outer_start": self.outer.start, "outer_velocity": self.outer.velocity}
+        if self.quantised is not None:
+            held["quantised"] = self.quantised.tensors
         return held
 
     def _planned(self) -> int:
@@ -183,6 +207,8 @@ class QSRLoop(TrainingLoop):
         if self.workers.sharded:
             return Counted(1.5 * c.accumulate)
         stacked = c.workers_per_process
+        if self.quantised is not None:
+            return self.quantised
         return AllReduce() if stacked == 1 else StackMean(stacked, AllReduce())
 
     def _inner(self) -> torch.optim.Optimizer:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tenfold.algorithms.common.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.common.causal_lm import save_causal_lm
+from tenfold.algorithms.common.language_model import judge, next_token_loss
 from tenfold.algorithms.common.workers import Batch
 from tenfold.algorithms.qsr.config import QSRConfig
-from tenfold.algorithms.qsr.models import make_image_model
+from tenfold.algorithms.qsr.models import make_image_model, make_text_model
 from tenfold.envs.data.drawings import SIZE, load_drawings
 from tenfold.envs.data.image_files import Columns
 from tenfold.envs.data.image_split import ImageData
@@ -56,6 +58,10 @@ class Task(ABC):
     @abstractmethod
     def judge(self, model: nn.Module, device: torch.device = CPU) -> dict[str, float]:
         """Held-out ``accuracy`` and ``loss`` of a model on a device."""
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a model as transformers reads it."""
+        model.save_pretrained(folder)
 
 
 class ImageTask(Task):
@@ -107,7 +113,7 @@ class ImageTask(Task):
 
 
 class TextTask(Task):
-    """Next-token prediction by a GPT-2."""
+    """Next-token prediction by a causal language model."""
 
     items = "tokens"
 
@@ -118,7 +124,7 @@ class TextTask(Task):
         check_length(self.corpus, config.context)
 
     def model(self) -> nn.Module:
-        return make_gpt2(self.corpus.vocabulary, self.config.context, self.config.model_sizes)
+        return make_text_model(self.config, self.corpus.vocabulary)
 
     def batch(self, number: int, worker: int, workers: int) -> Batch:
         key = [self.config.seed, number, worker]
@@ -131,6 +137,9 @@ class TextTask(Task):
 
     def inputs(self, batch: Batch) -> Batch:
         return {"input_ids": batch["tokens"][:, :-1]}
+
+    def save(self, model: Any, folder: Path) -> None:
+        save_causal_lm(model, self.corpus.tokenizer, folder)
 
     def judge(self, model: nn.Module, device: torch.device = CPU) -> dict[str, float]:
         c = self.config
@@ -170,4 +179,4 @@ def make_task(config: QSRConfig) -> Task:
     Raises:
         ValueError: The data cannot be read or are too few.
     """
-    return TextTask(config) if config.architecture == "gpt2" else ImageTask(config)
+    return TextTask(config) if config.language else ImageTask(config)

@@ -138,7 +138,7 @@ def card() -> Iterator[None]:
         patch.object(devices, "ThreadPoolExecutor", AtOnce),
         patch.object(torch.nn.Module, "to", moved),
         patch.object(torch.Tensor, "pin_memory", lambda tensor: tensor),
-        patch.object(tasks, "make_gpt2", real(tasks.make_gpt2)),
+        patch.object(tasks, "make_text_model", real(tasks.make_text_model)),
         patch.object(tasks, "make_image_model", real(tasks.make_image_model)),
         patch.object(mst_loop, "make_gpt2", real(mst_loop.make_gpt2)),
         patch.object(shard, "save_file", saved),

@@ -15,11 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2LMHeadModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from tenfold.algorithms.common.language_model import judge, make_gpt2, next_token_loss
+from tenfold.algorithms.common.causal_lm import make_gpt2
+from tenfold.algorithms.common.language_model import judge, next_token_loss
 from tenfold.algorithms.mst import METHOD
 from tenfold.algorithms.mst.attention import PATTERNS, kept_fraction, pattern_mask, set_pattern
 from tenfold.algorithms.mst.config import MSTConfig
-from tenfold.algorithms.mst.flops import FlopLedger, step_flops
+from tenfold.algorithms.mst.flops import FlopLedger, Sizes, step_flops
 from tenfold.algorithms.mst.loop import MSTLoop
 from tenfold.algorithms.mst.masks import masked_layers
 from tenfold.algorithms.mst.schedule import SparsitySchedule, active_weights, erdos_renyi
@@ -343,18 +344,19 @@ def test_a_dense_models_flops_are_torchs(length: int) -> None:
     tokens = torch.randint(0, 96, (3, length + 1), generator=torch.Generator().manual_seed(0))
     with FlopCounterMode(display=False) as counter:
         next_token_loss(model(input_ids=tokens[:, :-1]).logits, tokens).backward()
+    sizes = Sizes.of(model)
     density = dict.fromkeys(masked_layers(model), 1.0)
-    found = step_flops(model.config, 3, length, density, 1.0, topology_step=False)
+    found = step_flops(sizes, 3, length, density, 1.0, topology_step=False)
     assert found.total == counter.get_total_flops()
-    assert step_flops(model.config, 3, length, density, 1.0, topology_step=True) == found
+    assert step_flops(sizes, 3, length, density, 1.0, topology_step=True) == found
 
 
 def test_flops_follow_density_and_a_topology_step_adds_one_dense_gradient() -> None:
-    config = make_gpt2(96, 32, {"n_layer": 2, "n_embd": 64, "n_head": 2}).config
-    names = list(masked_layers(make_gpt2(96, 32, {"n_layer": 2, "n_embd": 64, "n_head": 2})))
-    dense = step_flops(config, 3, 16, dict.fromkeys(names, 1.0), 1.0, False)
-    tenth = step_flops(config, 3, 16, dict.fromkeys(names, 0.1), 0.5, False)
-    topology = step_flops(config, 3, 16, dict.fromkeys(names, 0.1), 0.5, True)
+    sizes = Sizes.of(make_gpt2(96, 32, {"n_layer": 2, "n_embd": 64, "n_head": 2}))
+    names = list(sizes.linear)
+    dense = step_flops(sizes, 3, 16, dict.fromkeys(names, 1.0), 1.0, False)
+    tenth = step_flops(sizes, 3, 16, dict.fromkeys(names, 0.1), 0.5, False)
+    topology = step_flops(sizes, 3, 16, dict.fromkeys(names, 0.1), 0.5, True)
     assert tenth.linear == pytest.approx(0.1 * dense.linear)
     assert tenth.attention == pytest.approx(0.5 * dense.attention)
     assert tenth.head == dense.head
@@ -368,14 +370,14 @@ def test_flops_follow_density_and_a_topology_step_adds_one_dense_gradient() -> N
 
 def test_a_runs_flops_are_those_of_its_schedule() -> None:
     loop, metrics = finished(attention="dense", growth="none")
-    config, whole = loop.workers.module.config, 0.0
+    whole = 0.0
     for step in range(40):
         # Masks change after steps that are multiples of delta = 2, except the last.
         level = loop.schedule(step - step % 2)
         topology = (step + 1) % 2 == 0 and step + 1 < 40 and loop.schedule(step + 1) != level
         targets = loop.masks.targets(level)
         shares = {n: t / loop.masks.masks[n].numel() for n, t in targets.items()}
-        whole += step_flops(config, 2, 16, shares, 1.0, topology).total
+        whole += step_flops(loop.sizes, 2, 16, shares, 1.0, topology).total
     assert metrics["flops"] == pytest.approx(whole)
 
 

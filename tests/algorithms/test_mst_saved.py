@@ -5,7 +5,6 @@ About 6 processor seconds.
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,14 @@ import torch
 import yaml
 from conftest import ROOT
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaConfig
+from transformers import AutoTokenizer, GPT2LMHeadModel, ViTConfig
 
-from tenfold.algorithms.common.language_model import judge, make_gpt2
+from tenfold.algorithms.common.causal_lm import make_gpt2
+from tenfold.algorithms.common.language_model import judge
 from tenfold.algorithms.mst import METHOD
 from tenfold.algorithms.mst.attention import kept_fraction, pattern_mask
 from tenfold.algorithms.mst.config import MSTConfig
-from tenfold.algorithms.mst.flops import FlopLedger, step_flops
+from tenfold.algorithms.mst.flops import FlopLedger, Sizes, step_flops
 from tenfold.algorithms.mst.loop import MSTLoop
 from tenfold.algorithms.mst.masks import masked_layers
 from tenfold.algorithms.mst.schedule import active_weights
@@ -96,12 +96,12 @@ def test_a_masked_head_is_the_embeddings_and_is_saved_as_a_stock_model(tmp_path:
 
 
 def test_a_masked_heads_flops_follow_its_density() -> None:
-    config = make_gpt2(96, 32, {"n_layer": 2, "n_embd": 64, "n_head": 2}).config
-    names = masked_layers(make_gpt2(96, 32, {"n_layer": 2, "n_embd": 64, "n_head": 2}), head=True)
+    model = make_gpt2(96, 32, {"n_layer": 2, "n_embd": 64, "n_head": 2})
+    sizes, names = Sizes.of(model), masked_layers(model, head=True)
     assert len(names) == 9
-    dense = step_flops(config, 3, 16, dict.fromkeys(names, 1.0), 1.0, False)
-    tenth = step_flops(config, 3, 16, dict.fromkeys(names, 0.1), 1.0, False)
-    topology = step_flops(config, 3, 16, dict.fromkeys(names, 0.1), 1.0, True)
+    dense = step_flops(sizes, 3, 16, dict.fromkeys(names, 1.0), 1.0, False)
+    tenth = step_flops(sizes, 3, 16, dict.fromkeys(names, 0.1), 1.0, False)
+    topology = step_flops(sizes, 3, 16, dict.fromkeys(names, 0.1), 1.0, True)
     assert dense.head == 3 * 2 * 3 * 16 * 64 * 96
     assert tenth.head == pytest.approx(0.1 * dense.head)
     assert topology.head == pytest.approx(0.1 * dense.head + 0.9 * dense.head / 3)
@@ -128,8 +128,9 @@ def test_what_gpt2_small_saves(mask_head: bool, blocks: float, total: float) -> 
         "mlp.c_proj": (4 * d, d),
     }
     shapes = {f"{i}.{name}": sides[name] for i in range(c.n_layer) for name in sides}
+    linear = {name: n * m for name, (n, m) in shapes.items()}
+    sizes = Sizes(linear, "wte", vocabulary * d, c.n_layer * d)
     shapes |= {"wte": (vocabulary, d)} if mask_head else {}
-    sizes = SimpleNamespace(n_layer=c.n_layer, n_embd=d, vocab_size=vocabulary)
     pattern = kept_fraction(
         pattern_mask(c.attention, c.context, width=c.attention_width, stride=c.attention_stride)
     )
@@ -234,16 +235,19 @@ def test_saved_models_that_do_not_fit_are_refused(text: str, tmp_path: Path) -> 
     assert "Bad value 256 for 'vocabulary'" in refusal(vocabulary=256)
     assert "Bad value 64 for 'context'" in refusal(context=64)
     assert "Bad value 'bpe:400' for 'tokenizer'" in refusal(tokenizer="bpe:400")
-    assert "give a folder that save_pretrained wrote" in refusal(init_from=str(tmp_path))
+    assert "no config of a transformers model" in refusal(init_from=str(tmp_path))
+    assert "give the path of the folder" in refusal(init_from=str(tmp_path / "nowhere"))
     about = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**about, "n_inner": 7}))
-    assert "'n_inner' be four times" in refusal()
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    assert "it has no weights (*.safetensors)" in refusal()
+    (folder / "model.safetensors").write_bytes(weights)
     (folder / "config.json").write_text(json.dumps({**about, "vocab_size": "many"}))
-    assert "not of a GPT-2 ('vocab_size' says otherwise)" in refusal()
-    LlamaConfig().save_pretrained(folder)
-    assert "not of a GPT-2 ('model_type' says otherwise)" in refusal()
+    assert "no config of a transformers model can be read" in refusal()
+    ViTConfig().save_pretrained(folder)
+    assert "no causal language model of the type 'vit'" in refusal()
     (folder / "config.json").write_text("{")
-    assert "not of a GPT-2" in refusal()
+    assert "no config of a transformers model can be read" in refusal()
 
 
 def test_another_corpus_is_judged_as_a_whole_by_the_runs_own_tokenizer(

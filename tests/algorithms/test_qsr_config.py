@@ -47,6 +47,8 @@ OTHERS = {
     "rule": "swap",
     "optimizer": "sgd",
     "outer": "nesterov",
+    "average_bits": 8,
+    "average_rounding": "error_feedback",
     "sync": "quadratic",
 }
 """Another value of each key that cannot change; 96 where none stands here."""

@@ -14,6 +14,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from tenfold.algorithms.common import transformers_configs
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.loop import QSRLoop
 from tenfold.platform.configuration import build_config
@@ -89,13 +90,20 @@ def test_weights_for_other_images_are_refused(tmp_path: Path) -> None:
     assert "lack" in lacking
 
 
+def test_a_model_of_timm_is_refused_where_timm_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers_configs, "find_spec", lambda name: None)
+    said = refusal(Path("timm:resnet18"))
+    assert said.startswith("Bad value 'timm:resnet18' for 'model': timm is not installed")
+    assert "'pip install timm'" in said
+
+
 def test_what_is_no_image_classifier_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "for 'model': no config" in refusal(tmp_path / "empty")
     (tmp_path / "odd.json").write_text("[1, 2")
     assert "for 'model': no config" in refusal(tmp_path / "odd.json")
     GPT2Config(n_layer=1).save_pretrained(tmp_path / "text")
-    assert "no image classifier of the type 'gpt2'" in refusal(tmp_path / "text")
+    assert "'digits' needs vit, resnet or another image classifier" in refusal(tmp_path / "text")
     code = tmp_path / "code"
     code.mkdir()
     remote = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}
