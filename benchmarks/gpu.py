@@ -11,7 +11,7 @@ peft, with a moving average, on the embedded teacher and its drawings (for SD-1.
 see benchmarks/lcm.py). Blocks of steps of both alternate; the ratio is the median over the blocks,
 above 1 where ours is faster. TFLOP/s are the dense model's FLOPs (torch's own counter, forward and
 backward) over the time of a step, and model FLOPs utilisation is that over the card's peak in bf16
-without sparsity. Judging is not timed.
+without sparsity. Judging is not timed. At last come masked layers, see sparse_layers.py.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from typing import Any
 
 import batched_rivers
 import numpy as np
+import sparse_layers
 import torch
 from diffusers import StableDiffusionPipeline
 from peft import LoraConfig
@@ -302,7 +303,10 @@ def main() -> None:
         del loop, plain
         if on_card:
             torch.cuda.empty_cache()
-    Console(width=110).print(table)
+    console = Console(width=110)
+    console.print(table)
+    for layers in sparse_layers.report(on_card, repeats=5):
+        console.print(layers)
 
 
 if __name__ == "__main__":

@@ -75,13 +75,14 @@ class SparsePath:
 def product_for(granularity: Granularity, compute: Compute) -> Product | None:
     """The sparse product for masks of a granularity on a device, None where there is none.
 
-    Single weights have one on the CPU alone, in float32, which 2:4 masks take there, too.
+    On the CPU in float32 all masks take the kernels for single weights: products of blocks were
+    slower there at every density tried (benchmarks/sparse_layers.py).
     """
+    if not compute.on_card and compute.dtype == torch.float32:
+        return KERNELS
     if granularity.block > 1:
         return block_product(granularity.block)
-    if compute.on_card:
-        return TWO_FOUR if granularity.two_four else None
-    return KERNELS if compute.dtype == torch.float32 else None
+    return TWO_FOUR if granularity.two_four and compute.on_card else None
 
 
 def block_product(side: int) -> Product:

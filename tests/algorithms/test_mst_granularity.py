@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tenfold.algorithms.mst import METHOD
+from tenfold.algorithms.mst import loop as loop_module
 from tenfold.algorithms.mst.config import MSTConfig
 from tenfold.algorithms.mst.execution import TWO_FOUR, block_product, product_for
 from tenfold.algorithms.mst.granularity import Granularity
 from tenfold.algorithms.mst.loop import MSTLoop
 from tenfold.algorithms.mst.schedule import active_weights
-from tenfold.algorithms.mst.sparse import masked_linear
+from tenfold.algorithms.mst.sparse import KERNELS, masked_linear
 from tenfold.algorithms.mst.sparse_blocks import BlockStructure, block_linear
 from tenfold.algorithms.mst.topology import evolve, first_mask
 from tenfold.platform.devices import Compute
@@ -192,7 +193,8 @@ def test_blocks_that_are_off_are_not_read_and_half_precision_is_kept() -> None:
         BlockStructure.from_mask(torch.ones(8, 6, dtype=torch.bool), 4)
 
 
-def test_products_of_blocks_train_the_same_model() -> None:
+def test_products_of_blocks_train_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "product_for", lambda units, compute: block_product(4))
     dense = MSTLoop(MSTConfig(**{**TINY, **BLOCKS}))
     sparse = MSTLoop(MSTConfig(**{**TINY, **BLOCKS, "kernels": "auto"}))
     assert sparse.sparse_path is not None
@@ -222,7 +224,9 @@ def test_what_runs_sparse_where() -> None:
     assert product_for(Granularity(), half) is None
     assert product_for(Granularity(two_four=True), card) is TWO_FOUR
     assert product_for(Granularity(two_four=True), half) is None
-    for compute in (card, half, Compute()):
+    for units in (Granularity(), Granularity(block=4), Granularity(two_four=True)):
+        assert product_for(units, Compute()) is KERNELS
+    for compute in (card, half):
         product = product_for(Granularity(block=4), compute)
         assert product is not None
         assert product.linear is block_linear
