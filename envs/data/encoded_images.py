@@ -5,6 +5,7 @@ leaves out and counts what cannot be read, and one memory-mapped Arrow file take
 were encoded, so that an example is found by its place and a batch is a function of its step.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ from tenfold.envs.data.ray_images import (
 _SCHEMA = pa.schema([("image", pa.binary())])
 _AT_ONCE = 64  # images of a record batch
 _MOST_THREADS = 8
+_MOST_MEMBERS, _LARGEST = 64, 2**27  # of a shard's first example, in bytes the second
 _LABELS = ("label", "cls", "class")  # of an example's JSON
 
 
@@ -90,24 +92,34 @@ def check_encoded(source: Path, size: int | None, columns: Columns) -> int:
         for file in files:
             label_columns(file, columns)
         return size
-    first: dict[str, bytes] = {}
-    try:
-        with tarfile.open(files[0]) as tar:
-            for member in tar:
-                stem, _, suffix = member.name.partition(".")
-                first.setdefault("", stem.encode())
-                if stem.encode() != first[""]:
-                    break
-                extracted = tar.extractfile(member)
-                first[suffix.lower()] = extracted.read() if extracted else b""
-    except (OSError, tarfile.TarError):
-        raise ValueError(f"'{files[0]}' is not a tar file.") from None
+    first = _first_example(files[0])
     if image_of(first) is None or _label_of(first, columns.label) is None:
         raise ValueError(
-            f"The first example of '{files[0]}' has {', '.join(sorted(first)[1:]) or 'nothing'}: "
+            f"The first example of '{files[0]}' has {', '.join(sorted(first)) or 'nothing'}: "
             "each needs an image and its class in a .cls, or in a .json as 'label_column' names it."
         )
     return size
+
+
+def _first_example(shard: Path) -> dict[str, bytes]:
+    """The members of a shard's first example by their suffixes, as far as they are looked at."""
+    first: dict[str, bytes] = {}
+    stem: str | None = None
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in itertools.islice(tar, _MOST_MEMBERS):
+                content = tar.extractfile(member)  # None of folders
+                if content is None:
+                    continue
+                folder, _, file = member.name.rpartition("/")
+                name, _, suffix = file.partition(".")
+                stem = f"{folder}/{name}" if stem is None else stem
+                if f"{folder}/{name}" != stem:
+                    break
+                first[suffix.lower()] = content.read(_LARGEST)
+    except (OSError, tarfile.TarError):
+        raise ValueError(f"'{shard}' is not a tar file.") from None
+    return first
 
 
 def read_encoded(source: Path, cache: Path, size: int, columns: Columns) -> ImageData:

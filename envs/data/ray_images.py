@@ -70,8 +70,11 @@ def image_of(given: Mapping[str, bytes]) -> bytes | None:
 
 
 def described(given: Mapping[str, bytes]) -> dict[str, Any]:
-    """What an example's JSON member says, nothing where it has none."""
-    found = json.loads(given["json"]) if "json" in given else {}
+    """What an example's JSON member says, nothing where it has none that can be read."""
+    try:
+        found = json.loads(given.get("json", b"{}"))
+    except (ValueError, RecursionError):
+        return {}
     return found if isinstance(found, dict) else {}
 
 

@@ -154,7 +154,7 @@ def refusal(task: Path, **fields: Any) -> str:
 
 def test_what_cannot_stay_encoded_is_refused(tmp_path: Path, runs: Path) -> None:
     write_parquet(tmp_path / "own.parquet")
-    write_shard(tmp_path / "a.tar", [("0.png", png(1)), ("0.txt", b"a cat")])
+    write_shard(tmp_path / "a.tar", [("./0.png", png(1)), ("./0.txt", b"a"), ("./1.cls", b"1")])
     folder = tmp_path / "pets"
     (folder / "cat").mkdir(parents=True)
     (folder / "cat" / "0.png").write_bytes(png(1))
