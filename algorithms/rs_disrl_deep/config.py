@@ -22,7 +22,7 @@ register_collected_tasks()
 
 
 class RSDisRLDeepConfig(StaticRiskConfig, QuantileConfig):
-    """max rho(return) over policies that see the reward collected so far, by quantile regression."""
+    """max rho(return) over policies that see the reward collected so far, by quantiles."""
 
     class Parameters(StaticRiskParameters, QuantileConfig.Parameters):
         """Static risk; the rest is in `QuantileConfig`."""

@@ -15,8 +15,6 @@ from pydantic import Field
 
 from tenfold.envs.risk.fields import Share, Steps
 
-Runner = gym.Env[np.ndarray, np.ndarray]
-
 
 class SpeedLimit(
     gym.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray], RecordConstructorArgs
@@ -39,7 +37,9 @@ class SpeedLimit(
         fine: What it costs for each m/s above the limit.
     """
 
-    def __init__(self, env: Runner, limit: float, chance: float, fine: float) -> None:
+    def __init__(
+        self, env: gym.Env[np.ndarray, np.ndarray], limit: float, chance: float, fine: float
+    ) -> None:
         RecordConstructorArgs.__init__(self, limit=limit, chance=chance, fine=fine)
         gym.Wrapper.__init__(self, env)
         self.limit, self.chance, self.fine = limit, chance, fine

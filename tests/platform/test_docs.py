@@ -37,6 +37,7 @@ METHODS = [
         "rl_cfr/LEARNING.md",
         "rs_disrl/README.md",
         "rs_disrl_deep/README.md",
+        "rs_disrl_sac/README.md",
     )
 ]
 # What tests of their own run: the methods that a page shows, how they are declared, images.
