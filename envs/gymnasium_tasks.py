@@ -5,14 +5,20 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import DtypeObservation, FlattenObservation, TransformObservation
+from gymnasium.wrappers import (
+    DtypeObservation,
+    FilterObservation,
+    FlattenObservation,
+    TransformObservation,
+)
 
 
 def make_gymnasium(task: str, **fields: Any) -> gym.Env[np.ndarray, Any]:
     """An environment by its id, ``Taxi-v3`` or ``my_package:MyEnv-v0``.
 
     Observations become a flat box or an image: discrete ones one-hot, nested and square ones
-    flattened, bytes of an image scaled to [0, 1], whole numbers as float32.
+    flattened, bytes of an image scaled to [0, 1], whole numbers as float32. Texts in a dictionary,
+    as the mission of a MiniGrid world, are left out.
 
     Args:
         task: The id; the module before a colon is imported first, so that it can register it.
@@ -30,6 +36,11 @@ def make_gymnasium(task: str, **fields: Any) -> gym.Env[np.ndarray, Any]:
             f"Task '{task}' cannot be made{given}: {' '.join(str(error).split()).rstrip('.')}."
         ) from None
     space = env.observation_space
+    if isinstance(space, spaces.Dict):
+        kept = [key for key, part in space.items() if not _is_text(part)]
+        if kept and len(kept) < len(space):
+            env = FilterObservation(env, kept)
+            space = env.observation_space
     if isinstance(space, spaces.Box) and len(space.shape) == 3:
         if space.dtype != np.uint8:
             return env
@@ -45,6 +56,10 @@ def make_gymnasium(task: str, **fields: Any) -> gym.Env[np.ndarray, Any]:
     if not np.issubdtype(env.observation_space.dtype, np.floating):
         env = DtypeObservation(env, np.float32)
     return env
+
+
+def _is_text(space: spaces.Space[Any]) -> bool:
+    return space.dtype is not None and space.dtype.kind == "U"
 
 
 def _is_numeric(space: spaces.Space[Any]) -> bool:

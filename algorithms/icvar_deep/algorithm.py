@@ -10,6 +10,7 @@ return.)
 
 from typing import Any
 
+import numpy as np
 import torch
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.core.columns import Columns
@@ -25,6 +26,8 @@ from tenfold.algorithms.common.quantile_critic import (
     risk_of_quantiles,
 )
 from tenfold.algorithms.common.seeded_replay import SeededDQN
+from tenfold.algorithms.icvar_deep.evaluation import iterated_cvar
+from tenfold.envs.risk.control import BUILDERS, make_control
 from tenfold.envs.risk.measures import CVaR
 
 
@@ -73,3 +76,23 @@ class ICVaRLearner(QuantileLearner):
 
 class ICVaRDeep(SeededDQN):
     """DQN with the critic of iterated CVaR."""
+
+    @override(SeededDQN)
+    def evaluate(self, parallel_train_future: Any = None) -> dict[str, Any]:
+        """The greedy policy's iterated CVaR at the level of evaluations, and its mean return.
+
+        Both are exact on the control tasks. Elsewhere the risk of each step is not known: episodes
+        are played, as RLlib does, for their mean return.
+        """
+        config, module = self.config, self.get_module()
+        if config.env not in BUILDERS:
+            played: dict[str, Any] = super().evaluate(parallel_train_future)
+            return played
+
+        def policy(seen: np.ndarray) -> np.ndarray:
+            outputs = module.forward_inference({Columns.OBS: torch.as_tensor(seen)})
+            return np.asarray(outputs[Columns.ACTIONS])
+
+        env = make_control(config.env, **config.env_config)
+        value, mean = iterated_cvar(env, policy, (config.alpha_of_evaluations(), 1.0))
+        return {"policy_value": value, "expected_return": mean}

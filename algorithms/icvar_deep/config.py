@@ -31,6 +31,9 @@ class ICVaRDeepConfig(QuantileConfig):
             ge=0,
             le=10**12,
         )
+        judged_alpha: float | None = parameter(
+            None, "Risk level that evaluations give; alpha when null", ge=1e-6, le=1
+        )
 
     def __init__(self) -> None:
         super().__init__(algo_class=ICVaRDeep)
@@ -44,6 +47,10 @@ class ICVaRDeepConfig(QuantileConfig):
         if steps >= self.anneal_steps:
             return self.alpha
         return 1.0 + (self.alpha - 1.0) * steps / self.anneal_steps
+
+    def alpha_of_evaluations(self) -> float:
+        """The risk level that an evaluation gives."""
+        return self.alpha if self.judged_alpha is None else self.judged_alpha
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         return RLModuleSpec(module_class=ICVaRModule, model_config=self.model_config)

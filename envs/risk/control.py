@@ -2,8 +2,9 @@
 
 `TableEnv` plays a tabular task of `benchmarks` (windy cliff, risky shortcut, slippery ice, queue
 backlog): short and dangerous beside long and safe, with an exact optimum for every risk measure to
-compare with. `CurvyRoad` is continuous: fast driving pays and now and then skids. Both run for a
-fixed number of steps that the observation tells, so they are to be played with a discount of 1.
+compare with. `CurvyRoad` is continuous: fast driving pays and now and then skids. `ThinIce` is a
+grid world. All tell in the observation how much of their limited time is gone, so they are to be
+played with a discount of 1.
 """
 
 import math
@@ -18,6 +19,7 @@ from tenfold.envs.risk.benchmarks import BUILDERS as TABLES
 from tenfold.envs.risk.benchmarks import make_task
 from tenfold.envs.risk.fields import Steps
 from tenfold.envs.risk.names import CONTROL_NAMES
+from tenfold.envs.risk.thin_ice import ThinIce
 
 
 class TableEnv(gym.Env[np.ndarray, np.int64]):
@@ -127,6 +129,10 @@ class CurvyRoad(gym.Env[np.ndarray, np.int64]):
         reward = self.v - self.cost * float(self.np_random.random() < p)
         return self._observation(), reward, self.t >= self.T, False, {"skid_probability": p}
 
+    def cvar_of_step(self, alpha: float) -> float:
+        """CVaR at level `alpha` of what the last step paid, given where it led."""
+        return self.v - self.cost * min(self.skid_probability() / alpha, 1.0)
+
     def skid_probability(self) -> float:
         """At the present place and speed."""
         safe = 0.6 + 0.2 * math.cos(2.0 * math.pi * self.x)
@@ -138,9 +144,14 @@ class CurvyRoad(gym.Env[np.ndarray, np.int64]):
         return np.array(seen, np.float32)
 
 
+# Tasks that are no tables.
+WORLDS: dict[str, Callable[..., gym.Env[np.ndarray, np.int64]]] = {
+    "risk/CurvyRoad-v0": CurvyRoad,
+    "risk/ThinIce-v0": ThinIce,
+}
 # What each task is made by; the signature (without `alpha`) says what a task takes.
 BUILDERS: dict[str, Callable[..., Any]] = {
-    name: TABLES.get(name.replace("risk/", "mdp/"), CurvyRoad) for name in CONTROL_NAMES
+    name: WORLDS.get(name) or TABLES[name.replace("risk/", "mdp/")] for name in CONTROL_NAMES
 }
 
 
@@ -157,6 +168,6 @@ def make_control(name: str, **fields: Any) -> gym.Env[np.ndarray, np.int64]:
     """
     if name not in BUILDERS:
         raise ValueError(f"No task '{name}': choose one of {', '.join(BUILDERS)}.")
-    if BUILDERS[name] is CurvyRoad:
-        return CurvyRoad(**fields)
+    if name in WORLDS:
+        return WORLDS[name](**fields)
     return TableEnv(name.replace("risk/", "mdp/"), **fields)

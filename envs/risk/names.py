@@ -39,7 +39,11 @@ CONTROL_NAMES = (
     "risk/RiskyShortcut-v0",
     "risk/FrozenLake-v0",
     "risk/QueueBacklog-v0",
+    "risk/ThinIce-v0",
 )
+
+# Tasks that are no tables and of which something is hidden.
+PARTIAL_NAMES = ("partial/ThinIce-v0", "partial/FoggyRoad-v0")
 
 # The same with the reward collected so far in the observation, and grid tasks with it.
 COLLECTED_NAMES = (

@@ -31,7 +31,8 @@ from experiments.quantile_agents import (
 )
 from tenfold.algorithms.icvar.planner import IteratedCVaR
 from tenfold.algorithms.icvar_deep.config import ICVaRDeepConfig
-from tenfold.envs.risk.control import CurvyRoad, TableEnv, make_control
+from tenfold.algorithms.icvar_deep.evaluation import iterated_cvar
+from tenfold.envs.risk.control import TableEnv, make_control
 
 RESULTS = Path(__file__).parent.parent / "results" / "icvar_deep"
 FIELDS: dict[str, dict[str, Any]] = {
@@ -58,23 +59,7 @@ def learnt(task: str, alpha: float, seed: int, budget: Budget) -> Policy:
 
 def evaluate(task: str, policy: Policy) -> list[float]:
     """Iterated CVaR of a policy at each level, exact (1 is the mean return)."""
-    env = make_env(task)
-    if isinstance(env, TableEnv):
-        mdp = env.mdp
-        seen = env.observations()
-        actions = policy(seen.reshape(mdp.H * mdp.S, -1)).reshape(mdp.H, mdp.S)
-        values = [IteratedCVaR(mdp, alpha).evaluate(actions)[0] for alpha in LEVELS]
-        return [float(mdp.initial @ value) for value in values]
-    assert isinstance(env, CurvyRoad)
-    totals = np.zeros(len(LEVELS))
-    for start in range(50):
-        seen, _ = env.reset(seed=start)
-        done = False
-        while not done:
-            seen, _, done, _, info = env.step(policy(seen[None])[0])
-            certain = np.minimum(info["skid_probability"] / np.array(LEVELS), 1.0)
-            totals += (env.v - env.cost * certain) / 50
-    return [float(total) for total in totals]
+    return iterated_cvar(make_env(task), policy, LEVELS)
 
 
 add_training(app, RESULTS, 6_000, EXPLORING, make_env, learnt, evaluate)

@@ -24,8 +24,8 @@ from experiments.quantile_agents import LR, QR_DQN, Budget, qr_dqn
 from experiments.regret_report import interval
 from tenfold.algorithms.risk_pomdp.algorithm import RISK_NEUTRAL
 from tenfold.algorithms.risk_pomdp.beta import evaluate, solve
-from tenfold.algorithms.risk_pomdp_deep.algorithm import history_policy, likeliest_policy
 from tenfold.algorithms.risk_pomdp_deep.config import RiskPOMDPDeepConfig
+from tenfold.algorithms.risk_pomdp_deep.evaluation import history_policy, likeliest_policy
 from tenfold.envs.risk.hindsight import make_history
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 from tenfold.platform.tables import save_table

@@ -8,12 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.algorithms.risk_pomdp.beta import solve
-from tenfold.algorithms.risk_pomdp_deep.algorithm import (
-    HINDSIGHT_STATES,
-    RiskPOMDPDeep,
-    likeliest_policy,
-)
+from tenfold.algorithms.risk_pomdp_deep.algorithm import HINDSIGHT_STATES, RiskPOMDPDeep
 from tenfold.algorithms.risk_pomdp_deep.config import RiskPOMDPDeepConfig
+from tenfold.algorithms.risk_pomdp_deep.evaluation import likeliest_policy
 from tenfold.algorithms.risk_pomdp_deep.utility import entropic_risk, utilities
 from tenfold.envs.risk.hindsight import make_history
 from tenfold.envs.risk.names import HINDSIGHT_NAMES

@@ -16,6 +16,7 @@ SPACES = {
     "bytes": spaces.Box(0, 255, (4,), np.uint8),
     "image": spaces.Box(0, 255, (42, 42, 3), np.uint8),
     "text": spaces.Dict({"a": spaces.Text(4)}),
+    "mission": spaces.Dict({"seen": spaces.Discrete(3), "mission": spaces.Text(4)}),
     "flat": spaces.Box(-1.0, 1.0, (2,), np.float64),
 }
 
@@ -42,7 +43,14 @@ gym.register("tests/Endless-v0", Showing)
 
 @pytest.mark.parametrize(
     ("shows", "shape"),
-    [("discrete", (3,)), ("nested", (7,)), ("bytes", (4,)), ("flat", (2,)), ("image", (42, 42, 3))],
+    [
+        ("discrete", (3,)),
+        ("nested", (7,)),
+        ("bytes", (4,)),
+        ("flat", (2,)),
+        ("image", (42, 42, 3)),
+        ("mission", (3,)),
+    ],
 )
 def test_observations_are_floats_of_a_flat_box_or_an_image(
     shows: str, shape: tuple[int, ...]
