@@ -55,7 +55,8 @@ from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.platform.tables import save_table
 
 DELTA, NEAR, ROUNDING = 0.05, 0.01, 1e-9
-REPLAN_SHARE = 0.05
+# Growth of the episodes until a policy is planned anew; of static risk, as its other measurements.
+REPLAN_SHARE, STATIC_REPLAN_SHARE = 0.05, 0.2
 WITH_V = ("path", "lotteries")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -82,12 +83,14 @@ class Planned:
     play: Callable[[int, np.random.Generator], None]
 
 
-def played(plan: Callable[[np.random.Generator], Planned], K: int, seed: int) -> Run:
+def played(
+    plan: Callable[[np.random.Generator], Planned], K: int, seed: int, share: float = REPLAN_SHARE
+) -> Run:
     """K episodes, planned anew when they have grown by a share."""
     gaps, covered, optimistic = np.empty(K), np.empty(K), np.empty(K)
     rng, k = np.random.default_rng(seed), 0
     while k < K:
-        now, due = plan(rng), min(K, next_planning(k, REPLAN_SHARE))
+        now, due = plan(rng), min(K, next_planning(k, share))
         gaps[k:due], covered[k:due] = max(now.gap, 0.0), now.covered
         optimistic[k:due] = now.optimistic
         now.play(due - k, rng)
@@ -223,7 +226,7 @@ def static_run(setting: static_measure.Setting, make: Callable[..., RSDisRL], se
             play,
         )
 
-    return played(plan, K, seed)
+    return played(plan, K, seed, STATIC_REPLAN_SHARE)
 
 
 def best_utility(planner: StaticPlanner, rho: Any) -> np.ndarray:
@@ -277,7 +280,8 @@ def rs_disrl(name: str, seeds: Seeds = 20) -> None:
         )
         runs[label] = [static_run(setting, make, seed) for seed in range(seeds)]
     about = f"{setting.task}, {dict(setting.fields)}, {rho}, K = {setting.episodes:,}"
-    report(static_measure.RESULTS, name, about, runs, StaticPlanner(mdp).solve(rho).value)
+    optimum = StaticPlanner(mdp).solve(rho).value
+    report(static_measure.RESULTS, name, about, runs, optimum, STATIC_REPLAN_SHARE)
 
 
 def pomdp_run(
@@ -357,13 +361,18 @@ def risk_pomdp(name: str, seeds: Seeds = 20) -> None:
 
 
 def report(
-    results: Path, name: str, about: str, runs: dict[str, list[Run]], optimum: float
+    results: Path,
+    name: str,
+    about: str,
+    runs: dict[str, list[Run]],
+    optimum: float,
+    share: float = REPLAN_SHARE,
 ) -> None:
     """Save and show the table, and the curves of regret."""
     seeds = len(next(iter(runs.values())))
     title = (
         f"{about}; {seeds} seeds, delta = {DELTA:g}, a new policy whenever the episodes have grown "
-        f"by {100 * REPLAN_SHARE:g} %. Slope: log-log, second half."
+        f"by {100 * share:g} %. Slope: log-log, second half."
     )
     rows = [row(label, found, optimum) for label, found in runs.items()]
     save_table(results / f"bonuses_{name}", rows, title)

@@ -43,7 +43,7 @@ class ReturnPlanner(StaticPlanner):
             smaller = belief.sizes < 1.0
         else:
             smaller = np.isfinite(belief.sizes)
-        searched: np.ndarray = smaller.all(axis=2)  # (H, S, Y)
+        searched = np.logical_and.reduce(smaller, axis=2)  # (H, S, Y)
         self.places = [
             np.argwhere(step[:, : most_before + 1])
             for step, most_before in zip(searched, self.before[:-1], strict=True)

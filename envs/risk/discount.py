@@ -29,7 +29,7 @@ def discounted_mdp(mdp: TabularMDP, discount: float) -> TabularMDP:
     """An MDP whose step h pays discount^h of its rewards."""
     if discount == 1.0:
         return mdp
-    _tell(discount, mdp.H, float(mdp.rewards.max()) * mdp.unit.span)
+    tell(discount, mdp.H, _largest(mdp, mdp.rewards))
     return replace(mdp, rewards=_faded(mdp.rewards, discount), unit=_unit(mdp, discount))
 
 
@@ -37,7 +37,7 @@ def discounted_pomdp(pomdp: TabularPOMDP, discount: float) -> TabularPOMDP:
     """A POMDP whose step h pays discount^h of its rewards."""
     if discount == 1.0:
         return pomdp
-    _tell(discount, pomdp.H, float(pomdp.rewards.max()) * pomdp.unit.span)
+    tell(discount, pomdp.H, _largest(pomdp, pomdp.rewards))
     return replace(pomdp, rewards=_faded(pomdp.rewards, discount), unit=_unit(pomdp, discount))
 
 
@@ -54,7 +54,7 @@ def discounted_grid(mdp: GridMDP, discount: float) -> GridMDP:
     rewards, step = np.rint(parts * faded).astype(np.int64), mdp.step / parts
     off = mdp.step * float(min(moved))
     rounding = f" on a grid of step {step:.4g}, which moves none by more than {off:.2g},"
-    _tell(discount, mdp.H, float(mdp.rewards.max()) * mdp.step, rounding)
+    tell(discount, mdp.H, _largest(mdp, mdp.step * mdp.rewards), rounding)
     return replace(mdp, rewards=rewards, step=step, unit=_unit(mdp, discount))
 
 
@@ -64,12 +64,27 @@ def _faded(rewards: np.ndarray, discount: float) -> np.ndarray:
     return faded
 
 
+def _largest(model: TabularMDP | TabularPOMDP | GridMDP, rewards: np.ndarray) -> float:
+    """The largest reward, or cost, in the user's unit."""
+    least, most = (model.unit.span * end for end in (rewards.min(), rewards.max()))
+    shift = model.unit.offset / model.H
+    return float(max(abs(least + shift), abs(most + shift)))
+
+
 def _unit(model: TabularMDP | TabularPOMDP | GridMDP, discount: float) -> Unit:
     share = (1.0 - discount**model.H) / (1.0 - discount) / model.H
     return replace(model.unit, offset=model.unit.offset * share)
 
 
-def _tell(discount: float, H: int, largest: float, rounding: str = "") -> None:
+def tell(discount: float, H: int, largest: float, rounding: str = "") -> None:
+    """Say what a discount does to episodes of H steps.
+
+    Args:
+        discount: Below 1.
+        H: Steps.
+        largest: No reward or cost is larger, in the user's unit.
+        rounding: What else happened to rewards.
+    """
     say(
         f"discount = {discount:g}: the reward of step h counts {discount:g}^h{rounding} and what "
         f"an endless episode has beyond {H} steps is at most {rest(discount, H, largest):.3g}."

@@ -18,6 +18,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from tenfold.envs.risk.discount import tell
 from tenfold.envs.risk.fields import Steps, check_size
 from tenfold.envs.risk.pomdp import TabularPOMDP
 from tenfold.envs.risk.pomdp_file import POMDPFile, read_pomdp
@@ -58,7 +59,10 @@ def pomdp_of_file(
         f"for the learner, so a gamma g stands for g / {scale.span:g}; results are in the file's "
         "unit."
     )
-    return finite_horizon(file, H, scale, file.discount if discounted else discount)
+    factor = file.discount if discounted else discount
+    if factor < 1.0:
+        tell(factor, H, max(abs(scale.low), abs(scale.low + scale.span)))
+    return finite_horizon(file, H, scale, factor)
 
 
 def finite_horizon(file: POMDPFile, H: int, scale: Scale, discount: float = 1.0) -> TabularPOMDP:
