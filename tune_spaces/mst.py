@@ -2,6 +2,8 @@
 
 from tenfold.platform.registry import Space
 
+RATES = (5e-4, 8e-4, 1.25e-3, 2e-3, 3.2e-3, 5e-3, 8e-3, 1.25e-2)
+
 SPACES = {
     "default": Space(
         define=lambda tune: {
@@ -19,6 +21,10 @@ SPACES = {
             "restoration_lr": tune.loguniform(1e-4, 4e-3),
         },
         samples=12,
+    ),
+    # What each arm is tuned on before arms are compared: the same rates for every arm.
+    "rate": Space(
+        define=lambda tune: {"lr": tune.choice(RATES)}, samples=len(RATES), search="grid"
     ),
     "growth": Space(
         define=lambda tune: {"growth": tune.choice(["mixed", "gradient", "random", "none"])},

@@ -10,11 +10,11 @@ Nothing is downloaded and no code of a folder runs.
 
 import os
 from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers.utils import is_timm_available
 
 from tenfold.platform.errors import shown, unknown
 
@@ -101,10 +101,10 @@ def check_entries(
 
 
 def _of_timm(name: str, key: str) -> PreTrainedConfig:
-    if find_spec("timm") is None:
+    if not is_timm_available():
         raise ValueError(
-            f"Bad value {shown(name)} for '{key}': timm is not installed, so 'pip install timm' "
-            "(which brings torchvision), or give a model of transformers."
+            f"Bad value {shown(name)} for '{key}': timm and torchvision are not installed, so "
+            "'pip install timm', or give a model of transformers."
         )
     return AutoConfig.for_model("timm_wrapper", architecture=name.removeprefix(TIMM))
 

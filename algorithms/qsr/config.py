@@ -308,8 +308,8 @@ class QSRConfig(WorkersConfig):
     def _check_model(self) -> None:
         """Refuse a model that is not there, or that the task is not for."""
         model = self.model
-        named = isinstance(model, dict | None) or model.startswith("timm:")
-        if not named and not self.ours and not os.path.exists(model):
+        known = self.ours or (isinstance(model, str) and model.startswith("timm:"))
+        if isinstance(model, str) and not known and not os.path.exists(model):
             raise ValueError(
                 f"Bad value {shown(model)} for 'model': give {', '.join(SIZES)}, or the path of "
                 "the folder or config.json of a transformers model."

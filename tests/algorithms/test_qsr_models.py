@@ -91,9 +91,9 @@ def test_weights_for_other_images_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_of_timm_is_refused_where_timm_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformers_configs, "find_spec", lambda name: None)
+    monkeypatch.setattr(transformers_configs, "is_timm_available", lambda: False)
     said = refusal(Path("timm:resnet18"))
-    assert said.startswith("Bad value 'timm:resnet18' for 'model': timm is not installed")
+    assert said.startswith("Bad value 'timm:resnet18' for 'model': timm and torchvision are not")
     assert "'pip install timm'" in said
 
 
