@@ -241,7 +241,7 @@ class BatchSolver:
             if each.player == player:
                 above = reach.index_select(0, each.reached)[:, None]
                 begin = each.first - own.start
-                after = reach[begin : begin + each.count].unflatten(0, each.shape)
+                after = reach[begin : begin + each.size].unflatten(0, each.shape)
                 torch.mul(above, sigma[each.rows].unflatten(0, each.shape), out=after)
         torch.threshold_(reach[1:], TINY, 0.0)
 

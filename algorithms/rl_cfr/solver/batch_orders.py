@@ -12,7 +12,7 @@ among the hands that it can be dealt with is
 for X[l] is weaker, X[n] - X[u] is stronger, and the same holds among the hands of a card.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from tenfold.algorithms.rl_cfr.solver.tree import PublicTree
 
 ALL, NONE = DECK, DECK + 1
 """Places of the sums E of all hands, and of 0, behind those of the cards."""
+
+_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 class Orders(NamedTuple):
@@ -75,12 +77,12 @@ def order_board(tree: PublicTree, table: int, hands: int) -> list[NDArray[np.int
     keys = cards.astype(np.int64) * (count + 1) + np.repeat(group, 2)
     places, sums = np.zeros((6, hands), np.int64), np.full((3, hands), NONE)
     places[:2, order] = bounds[group], bounds[group + 1]
-    for half, side in enumerate(("left", "right")):
+    for half, side in enumerate(_SIDES):
         found = size + np.searchsorted(keys[sort], keys, side)
         places[2 + half, order], places[4 + half, order] = found[::2], found[1::2]
     sums[:, order] = cards[::2], cards[1::2], np.full(size, ALL)
     ends = np.zeros((2, DECK + 2), np.int64)
-    for half, side in enumerate(("left", "right")):
+    for half, side in enumerate(_SIDES):
         ends[half, :DECK] = size + np.searchsorted(cards[sort], np.arange(DECK), side)
     ends[1, ALL] = size
     return [entries, places.ravel(), ends.ravel(), sums.ravel()]

@@ -131,10 +131,12 @@ class Terminals:
         cards = wins = None
         if tables[0] >= 0:
             live, holds = self._stack(tables, _live), self._stack(tables, _holds)
-            base = [self._payoffs(lambda tree, who=who: tree.base[nodes, who]) for who in (0, 1)]
+            base = [
+                self._payoffs([tree.base[nodes, who] for tree in self._trees]) for who in (0, 1)
+            ]
             cards = Cards(torch.stack(base), live, holds, apart=0.5 * live - holds.mT)
         if kinds[0] != FOLD:
-            swing = self._payoffs(lambda tree: tree.swing[nodes])
+            swing = self._payoffs([tree.swing[nodes] for tree in self._trees])
             signs: tuple[Tensor, Tensor] | Orders
             if kinds[0] == MATRIX:
                 signs = self._stack(matrices[0], _matrix), self._stack(matrices[1], _matrix)
@@ -166,10 +168,9 @@ class Terminals:
         met = (holds @ holds.mT == 0) * live * live.mT
         return met * (strength.mT - strength).sign()
 
-    def _payoffs(self, read: Callable[[PublicTree], NDArray[np.floating]]) -> Tensor:
+    def _payoffs(self, payoffs: Sequence[NDArray[np.floating]]) -> Tensor:
         """(n, B, K, 1) from (n, K) of each tree."""
-        stacked = np.stack([read(tree) for tree in self._trees], axis=1)
-        return torch.tensor(stacked[..., None], **self._kind)
+        return torch.tensor(np.stack(payoffs, axis=1)[..., None], **self._kind)
 
     def _stack(
         self, places: Sequence[int], read: Callable[[PublicTree, int, int], NDArray[np.floating]]

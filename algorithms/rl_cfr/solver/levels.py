@@ -37,19 +37,19 @@ class Siblings(NamedTuple):
     reached: Tensor
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many children there are."""
         return self.shape[0] * self.shape[1]
 
     @property
     def places(self) -> slice:
         """Places of the children."""
-        return slice(self.first, self.first + self.count)
+        return slice(self.first, self.first + self.size)
 
     @property
     def rows(self) -> slice:
         """The children among all nodes but the root."""
-        return slice(self.first - 1, self.first - 1 + self.count)
+        return slice(self.first - 1, self.first - 1 + self.size)
 
 
 class Levels:
