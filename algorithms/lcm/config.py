@@ -34,8 +34,8 @@ class LCMConfig(TrainingConfig):
     )
 
     task: str = parameter("scenes", "What to train on: scenes, or a path of captioned images")
-    steps: int = parameter(200, "Optimizer steps T", ge=1, le=10**9)
-    report_every: int = parameter(100, "Between two reports", unit="steps", ge=1, le=10**9)
+    steps: int = parameter(160, "Optimizer steps T", ge=1, le=10**9)
+    report_every: int = parameter(80, "Between two reports", unit="steps", ge=1, le=10**9)
     teacher: str = parameter(
         EMBEDDED, "Folder of a StableDiffusionPipeline or StableDiffusionXLPipeline, or embedded"
     )
