@@ -45,6 +45,8 @@ METHOD = Method(
         "large_sizes": {"policy": "fixed", "sizes": [1.0, 2.0, 4.0]},
         "spread_sizes": {"policy": "fixed", "sizes": [0.25, 1.0, 4.0]},
         "pot_only": {"policy": "fixed", "sizes": [1.0]},
+        # Tuned for experiments/rl_cfr/headline.yaml by its headroom.py.
+        "tuned_one": {"policy": "fixed", "sizes": [1.0], "bet_sizes": [0.7]},
         "random": {"policy": "random"},
         "all_sizes": {
             "policy": "fixed",

@@ -23,6 +23,7 @@ over decisions, learned choices being means over their seeds first.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Annotated
 
@@ -31,7 +32,14 @@ import pandas as pd
 import typer
 from measure import KINDS, RESULTS, RUNS, configured, interval, kind, load, write
 
-from tenfold.algorithms.rl_cfr.abstraction import Abstraction, Fixed, load_abstraction
+from tenfold.algorithms.rl_cfr.abstraction import (
+    Abstraction,
+    Fixed,
+    Learned,
+    load_abstraction,
+    make_actor,
+)
+from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import first_choice
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, World, bet_tree, solve
@@ -169,6 +177,17 @@ def tried(name: str, sets: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return about, pd.DataFrame(gains.max(axis=1, keepdims=True) - gains, columns=sets)
 
 
+def trained(name: str, seed: int, config: RLCFRConfig) -> Learned:
+    """A policy by its folder; ``:actor`` takes the actor that was trained beside the critics."""
+    folder, _, who = name.partition(":")
+    learned = load_abstraction(RUNS / f"{folder}-{seed}")
+    if not who:
+        return learned
+    sizes = replace(config.size_map(), grid=())
+    actor = make_actor(sizes, config.hidden, load(RUNS / f"{folder}-{seed}"))
+    return Learned(learned.world, sizes, actor)
+
+
 @app.command()
 def judge(
     names: Annotated[list[str], typer.Argument(help="Folders of runs/rl_cfr, without the seed.")],
@@ -177,13 +196,11 @@ def judge(
     seeds: int = 3,
     iterations: Iterations = 1_000,
 ) -> None:
-    """Solve held-out decisions with what trainings chose."""
+    """Solve held-out decisions with what trainings chose; keeps the others of `judged.csv`."""
     config = configured(task, cfr_iterations=iterations)
     world, solving = config.world(), config.solving()
     policies = {
-        f"{name}-{seed}": load_abstraction(RUNS / f"{name}-{seed}")
-        for name in names
-        for seed in range(seeds)
+        f"{name}-{seed}": trained(name, seed, config) for name in names for seed in range(seeds)
     }
     rows = []
     for number in range(decisions):
@@ -196,9 +213,11 @@ def judge(
                 known[raises] = solve(world, decision, raises, solving).value
             row[name] = known[raises]
         rows.append(row)
-        if len(rows) % SAVE_EVERY == 0:
-            write(f"values/{task}/judged", pd.DataFrame(rows), markdown=False)
-    write(f"values/{task}/judged", pd.DataFrame(rows), markdown=False)
+    found, path = pd.DataFrame(rows), RESULTS / "values" / task / "judged.csv"
+    if path.exists():
+        before = pd.read_csv(path)
+        found = found.join(before[before.columns.difference(found.columns)])
+    write(f"values/{task}/judged", found, markdown=False)
 
 
 @app.command()
@@ -252,7 +271,10 @@ def cost(
     task: Task = "headline",
     decisions: int = 100,
 ) -> None:
-    """Nodes times hands and processor time of a solve, choosing included, policies in turns."""
+    """Nodes times hands and processor time of a solve, choosing included, policies in turns.
+
+    Ratios are geometric means over decisions.
+    """
     config = configured(task)
     world, solving = config.world(), config.solving()
     policies: dict[str, Abstraction] = {"1 pot": Fixed([1.0]), "0.5 pot": Fixed([0.5])}
@@ -279,8 +301,10 @@ def cost(
     for name in policies:
         line = {"choice": name, "decisions": len(found)}
         for unit in ("nodes x hands", "ms"):
-            own, first = found[f"{name} {unit}"], found[f"1 pot {unit}"]
-            line |= {unit: own.mean(), f"{unit} / 1 pot": own.sum() / first.sum()}
+            ratio = found[f"{name} {unit}"] / found[f"1 pot {unit}"]
+            line |= {f"median {unit}": found[f"{name} {unit}"].median()}
+            ends = interval(f"{unit} / 1 pot", np.log(ratio.to_numpy()))
+            line |= {key: float(np.exp(each)) for key, each in ends.items()}
         lines.append(line)
     write(f"{task}_cost", pd.DataFrame(lines))
 

@@ -20,7 +20,7 @@ from tenfold.algorithms.rl_cfr.worlds.fields import FIELDS
 VALUES: list[Any] = [
     *("abc", "", "0.1", "1\n2", b"1", True, False, None),
     *(math.nan, math.inf, -math.inf, 10**400, -(10**400), 1e308, 0.5, 0, -1, 3, 1e-300),
-    *("dcfr", "fixed", [16]),
+    *("dcfr", "fixed", "actor", [16]),
     *([], ["a"], [math.nan], [math.inf], [True], [None], [0.5, "a"], [[1]], [-1.0], [10**400]),
     *({}, {"a": 1}, (1, 2), {1, 2}, np.array([1.0, 2.0]), object(), len),
 ]
