@@ -316,6 +316,36 @@ def test_local_workers_share_masks_that_change_at_averages_only() -> None:
     assert loop.masks.active == loop.masks.size
 
 
+def test_micro_batches_are_one_batch_of_all_of_them() -> None:
+    loop = MSTLoop(MSTConfig(**{**TINY, "accumulate": 3}))
+    whole = torch.cat([loop.batches(number)["tokens"] for number in range(3)], dim=1)
+    assert whole.shape == (1, 6, 17)
+    loop.workers.losses({"tokens": whole}).sum().backward()
+    expected = {name: p.grad for name, p in loop.workers.parameters.items()}
+    loop.optimizer.zero_grad()
+    loop._gradients(dense=False)
+    for name, p in loop.workers.parameters.items():
+        torch.testing.assert_close(p.grad, expected[name], msg=name)
+    assert loop.items_per_step == 6 * 16
+
+
+def test_weights_gradients_and_moments_stay_in_fp32_under_bf16() -> None:
+    still = {**TINY, "sparsity": ((0.0, 0.5),), "growth": "none"}
+    exact, half = (MSTLoop(MSTConfig(**still, precision=p)) for p in ("fp32", "bf16"))
+    for loop in (exact, half):
+        loop.train(6)
+    state = [t for entries in half.optimizer.state.values() for t in entries.values()]
+    assert {t.dtype for t in [*half.workers.parameters.values(), *state]} == {torch.float32}
+    with half.compute.autocast():
+        logits = half.workers.module(input_ids=half.batches(0)["tokens"][0, :, :-1]).logits
+    assert logits.dtype == torch.bfloat16
+    pairs = [(p, half.workers.parameters[name]) for name, p in exact.workers.parameters.items()]
+    assert not any(torch.equal(p, other) for p, other in pairs)
+    apart = sum(float((p - other).detach().square().sum()) for p, other in pairs)
+    size = sum(float(p.detach().square().sum()) for p, _ in pairs)
+    assert apart < 0.01 * size
+
+
 class Uniform(torch.nn.Module):
     """Knows nothing: all of 8 tokens are as likely."""
 
