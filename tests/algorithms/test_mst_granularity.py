@@ -1,6 +1,6 @@
 """Blocks and 2:4: what a mask switches as one, through topology steps, training and checkpoints.
 
-About 3 processor seconds.
+About 5 processor seconds.
 """
 
 from itertools import combinations
@@ -26,7 +26,7 @@ from tenfold.algorithms.mst.topology import evolve, first_mask
 from tenfold.platform.devices import Compute
 
 TABLE = ((0.0, 0.0), (0.1, 0.5), (0.2, 0.75), (0.7, 0.5), (0.9, 0.0))
-TINY: dict[str, Any] = {**METHOD.smoke, "steps": 40, "report_every": 20, "sparsity": TABLE}
+TINY: dict[str, Any] = {**METHOD.smoke, "steps": 20, "report_every": 10, "sparsity": TABLE}
 BLOCKS: dict[str, Any] = {"granularity": "block", "block": 4}
 FOURS: dict[str, Any] = {"granularity": "two_four"}
 LIMIT = Granularity(two_four=True).limit(0, sparsity=0.5)
@@ -38,6 +38,7 @@ def in_fours(mask: Tensor, axis: int = 0) -> Tensor:
     return mask.movedim(axis, -1).unflatten(-1, (-1, 4)).sum(dim=-1)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     active=st.integers(0, 24),
@@ -61,6 +62,7 @@ def test_a_topology_step_keeps_to_two_of_four(
     assert bool((kept <= new).all())
 
 
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), target=st.integers(1, 4))
 def test_two_of_four_from_dense_keep_as_much_as_any_mask_could(seed: int, target: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -74,6 +76,7 @@ def test_two_of_four_from_dense_keep_as_much_as_any_mask_could(seed: int, target
     assert float(weight[new].sum()) == pytest.approx(max(sums))
 
 
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), most=st.integers(0, 2))
 def test_growth_by_gradient_takes_the_best_that_there_is_room_for(seed: int, most: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -108,14 +111,14 @@ def test_no_layer_of_two_four_is_more_than_half_on(sparsity: float) -> None:
     assert sum(counts) == pytest.approx((1 - sparsity) * sum(sizes), abs=4)
 
 
-@pytest.mark.parametrize("units", [BLOCKS, FOURS, {**FOURS, "mask_head": True}], ids=str)
+@pytest.mark.parametrize("units", [BLOCKS, {**FOURS, "mask_head": True}], ids=str)
 def test_masks_keep_their_units_from_the_first_step_to_the_last(
     units: dict[str, Any], tmp_path: Path
 ) -> None:
     config = MSTConfig(**{**TINY, **units})
     config.check()
     loop, sparse = MSTLoop(config), 0
-    for due in (3, 4, 5, 8, 9, 14, 20, 28, 29, 36, 40):
+    for due in (2, 4, 7, 10, 14, 18, 20):
         loop.train(due)
         for name, mask in loop.masks.masks.items():
             axis = 1 if name.endswith("wte") else 0
@@ -132,14 +135,14 @@ def test_masks_keep_their_units_from_the_first_step_to_the_last(
             for tensor in (weight, state["exp_avg"], state["exp_avg_sq"]):
                 assert bool((tensor[off] == 0).all()), (due, name)
             assert loop.masks.counts[name] == int(mask.sum())
-        if due == 20:
+        if due == 10:
             assert loop.masks.density()["transformer.h.0.attn.c_attn"] < 0.5
             loop.save(tmp_path)
     assert sparse > 0
     assert loop.masks.active == loop.masks.size
     resumed = MSTLoop(config)
     resumed.load(tmp_path)
-    resumed.train(40)
+    resumed.train(20)
     for name, p in loop.workers.parameters.items():
         assert torch.equal(resumed.workers.parameters[name], p), name
     other = MSTLoop(MSTConfig(**{**TINY, **units, "granularity": "block", "block": 8}))
@@ -207,7 +210,7 @@ def test_products_of_blocks_train_the_same_model(monkeypatch: pytest.MonkeyPatch
         "linear",
         lambda x, w, structure, b: ran.append(structure.density) or product(x, w, structure, b),
     )
-    for due in (5, 12, 20, 30, 40):
+    for due in (6, 14, 20):
         dense.train(due)
         sparse.train(due)
         for name, p in dense.workers.parameters.items():

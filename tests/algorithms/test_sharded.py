@@ -1,6 +1,6 @@
 """FSDP2 on two gloo processes: the loss curve, weights and checkpoints of the undivided run.
 
-The processes are forked; about 5 processor seconds.
+The processes are forked; about 8 processor seconds of both.
 """
 
 import multiprocessing as mp
@@ -28,18 +28,19 @@ from tenfold.platform.registry import get_method
 CLOSE: dict[str, float] = {"rtol": 1e-4, "atol": 1e-5}
 """How near the weights of a divided run are to those of the undivided one."""
 
+SHORT: dict[str, Any] = {"steps": 6, "report_every": 2, "workers": 2}
 VIT: dict[str, Any] = {
     **QSR.smoke,
+    **SHORT,
     "rule": "data_parallel",
     "workers_per_process": 1,
     "accumulate": 2,
-    "workers": 2,
 }
 GPT2: dict[str, Any] = {
     **MST.smoke,
+    **SHORT,
     "sparsity": ((0.0, 0.0), (0.1, 0.5), (0.3, 0.8), (0.8, 0.0)),
     "attention_steps": (0.0, 0.5),
-    "workers": 2,
 }
 LOOPS: dict[str, Callable[..., Any]] = {
     "qsr": lambda rank, size, **fields: QSRLoop(QSRConfig(**{**VIT, **fields}), rank, size),
@@ -71,7 +72,6 @@ def compare(method: str, rank: int, folder: Path) -> None:
         if reports == 1:
             close(divided, plain)
             divided.save(folder)
-            plain.save(folder / "plain")
             dist.barrier()
     close(divided, plain)
     # Of each tensor a process holds about half, moments included.
@@ -79,20 +79,12 @@ def compare(method: str, rank: int, folder: Path) -> None:
     for p in divided.workers.parameters.values():
         for tensor in (p, state[p]["exp_avg"]):
             assert tensor.to_local().numel() <= (tensor.shape[0] + 1) // 2 * tensor[0].numel()
-    again, undivided, other = (
-        make(rank, 2, **DIVIDED),
-        make(rank, 2),
-        make(rank, 2, **DIVIDED),
-    )
-    again.load(folder)
-    undivided.load(folder)
-    other.load(folder / "plain")
-    last = again.advance()
-    assert last["loss"] == found["loss"]
+    again, undivided = make(rank, 2, **DIVIDED), make(rank, 2)
+    for loop in (again, undivided):
+        loop.load(folder)
+    assert again.advance()["loss"] == found["loss"]
     assert undivided.advance()["loss"] == pytest.approx(found["loss"], rel=1e-4)
-    other.advance()
     close(again, undivided)
-    close(other, undivided)
     for name, p in again.workers.parameters.items():
         assert torch.equal(whole(p), whole(divided.workers.parameters[name])), name
 
@@ -107,7 +99,6 @@ def process(work: Callable[..., None], method: str, rank: int, folder: Path) -> 
 
 @pytest.mark.parametrize("method", LOOPS)
 def test_a_divided_run_is_the_undivided_one(method: str, tmp_path: Path) -> None:
-    (tmp_path / "plain").mkdir()
     context = mp.get_context("fork")
     both = [context.Process(target=process, args=(compare, method, r, tmp_path)) for r in (0, 1)]
     for one in both:
@@ -119,7 +110,7 @@ def test_a_divided_run_is_the_undivided_one(method: str, tmp_path: Path) -> None
     assert not (tmp_path / "worker-1.safetensors").exists()
     alone = LOOPS[method](0, 1)
     alone.load(tmp_path)
-    assert alone.step == 8
+    assert alone.step == 4
     judged = alone.evaluate()
     stock = AutoModelForImageClassification if method == "qsr" else GPT2LMHeadModel
     module = stock.from_pretrained(tmp_path / "model")
