@@ -114,6 +114,15 @@ def test_critics_find_the_higher_of_two_peaks() -> None:
     assert chooser.act(np.array([-1.0], np.float32)).tolist() == [-0.5]
 
 
+def test_the_choice_is_a_graph_for_any_number_of_states() -> None:
+    chooser = make_actor(grid_map(1), [8], critics_of(0)).eval()
+    states = torch.randn(5, FEATURES, generator=torch.Generator().manual_seed(0))
+    shapes = ({0: torch.export.Dim("states")},)
+    graph = torch.export.export(chooser, (states[:2],), dynamic_shapes=shapes).module()
+    each = [chooser.act(state) for state in states.numpy()]
+    np.testing.assert_array_equal(graph(states).numpy(), np.stack(each))
+
+
 def test_tries_are_other_sets_of_the_grid() -> None:
     sizes, at = grid_map(2), decision(0)
     actor = make_actor(sizes, [8], critics_of(0, m=2))

@@ -97,9 +97,10 @@ class BestOfGrid(Chooser):
         self.register_buffer("grid", torch.from_numpy(grid))
 
     def forward(self, features: Tensor) -> Tensor:
-        states, sets = features.reshape(-1, features.shape[-1]), len(self.grid)
-        s = states.repeat_interleave(sets, dim=0)
-        a = self.grid.repeat(len(states), 1)
+        states = features.reshape(-1, features.shape[-1])
+        count, (sets, m) = states.shape[0], self.grid.shape
+        s = states[:, None].expand(-1, sets, -1).reshape(count * sets, -1)
+        a = self.grid.expand(count, sets, m).reshape(count * sets, m)
         Q = torch.stack([critic(s, a) for critic in self.critics]).mean(dim=0)
         best = Q.reshape(*features.shape[:-1], sets).argmax(dim=-1)
         return self.grid[best]  # (..., m)
