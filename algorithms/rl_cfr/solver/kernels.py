@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.algorithms.rl_cfr.solver.lanes import WIDTH
 from tenfold.algorithms.rl_cfr.solver.layout import CHANCE
 from tenfold.algorithms.rl_cfr.solver.terminals import (
     DECK,
+    LINE,
     Block,
+    aligned_zeros,
     compiled,
     inlined,
     make_block,
@@ -74,16 +75,17 @@ class Buffers(NamedTuple):
 def make_buffers(tree: PublicTree) -> Buffers:
     """Buffers for walks over a tree, in the tree's precision."""
     dtype = tree.swing.dtype
-    hands = -(-tree.held.shape[1] // WIDTH) * WIDTH  # whole vectors
+    whole = LINE // dtype.itemsize  # rows begin with a cache line, too
+    hands = -(-tree.held.shape[1] // whole) * whole
     rows, slots, _ = tree.layout.shape.tolist()
     return Buffers(
-        reach=np.zeros((2, rows, hands), dtype),
-        sigma=np.zeros((rows, hands), dtype),
-        value=np.zeros((slots, hands), dtype),
-        norm=np.zeros((2, hands), dtype),
-        wide=np.zeros((tree.actions.max(initial=1), hands), dtype),
-        tasks=np.zeros((len(tree.layout.tasks) - 1, hands), dtype),
-        leaf_values=np.zeros((tree.leaves, hands), dtype),
+        reach=aligned_zeros((2, rows, hands), dtype),
+        sigma=aligned_zeros((rows, hands), dtype),
+        value=aligned_zeros((slots, hands), dtype),
+        norm=aligned_zeros((2, hands), dtype),
+        wide=aligned_zeros((tree.actions.max(initial=1), hands), dtype),
+        tasks=aligned_zeros((len(tree.layout.tasks) - 1, hands), dtype),
+        leaf_values=aligned_zeros((tree.leaves, hands), dtype),
         block=make_block(hands),
     )
 
@@ -231,9 +233,9 @@ def _down(tree, segment, player, mass, sums, scales, weights, mode, buffers):
                     product = above[hand] * sigma[hand]
                     average[hand] = keep * average[hand] + weight * product
                     after[hand] = product if product > tiny else zero
-            else:
+            else:  # the strategy stands where the reach comes: named once, it is no overlap
                 for hand in range(hands):
-                    product = above[hand] * sigma[hand]
+                    product = above[hand] * after[hand]
                     after[hand] = product if product > tiny else zero
         if own and scales is not None:
             scales[1, node] = _compress(buffers.wide, sums, first, count, hands, largest)

@@ -1,7 +1,7 @@
-"""Eight numbers at once: a tuple of floats that the processor's vector instructions work on.
+"""Eight numbers at once, floats that the processor's vector instructions work on.
 
 Numba's loops over eight entries stay scalar where LLVM cannot see that arrays are apart. Here the
-instructions are named: a `Lanes` value is a tuple in Python's sense, and a vector in LLVM's.
+instructions are named: a `Lanes` value is a vector of LLVM's.
 """
 
 from collections.abc import Callable
@@ -10,32 +10,31 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
 WIDTH = 8
 """Numbers in a value."""
 
-LANES = types.UniTuple(types.float64, WIDTH)
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 _INDEX = ir.IntType(32)
 
 
-def _vector(builder: Any, value: Any) -> Any:
-    """The vector of a tuple."""
-    vector = ir.Constant(_VECTOR, ir.Undefined)
-    for lane in range(WIDTH):
-        number = builder.extract_value(value, lane)
-        vector = builder.insert_element(vector, number, ir.Constant(_INDEX, lane))
-    return vector
+class Lanes(types.Type):
+    """Numba's type of such a value."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Lanes")
 
 
-def _tuple(builder: Any, vector: Any) -> Any:
-    """The tuple of a vector; LLVM cancels it against `_vector`."""
-    value = ir.Constant(ir.ArrayType(ir.DoubleType(), WIDTH), ir.Undefined)
-    for lane in range(WIDTH):
-        number = builder.extract_element(vector, ir.Constant(_INDEX, lane))
-        value = builder.insert_value(value, number, lane)
-    return value
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    """A vector in LLVM's sense, also where it is carried from one round of a loop to the next."""
+
+    def __init__(self, manager: Any, lanes: Any) -> None:
+        super().__init__(manager, lanes, _VECTOR)
+
+
+LANES = Lanes()
 
 
 def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -51,7 +50,7 @@ def load(typing_context, array, row):
     """A row of a (n, 8) array of float64."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _tuple(builder, builder.load(_pointer(context, builder, signature, args), align=8))
+        return builder.load(_pointer(context, builder, signature, args), align=8)
 
     return LANES(array, row), generate
 
@@ -62,7 +61,7 @@ def store(typing_context, array, row, value):
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         where = _pointer(context, builder, signature, args)
-        builder.store(_vector(builder, args[2]), where, align=8)
+        builder.store(args[2], where, align=8)
         return context.get_dummy_value()
 
     return types.void(array, row, LANES), generate
@@ -73,17 +72,29 @@ def splat(typing_context, number):
     """A float64, eight times."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _tuple(builder, _vector(builder, context.make_tuple(builder, LANES, args * WIDTH)))
+        vector = ir.Constant(_VECTOR, ir.Undefined)
+        for lane in range(WIDTH):
+            vector = builder.insert_element(vector, args[0], ir.Constant(_INDEX, lane))
+        return vector
 
     return LANES(types.float64), generate
+
+
+@intrinsic
+def zero(typing_context):
+    """0, eight times."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(_VECTOR, [0.0] * WIDTH)
+
+    return LANES(), generate
 
 
 def _operation(name: str) -> Callable[..., Any]:
     @intrinsic
     def operation(typing_context, first, second):
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            first, second = (_vector(builder, each) for each in args)
-            return _tuple(builder, getattr(builder, name)(first, second, flags=("fast",)))
+            return getattr(builder, name)(*args, flags=("fast",))
 
         return LANES(LANES, LANES), generate
 

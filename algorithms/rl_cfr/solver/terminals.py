@@ -6,11 +6,12 @@ then added for all terminals together, in the processor's vectors. Sums are floa
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tenfold.algorithms.rl_cfr.solver.lanes import (
     WIDTH,
@@ -22,6 +23,7 @@ from tenfold.algorithms.rl_cfr.solver.lanes import (
     sub,
     turn_in,
     turn_out,
+    zero,
 )
 from tenfold.algorithms.rl_cfr.solver.layout import MATRIX, SHOWDOWN
 from tenfold.envs.poker.strength import BoardOrder
@@ -35,7 +37,9 @@ DECK = 52
 compiled = njit(cache=True, fastmath=True, nogil=True, _nrt=False)
 inlined = njit(cache=True, fastmath=True, nogil=True, _nrt=False, forceinline=True)
 
-ZERO = (0.0,) * WIDTH
+LINE = 64
+"""Bytes of a cache line."""
+
 FEW = 2
 """Terminals of a matrix that are settled one by one."""
 
@@ -56,13 +60,21 @@ class Block(NamedTuple):
     terms: NDArray[np.float64]
 
 
+def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[np.floating]:
+    """Zeros that begin where a cache line does; a vector across two lines takes twice as long."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    room = np.zeros(size + LINE, np.uint8)
+    begin = -room.ctypes.data % LINE
+    return room[begin : begin + size].view(dtype).reshape(shape)
+
+
 def make_block(hands: int) -> Block:
     """Scratch space for lists of at most so many hands."""
     return Block(
-        theirs=np.zeros((hands + WIDTH, WIDTH)),
-        won=np.zeros((hands + WIDTH, WIDTH)),
-        by_card=np.zeros((DECK, WIDTH)),
-        terms=np.zeros((2, WIDTH)),
+        theirs=aligned_zeros((hands + WIDTH, WIDTH)),
+        won=aligned_zeros((hands + WIDTH, WIDTH)),
+        by_card=aligned_zeros((DECK, WIDTH)),
+        terms=aligned_zeros((2, WIDTH)),
     )
 
 
@@ -110,7 +122,7 @@ def folds(block, order, other_order, sizes, holds, other_holds, twin):
     """``won``: base times the reach over hands that share no card with each hand."""
     block.by_card[:] = 0.0
     args = other_order, 0, sizes[1], other_holds
-    total = _add_hands(block.by_card, ZERO, block, *args)
+    total = _add_hands(block.by_card, zero(), block, *args)
     _pay(block, total, order, sizes[0], holds, twin, False)
 
 
@@ -138,7 +150,7 @@ def showdowns(
     """
     weaker = block.by_card
     weaker[:] = 0.0
-    below = ZERO
+    below = zero()
     for group in range(count):
         start, stop = groups[group], groups[group + 1]
         first, last = other_groups[group], other_groups[group + 1]
@@ -193,7 +205,7 @@ def _products(block, signs, count, others):
     swing = load(block.terms, 1)
     for hand in range(0, count - 3, 4):
         line = hand * others
-        a, b, c, d = ZERO, ZERO, ZERO, ZERO
+        a, b, c, d = zero(), zero(), zero(), zero()
         for other in range(others):
             reach = load(block.theirs, other)
             at = line + other
@@ -206,7 +218,7 @@ def _products(block, signs, count, others):
         store(block.won, hand + 2, add(load(block.won, hand + 2), mul(swing, c)))
         store(block.won, hand + 3, add(load(block.won, hand + 3), mul(swing, d)))
     for hand in range(count - count % 4, count):
-        total = ZERO
+        total = zero()
         for other in range(others):
             weight = splat(np.float64(signs[hand * others + other]))
             total = add(total, mul(load(block.theirs, other), weight))
@@ -252,14 +264,14 @@ def settle(tree, number, player, reach, value, block):
     rows = _rows(layout.reached[:, other], layout.ends, start, stop, last)
     for hand in range(0, tree.counts[other], WIDTH):
         turn_in(reach, rows, hand, block.theirs)
-    store(block.theirs, tree.counts[other], ZERO)
+    store(block.theirs, tree.counts[other], zero())
     for lane in range(stop - start):
         node = layout.ends[start + lane]
         block.terms[0, lane], block.terms[1, lane] = tree.base[node, player], tree.swing[node]
     count = tree.counts[player]
     if table < 0 or tree.sizes[table, player] < count:
         for hand in range(count):
-            store(block.won, hand, ZERO)
+            store(block.won, hand, zero())
     if table >= 0:
         sizes = tree.sizes[table, player], tree.sizes[table, other]
         order = tree.order[player, table], tree.order[other, table]
