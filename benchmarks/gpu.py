@@ -1,7 +1,7 @@
 """Speed of the training loops on a GPU, each beside a plain torch loop of the same model.
 
     python benchmarks/gpu.py                 GPT-2 small, ViT-B, LCM-LoRA in bf16 on the GPU
-    python benchmarks/gpu.py --device cpu    the same with tiny models in fp32, in a minute
+    python benchmarks/gpu.py --device cpu    the same with tiny models in fp32, in two minutes
 
 Batched rivers of poker come first, see batched_rivers.py.
 Needs Tenfold's dependencies and no running Ray: the loops are plain objects. Tokens and images are
@@ -11,7 +11,8 @@ peft, with a moving average, on the embedded teacher and its drawings (for SD-1.
 see benchmarks/lcm.py). Blocks of steps of both alternate; the ratio is the median over the blocks,
 above 1 where ours is faster. TFLOP/s are the dense model's FLOPs (torch's own counter, forward and
 backward) over the time of a step, and model FLOPs utilisation is that over the card's peak in bf16
-without sparsity. Judging is not timed. At last come masked layers, see sparse_layers.py.
+without sparsity. Judging is not timed. At last come masked layers, dense, by blocks and 2:4, see
+sparse_layers.py.
 """
 
 import argparse

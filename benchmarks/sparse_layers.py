@@ -202,7 +202,9 @@ def _ones(n_in: int, n_out: int, compute: Compute) -> _Mask:
 
 
 def report(on_card: bool, rows: int | None = None, repeats: int = 9) -> list[Table]:
-    """The tables of a device."""
+    """The tables of a device; on the CPU of one thread."""
+    if not on_card:
+        torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message=".*[Ss]parse", category=UserWarning)  # a prototype
     compute = Compute(torch.device("cuda", 0), torch.bfloat16) if on_card else Compute(CPU)
     sizes = ON_CARD if on_card else ON_CPU
@@ -217,7 +219,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--kernels", action="store_true", help="Compare Triton kernels only.")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     if options.kernels:
         check_kernels()
         return
