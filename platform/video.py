@@ -87,7 +87,7 @@ def film(algorithm: Any, path: Path) -> int:
     config.environment(env_config={**config.env_config, "render_mode": "rgb_array"})
     config.env_runners(num_env_runners=0, num_envs_per_env_runner=1)
     config.callbacks(on_episode_start=draw, on_episode_step=draw)
-    runner = (config.env_runner_cls or SingleAgentEnvRunner)(config=config, worker_index=0)
+    runner = SingleAgentEnvRunner(config=config, worker_index=0)
     weights = algorithm.get_module().get_state(inference_only=True)
     runner.set_state({COMPONENT_RL_MODULE: weights})
     runner.sample(num_episodes=1, explore=False)

@@ -1,6 +1,8 @@
 """Config of PPO on entropic risk under partial observation."""
 
 import math
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
 
 for _name in (*HINDSIGHT_NAMES, *PARTIAL_NAMES):
     register_env(_name, lambda env_config, name=_name: make_task(name, **env_config))
+
+
+def _create(
+    task: str, memory: Mapping[str, Any], env_config: Mapping[str, Any]
+) -> gym.Env[np.ndarray, Any]:
+    return make_task(task, **{**memory, **env_config})
 
 
 class RiskPOMDPDeepConfig(GymnasiumConfig, PPOConfig):
@@ -132,6 +140,8 @@ class RiskPOMDPDeepConfig(GymnasiumConfig, PPOConfig):
                 f"sequences, so give at least model_config.max_seq_len = {longest}."
             )
         super().validate()
+        if self.env is not None:  # for RLlib's own runner, which films; ours says it once more
+            register_env(self.env, partial(_create, self.env, self.memory_fields()))
 
     def is_table(self) -> bool:
         """Whether the task is a tabular POMDP, whose policies have exact values."""
