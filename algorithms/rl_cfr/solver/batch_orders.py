@@ -25,7 +25,7 @@ from tenfold.algorithms.rl_cfr.solver.tree import PublicTree
 ALL, NONE = DECK, DECK + 1
 """Places of the sums E of all hands, and of 0, behind those of the cards."""
 
-_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 class Orders(NamedTuple):

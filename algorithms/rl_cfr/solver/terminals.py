@@ -7,7 +7,7 @@ then added for all terminals together, in the processor's vectors. Sums are floa
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -60,7 +60,7 @@ class Block(NamedTuple):
     terms: NDArray[np.float64]
 
 
-def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[np.floating]:
+def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
     """Zeros that begin where a cache line does; a vector across two lines takes twice as long."""
     size = prod(shape) * np.dtype(dtype).itemsize
     room = np.zeros(size + LINE, np.uint8)
