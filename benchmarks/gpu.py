@@ -53,8 +53,8 @@ PEAKS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0, "L4": 121.0
 class MSTSteps(mst.MSTLoop):
     """Training alone."""
 
-    def evaluate(self) -> dict[str, float]:
-        return {}
+    def _judge(self, mean: mst.Tensors) -> dict[str, float]:
+        return {"loss": 0.0}
 
 
 class QSRSteps(qsr.QSRLoop):
