@@ -1,7 +1,7 @@
 """What agents of static risk share: their keys, their tasks, and how they are judged."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from tenfold.algorithms.common.distribution_figure import draw_distributions
 from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
 from tenfold.envs.risk.collected import CollectedReturn, make_limited
 from tenfold.envs.risk.estimates import estimate_risk, played_returns
-from tenfold.envs.risk.measures import RiskMeasure
+from tenfold.envs.risk.measures import Expectation, RiskMeasure
 from tenfold.envs.risk.static_measures import make_measure
 from tenfold.platform.parameters import Parameters, parameter
 
@@ -35,6 +35,9 @@ class StaticRiskParameters(Parameters):
     rho_parameters: dict[str, Any] = parameter(
         {"alpha": 0.25}, "Parameters of the risk measure, all of them"
     )
+    maximise: Literal["rho", "mean"] = parameter(
+        "rho", "What the policy climbs: rho, or the mean with rho as the judge"
+    )
     first_states: int = parameter(
         16, "First observations that the return distribution is averaged over", ge=1, le=100_000
     )
@@ -51,6 +54,12 @@ class StaticRiskParameters(Parameters):
         "spread; 0 shifts nothing",
         ge=0,
         le=1e12,
+    )
+    evaluation_interval: int | None = parameter(
+        5,
+        "Iterations between two evaluations, the first and the last have one too; none when null",
+        ge=1,
+        le=10**9,
     )
     judged_episodes: int = parameter(1_000, "Greedy episodes of an evaluation", ge=2, le=100_000)
 
@@ -106,6 +115,11 @@ class StaticRiskConfig(GymnasiumConfig):
         config: Any = self
         return make_measure(config.rho, config.rho_parameters)
 
+    def climbed_measure(self) -> RiskMeasure:
+        """What the policy maximises."""
+        config: Any = self
+        return self.measure() if config.maximise == "rho" else Expectation()
+
     def candidate_shifts(self) -> np.ndarray:
         """Shifts of y that a policy may be greedy for, none first, (J,) in reward units."""
         config: Any = self
@@ -130,6 +144,11 @@ class RiskEvaluation:
     it before RLlib's."""
 
     played: np.ndarray
+
+    @classmethod
+    def _should_create_evaluation_env_runners(cls, eval_config: Any) -> bool:
+        """`evaluate` plays in environments of its own."""
+        return False
 
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, float]:
         """Play `judged_episodes` greedy episodes: rho of the return with its bootstrap interval."""

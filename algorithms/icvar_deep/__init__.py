@@ -2,7 +2,7 @@
 
 Q(s, a) = CVaR_alpha of r + gamma max_a' Q(s', a') over what one step may bring. The critic learns
 the quantiles of that one-step distribution, so risk is taken at every step and not over the whole
-return. alpha = 1 is the risk-neutral agent of the same code.
+return. alpha = 1 is the risk-neutral agent of the same code; the variant is judged at 0.25.
 """
 
 from tenfold.envs.risk.names import CONTROL_NAMES
@@ -16,7 +16,7 @@ METHOD = Method(
     config="tenfold.algorithms.icvar_deep.config:ICVaRDeepConfig",
     tasks=CONTROL_NAMES,
     gymnasium_tasks=True,
-    metric="env_runners/episode_return_mean",
+    metric="evaluation/policy_value",
     mode="max",
     score="tail_mean",
     metrics=(
@@ -28,14 +28,14 @@ METHOD = Method(
         "evaluation/policy_value",
         "evaluation/expected_return",
     ),
-    optional_metrics=frozenset({"evaluation/policy_value", "evaluation/expected_return"}),
+    optional_metrics=frozenset({"evaluation/expected_return"}),
     step_metric="num_env_steps_sampled_lifetime",
     step_unit="env steps",
     stop={"num_env_steps_sampled_lifetime": 20_000},
     variants={
         "icvar_deep": {},
         "annealed": {"anneal_steps": 8_000},
-        "risk_neutral": {"alpha": 1.0},
+        "risk_neutral": {"alpha": 1.0, "judged_alpha": 0.25},
     },
     spaces="tenfold.tune_spaces.icvar_deep:SPACES",
     adjustable=("lr", "kappa", "tau"),

@@ -15,7 +15,11 @@ import torch
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.core.columns import Columns
 from ray.rllib.utils.annotations import override
-from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    EPISODE_RETURN_MEAN,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+)
 
 from tenfold.algorithms.common.quantile_critic import (
     NEXT_QUANTILES,
@@ -82,12 +86,13 @@ class ICVaRDeep(SeededDQN):
         """The greedy policy's iterated CVaR at the level of evaluations, and its mean return.
 
         Both are exact on the control tasks. Elsewhere the risk of each step is not known: episodes
-        are played, as RLlib does, for their mean return.
+        are played, as RLlib does, and `policy_value` is their mean return.
         """
         config, module = self.config, self.get_module()
         if config.env not in BUILDERS:
             played: dict[str, Any] = super().evaluate(parallel_train_future)
-            return played
+            mean = played[ENV_RUNNER_RESULTS][EPISODE_RETURN_MEAN]
+            return {**played, "policy_value": mean}
 
         def policy(seen: np.ndarray) -> np.ndarray:
             outputs = module.forward_inference({Columns.OBS: torch.as_tensor(seen)})

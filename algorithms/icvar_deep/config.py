@@ -31,6 +31,13 @@ class ICVaRDeepConfig(QuantileConfig):
             ge=0,
             le=10**12,
         )
+        evaluation_interval: int | None = parameter(
+            5,
+            "Iterations between two evaluations, the first and the last have one too; none when "
+            "null",
+            ge=1,
+            le=10**9,
+        )
         judged_alpha: float | None = parameter(
             None, "Risk level that evaluations give; alpha when null", ge=1e-6, le=1
         )

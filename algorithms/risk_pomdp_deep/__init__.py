@@ -53,5 +53,6 @@ METHOD = Method(
         "minibatch_size": 32,
         "num_epochs": 1,
         "model_config.fcnet_hiddens": [8],
+        "model_config.max_seq_len": 16,
     },
 )

@@ -2,7 +2,7 @@
 
 The critic learns the distribution of the rewards to come given what was collected so far, and
 actions are chosen by the derivative of the risk measure at the distribution of the whole return.
-`risk_neutral` is QR-DQN of the same code.
+`risk_neutral` is QR-DQN of the same code, judged by the same measure.
 """
 
 from tenfold.envs.risk.names import COLLECTED_NAMES
@@ -16,10 +16,15 @@ METHOD = Method(
     config="tenfold.algorithms.rs_disrl_deep.config:RSDisRLDeepConfig",
     tasks=COLLECTED_NAMES,
     gymnasium_tasks=True,
-    metric="env_runners/episode_return_mean",
+    metric="evaluation/risk",
     mode="max",
     score="tail_mean",
     metrics=(
+        "evaluation/risk",
+        "evaluation/risk_low",
+        "evaluation/risk_high",
+        "evaluation/believed_risk",
+        "evaluation/episode_return_mean",
         "env_runners/episode_return_mean",
         "env_runners/episode_return_min",
         "learners/default_policy/qf_loss",
@@ -34,11 +39,12 @@ METHOD = Method(
         "entropic": {"rho": "entropic", "rho_parameters": {"gamma": -1.0}},
         "mean_cvar": {"rho": "mean_cvar", "rho_parameters": {"alpha": 0.25, "weight": 0.5}},
         "unshifted": {"shift_span": 0.0},
-        "risk_neutral": {"rho": "expectation", "rho_parameters": {}},
+        "risk_neutral": {"maximise": "mean"},
     },
     spaces="tenfold.tune_spaces.rs_disrl_deep:SPACES",
     adjustable=("lr", "kappa", "tau"),
     smoke={
+        "judged_episodes": 4,
         "train_batch_size_per_learner": 16,
         "num_steps_sampled_before_learning_starts": 32,
         "min_sample_timesteps_per_iteration": 64,

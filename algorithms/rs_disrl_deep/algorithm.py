@@ -79,7 +79,7 @@ class StaticRiskLearner(QuantileLearner):
         super().build()
         self.first = torch.as_tensor(self.config.first_observations())
         self.shifts = torch.as_tensor(self.config.candidate_shifts(), dtype=torch.float32)
-        self.rho = self.config.measure()
+        self.rho = self.config.climbed_measure()
 
     @override(QuantileLearner)
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:

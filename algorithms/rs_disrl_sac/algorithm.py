@@ -20,12 +20,6 @@ class RSDisRLSAC(RiskEvaluation, ReplayLoop):
 
         return RSDisRLSACConfig()
 
-    @classmethod
-    @override(ReplayLoop)
-    def _should_create_evaluation_env_runners(cls, eval_config: Any) -> bool:
-        """`evaluate` plays in environments of its own."""
-        return False
-
     @override(ReplayLoop)
     def gradient_steps_after(self, collected: int) -> int:
         return max(1, round(collected * self.config.utd_ratio))

@@ -16,7 +16,6 @@ from tenfold.algorithms.rs_disrl_sac.learner import RiskActorCriticLearner
 from tenfold.algorithms.rs_disrl_sac.module import QuantileCriticCatalog, RiskActorCritic
 from tenfold.envs.risk.collected import CollectedReturn
 from tenfold.envs.risk.continuous import BUILDERS, make_continuous
-from tenfold.envs.risk.measures import Expectation, RiskMeasure
 from tenfold.platform.parameters import Parameters as Model
 from tenfold.platform.parameters import parameter
 from tenfold.platform.rllib_keys import Network
@@ -34,9 +33,6 @@ class RSDisRLSACConfig(StaticRiskConfig, ReplayLoopConfig):
     class Parameters(StaticRiskParameters, NetworkParameters):
         """Static risk with an actor; it has three learning rates in place of RLlib's `lr`."""
 
-        maximise: Literal["rho", "mean"] = parameter(
-            "rho", "What the policy climbs: rho, or the mean with rho as the judge"
-        )
         num_quantiles: int = parameter(32, "Quantiles of a critic", ge=2, le=10_000)
         num_critics: int = parameter(
             2, "Critics, of which the least U counts; 1 hopes more", ge=1, le=100
@@ -85,13 +81,6 @@ class RSDisRLSACConfig(StaticRiskConfig, ReplayLoopConfig):
         min_sample_timesteps_per_iteration: int = parameter(
             1_000, "Fewest steps between two results", unit="env steps", ge=0, le=10**12
         )
-        evaluation_interval: int | None = parameter(
-            5,
-            "Iterations between two evaluations, the first and the last have one too; none when "
-            "null",
-            ge=1,
-            le=10**9,
-        )
         judged_episodes: int = parameter(200, "Greedy episodes of an evaluation", ge=2, le=100_000)
         replay_buffer_config: UniformBuffer = parameter(
             {"type": "EpisodeReplayBuffer", "capacity": 1_000_000}, "The replay buffer"
@@ -108,10 +97,6 @@ class RSDisRLSACConfig(StaticRiskConfig, ReplayLoopConfig):
     @staticmethod
     def make_own(task: str, **fields: Any) -> CollectedReturn:
         return make_continuous(task, **fields)
-
-    def climbed_measure(self) -> RiskMeasure:
-        """What the policy maximises."""
-        return self.measure() if self.maximise == "rho" else Expectation()
 
     def entropy_target(self, actions: int) -> float:
         """The entropy that alpha is adapted to, for so many numbers of an action."""
