@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.algorithms.ppo.ppo_catalog import PPOCatalog
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.tune.registry import register_env
 
@@ -133,7 +134,7 @@ class RiskPOMDPDeepConfig(GymnasiumConfig, PPOConfig):
                     check_gamma(getattr(self, name), H, name)
         if self.model_config.get("use_lstm"):
             raise ValueError("Bad value True for 'model_config.use_lstm': set memory to gru.")
-        longest = self.model_config["max_seq_len"]
+        longest = self.longest_sequence()
         if self.memory == "gru" and (self.minibatch_size or longest) < longest:
             raise ValueError(
                 f"Bad value {self.minibatch_size} for 'minibatch_size': a GRU learns from whole "
@@ -142,6 +143,11 @@ class RiskPOMDPDeepConfig(GymnasiumConfig, PPOConfig):
         super().validate()
         if self.env is not None:  # for RLlib's own runner, which films; ours says it once more
             register_env(self.env, partial(_create, self.env, self.memory_fields()))
+
+    def longest_sequence(self) -> int:
+        """Steps that a recurrent agent learns from at once, RLlib's own where none are given."""
+        longest: int = self.model_config.get("max_seq_len", DefaultModelConfig.max_seq_len)
+        return longest
 
     def is_table(self) -> bool:
         """Whether the task is a tabular POMDP, whose policies have exact values."""
@@ -191,7 +197,7 @@ class RiskPOMDPDeepConfig(GymnasiumConfig, PPOConfig):
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         task = self.make_task()
         # No sequence is longer than an episode with the step that RLlib adds for the critic.
-        longest = min(self.model_config["max_seq_len"], longest_episode(task) + 1)
+        longest = min(self.longest_sequence(), longest_episode(task) + 1)
         ours = {
             "hidden_states": hidden_states(task),
             "critic": self.critic,

@@ -44,8 +44,8 @@ KINDS = {
         "method": "dqn",
         "seeds": 2,
         "config": {
-            "min_sample_timesteps_per_iteration": 25,
-            "num_steps_sampled_before_learning_starts": 75,
+            "min_sample_timesteps_per_iteration": 50,
+            "num_steps_sampled_before_learning_starts": 50,
         },
         "stop": {"training_iteration": 8},
     },
