@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -187,11 +187,11 @@ def in_mid_run(runs: Path, action: Callable[[], None]) -> Iterator[None]:
 
 
 def kill_a_trial() -> None:
-    trials = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if "ray::ucb1" in " ".join(process.cmdline())
-    ]
+    trials = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it may have ended since
+            if "ray::ucb1" in " ".join(process.cmdline()):
+                trials.append(process)
     assert trials
     trials[0].kill()
 

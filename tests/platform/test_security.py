@@ -36,8 +36,9 @@ def work():
 
 own = {os.getpid(), ray.get(work.remote())}
 session = ray._private.worker._global_node.get_session_dir_path()
-for process in psutil.process_iter():
-    ours = process.pid in own or any(session in word for word in process.cmdline())
+for process in psutil.process_iter(["cmdline"]):  # what has just ended has none
+    words = process.info["cmdline"] or ()
+    ours = process.pid in own or any(session in word for word in words)
     for connection in process.net_connections("inet") if ours else ():
         if connection.status == psutil.CONN_LISTEN:
             print(process.name(), connection.laddr.ip.removeprefix("::ffff:"))
