@@ -76,6 +76,7 @@ def pytest_unconfigure() -> None:
 
 # Files that compute for long or start processes; `make quick` leaves them out unread.
 LONG = {
+    "test_causal_lm",
     "test_compare",
     "test_consistency",
     "test_damage",
@@ -95,6 +96,7 @@ LONG = {
     "test_lcm_judge",
     "test_lcm_sample",
     "test_mst",
+    "test_mst_granularity",
     "test_mst_restoration",
     "test_mst_saved",
     "test_mst_sparse",
@@ -112,9 +114,10 @@ LONG = {
     "test_rl_cfr_solver",
     "test_rl_cfr_values",
     "test_rs_disrl",
+    "test_security",
+    "test_sharded",
     "test_softmw_brought",
     "test_store_faults",
-    "test_security",
     "test_text",
     "test_tracking",
     "test_training",
