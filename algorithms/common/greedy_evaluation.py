@@ -14,8 +14,8 @@ from tenfold.platform.parameters import Parameters, parameter
 EVALUATION_CONFIG: dict[str, Any] = {"explore": False, "num_envs_per_env_runner": 1}
 
 
-class GreedyEvaluation(Parameters):
-    """When it is evaluated, and on how much; put it before the other parameters of a method."""
+class EvaluationInterval(Parameters):
+    """When a method is evaluated; put it before its other parameters."""
 
     evaluation_interval: int | None = parameter(
         5,
@@ -23,4 +23,9 @@ class GreedyEvaluation(Parameters):
         ge=1,
         le=10**9,
     )
+
+
+class GreedyEvaluation(EvaluationInterval):
+    """When it is evaluated, and on how much."""
+
     evaluation_duration: int = parameter(5, "Episodes of an evaluation", ge=1, le=10**6)

@@ -8,12 +8,13 @@ import torch
 from ray.rllib.core.columns import Columns
 
 from tenfold.algorithms.common.distribution_figure import draw_distributions
+from tenfold.algorithms.common.greedy_evaluation import EvaluationInterval
 from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
 from tenfold.envs.risk.collected import CollectedReturn, make_limited
 from tenfold.envs.risk.estimates import estimate_risk, played_returns
 from tenfold.envs.risk.measures import Expectation, RiskMeasure
 from tenfold.envs.risk.static_measures import make_measure
-from tenfold.platform.parameters import Parameters, parameter
+from tenfold.platform.parameters import parameter
 
 # Seed of the episodes that evaluate a policy, far from those of training.
 EVALUATION_SEED = 1_000_000
@@ -23,7 +24,7 @@ SIDE_BY_SIDE = 100
 CANDIDATES = 10
 
 
-class StaticRiskParameters(Parameters):
+class StaticRiskParameters(EvaluationInterval):
     """The measure of the return, and how it is followed and judged; put it before a method's
     other parameters."""
 
@@ -54,12 +55,6 @@ class StaticRiskParameters(Parameters):
         "spread; 0 shifts nothing",
         ge=0,
         le=1e12,
-    )
-    evaluation_interval: int | None = parameter(
-        5,
-        "Iterations between two evaluations, the first and the last have one too; none when null",
-        ge=1,
-        le=10**9,
     )
     judged_episodes: int = parameter(1_000, "Greedy episodes of an evaluation", ge=2, le=100_000)
 

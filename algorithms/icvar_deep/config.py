@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from tenfold.algorithms.common.control_tasks import fields_of, register_control_tasks
+from tenfold.algorithms.common.greedy_evaluation import EVALUATION_CONFIG, GreedyEvaluation
 from tenfold.algorithms.common.quantile_critic import QuantileConfig
 from tenfold.algorithms.icvar_deep.algorithm import ICVaRDeep, ICVaRLearner, ICVaRModule
 from tenfold.envs.risk.control import BUILDERS
@@ -20,7 +21,7 @@ register_control_tasks()
 class ICVaRDeepConfig(QuantileConfig):
     """Q(s, a) = CVaR_alpha(r + gamma max_a' Q(s', a')) by quantile regression."""
 
-    class Parameters(QuantileConfig.Parameters):
+    class Parameters(GreedyEvaluation, QuantileConfig.Parameters):
         """Iterated CVaR; the rest is in `QuantileConfig`."""
 
         alpha: float = parameter(0.25, "Risk level; 1 is risk-neutral", ge=1e-6, le=1)
@@ -31,19 +32,13 @@ class ICVaRDeepConfig(QuantileConfig):
             ge=0,
             le=10**12,
         )
-        evaluation_interval: int | None = parameter(
-            5,
-            "Iterations between two evaluations, the first and the last have one too; none when "
-            "null",
-            ge=1,
-            le=10**9,
-        )
         judged_alpha: float | None = parameter(
             None, "Risk level that evaluations give; alpha when null", ge=1e-6, le=1
         )
 
     def __init__(self) -> None:
         super().__init__(algo_class=ICVaRDeep)
+        self.evaluation_config = dict(EVALUATION_CONFIG)
 
     @classmethod
     def own_task(cls, task: str) -> type[Model] | None:
