@@ -13,7 +13,7 @@ Collecting and learning alternate as in RLlib: each round of steps is followed b
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -66,6 +66,25 @@ class ReplayLearner(TorchLearner):
         if gradient_steps is None:
             return super().update(*args, **kwargs)
         return self._update_on_slices(gradient_steps, **kwargs)
+
+    def register_adams(
+        self, module_id: str, *parts: tuple[str, Iterable[torch.nn.Parameter], Any]
+    ) -> None:
+        """Register an Adam for each part of a module.
+
+        Args:
+            module_id: The module.
+            *parts: Name, parameters, and learning rate or its schedule of each.
+        """
+        for name, parameters, rate in parts:
+            own = list(parameters)
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=torch.optim.Adam(own),
+                params=own,
+                lr_or_lr_schedule=rate,
+            )
 
     def _update_on_slices(
         self,

@@ -42,18 +42,12 @@ class RiskActorCriticLearner(ReplayLearner):
     @override(ReplayLearner)
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         module = self.module[module_id].unwrapped()
-        for name, params, rate in (
-            ("qf", list(module.qf.parameters()), config.critic_lr),
-            ("policy", list(module.pi.parameters()), config.actor_lr),
+        self.register_adams(
+            module_id,
+            ("qf", module.qf.parameters(), config.critic_lr),
+            ("policy", module.pi.parameters(), config.actor_lr),
             ("alpha", [module.log_alpha], config.alpha_lr),
-        ):
-            self.register_optimizer(
-                module_id=module_id,
-                optimizer_name=name,
-                optimizer=torch.optim.Adam(params),
-                params=params,
-                lr_or_lr_schedule=rate,
-            )
+        )
 
     @override(ReplayLearner)
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:

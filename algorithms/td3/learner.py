@@ -31,18 +31,11 @@ class TD3Learner(ReplayLearner):
     @override(ReplayLearner)
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         module = self._module[module_id]
-        for name, network, rate in (
-            ("qf", module.qf, config.critic_lr),
-            ("policy", module.pi, config.actor_lr),
-        ):
-            params = self.get_parameters(network)
-            self.register_optimizer(
-                module_id=module_id,
-                optimizer_name=name,
-                optimizer=torch.optim.Adam(params),
-                params=params,
-                lr_or_lr_schedule=rate,
-            )
+        self.register_adams(
+            module_id,
+            ("qf", self.get_parameters(module.qf), config.critic_lr),
+            ("policy", self.get_parameters(module.pi), config.actor_lr),
+        )
 
     @override(ReplayLearner)
     def _update(self, batch: dict[str, Any]) -> Any:
