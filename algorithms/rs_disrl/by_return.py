@@ -49,12 +49,12 @@ class ReturnPlanner(StaticPlanner):
             for step, most_before in zip(searched, self.before[:-1], strict=True)
         ]
 
-    def _reached(self, utilities: np.ndarray) -> np.ndarray:
+    def reached(self, utilities: np.ndarray) -> np.ndarray:
         chunks = range(0, len(utilities), AT_ONCE)
         return np.concatenate([self._some(utilities[i : i + AT_ONCE]) for i in chunks])
 
     def _some(self, utilities: np.ndarray) -> np.ndarray:
-        """`_reached` for a few utilities (n, Y)."""
+        """`reached` for a few utilities (n, Y)."""
         mdp, Y = self.mdp, self.mdp.Y
         gained = np.ascontiguousarray(utilities.T)  # (Y, n)
         values = np.repeat(gained[None], mdp.S, axis=0)  # (S, Y, n)

@@ -101,7 +101,7 @@ class ConstrainedPlanner:
 
     def _dual(self, b: int, price: float, needed: float) -> float:
         """The dual function of b at a price: no lottery that is feasible with b has more."""
-        return float(self.planner._reached(self._utility(b, price)[None])[0] - price * needed)
+        return float(self.planner.reached(self._utility(b, price)[None])[0] - price * needed)
 
     def _at(self, b: int, needed: float, best_mean: Solution) -> Lottery:
         """The best lottery for a b that some policy is feasible with."""

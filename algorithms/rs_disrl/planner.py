@@ -97,7 +97,7 @@ class StaticPlanner:
         starts = list(self._starts())
         if isinstance(rho, Spectral):
             utilities, exact = self._mixtures(rho)
-            reached = self._reached(utilities)
+            reached = self.reached(utilities)
             if exact:
                 return self.plan_for(utilities[reached.argmax()], rho)
             starts += list(utilities[np.argsort(-reached)[:STARTS]])
@@ -119,7 +119,7 @@ class StaticPlanner:
         """max over policies of E min(X - b, 0) for each b of the return grid, (Y,)."""
         Y = self.mdp.Y
         if self.per_return:
-            return self._reached(np.minimum(self.mdp.returns - self.mdp.returns[:, None], 0.0))
+            return self.reached(np.minimum(self.mdp.returns - self.mdp.returns[:, None], 0.0))
         signed = self.mdp.step * np.arange(1 - Y, Y)
         values = self._sweep(np.minimum(signed, 0.0))[0]
         return values[self.mdp.initial, Y - 1 :: -1]
@@ -186,7 +186,7 @@ class StaticPlanner:
         ]
         return np.array([mean * returns + sum(each) for each in product(*shares)]), exact
 
-    def _reached(self, utilities: np.ndarray) -> np.ndarray:
+    def reached(self, utilities: np.ndarray) -> np.ndarray:
         """The largest mean of each of n utilities (n, Y) that a policy reaches, (n,)."""
         found = []
         for first in range(0, len(utilities), AT_ONCE):

@@ -291,7 +291,7 @@ def test_planning_place_by_place_is_planning_with_whole_arrays(estimator, scale:
         assert one.value == pytest.approx(other.value, abs=1e-12)
         np.testing.assert_array_equal(one.policy, other.policy)
     utilities = np.minimum(mdp.returns - mdp.returns[:, None], 0.0)
-    np.testing.assert_allclose(placed._reached(utilities), whole._reached(utilities), atol=1e-12)
+    np.testing.assert_allclose(placed.reached(utilities), whole.reached(utilities), atol=1e-12)
 
 
 def test_batched_budgets_equal_the_one_sweep() -> None:
