@@ -8,7 +8,6 @@ file, so that a batch is a function of the step and data need no more disk than 
 
 import csv
 import json
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.cache import fingerprint, prepared, stamps
 from tenfold.envs.data.ray_images import (
     SUFFIXES,
     cell_bytes,
@@ -31,6 +30,7 @@ from tenfold.envs.data.ray_images import (
     image_of,
     members,
     opened,
+    say_skipped,
 )
 from tenfold.envs.data.scenes import draw_scenes
 
@@ -148,17 +148,15 @@ def load_captions(
         return CaptionData(prepared(cache, f"captions-{key}", draw))
     root = Path(source)
     check_source(root, image_column, caption_column)
-    stamps = [f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in layout(root)[1]]
-    key = fingerprint([str(root.absolute()), image_column, caption_column, str(limit), *stamps])
+    key = fingerprint(
+        [str(root.absolute()), image_column, caption_column, str(limit), *stamps(layout(root)[1])]
+    )
 
     def make(folder: Path) -> None:
         _write(_read(root, image_column, caption_column), folder, limit)
 
     data = CaptionData(prepared(cache, f"captions-{key}", make))
-    left_out = {reason: count for reason, count in data.skipped.items() if count}
-    if left_out:
-        said = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        logging.getLogger("tenfold.lcm").warning("'%s': left out %s.", source, said)
+    say_skipped(source, data.skipped)
     if not len(data):
         raise ValueError(f"No image of '{source}' can be used: {data.skipped}.")
     return data

@@ -26,7 +26,7 @@ from tenfold.algorithms.lcm.judging import clip_score, inception_features, scene
 from tenfold.algorithms.lcm.sampling import draw_grid, lcm_scheduler, sample, solver, write_png
 from tenfold.algorithms.lcm.student import Student
 from tenfold.algorithms.lcm.teacher import Condition, Teacher
-from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.cache import fingerprint, prepared, stamps
 from tenfold.envs.data.images import worker_indices
 from tenfold.platform.devices import Compute
 from tenfold.platform.store import runs_folder
@@ -274,10 +274,7 @@ class LCMLoop(TrainingLoop):
 
         They are kept on disk, and used again by trials of the same data, autoencoder and framing.
         """
-        vae = [
-            f"{file.absolute()} {file.stat().st_size} {file.stat().st_mtime_ns}"
-            for file in sorted((self.teacher.folder.path / "vae").iterdir())
-        ]
+        vae = stamps(sorted((self.teacher.folder.path.absolute() / "vae").iterdir()))
         key = fingerprint([self.data.folder.name, str(self.framing), *vae])
         folder = prepared(runs_folder() / "data", f"latents-{key}", self._encode_into)
         return (

@@ -37,3 +37,12 @@ def fingerprint(parts: Iterable[bytes | str]) -> str:
         data = part.encode() if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()[:20]
+
+
+def stamps(files: Iterable[Path], root: Path | None = None) -> list[str]:
+    """Path (below a root, if given), size and time of each file: what tells if it has changed."""
+    return [
+        f"{file if root is None else file.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}"
+        for file in files
+        for stat in (file.stat(),)
+    ]

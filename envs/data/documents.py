@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tenfold.envs.data.cache import stamps
 from tenfold.envs.data.files import data_files, say_left_out, train_and_held_out, unpacked
 
 SUFFIXES = (".txt", ".md", ".py")
@@ -56,7 +57,7 @@ def _stdlib(unseen: bool) -> tuple[Callable[[], Documents], list[str]]:
                 yield str(path.relative_to(root)), _read(path)
 
     split = _all_held_out if unseen else _split
-    return lambda: split(list(readable()), root), ["stdlib", *_stamps(root, files)]
+    return lambda: split(list(readable()), root), ["stdlib", *stamps(files, root)]
 
 
 def _own(source: Path, unseen: bool) -> tuple[Callable[[], Documents], list[str]]:
@@ -66,7 +67,7 @@ def _own(source: Path, unseen: bool) -> tuple[Callable[[], Documents], list[str]
     split = _all_held_out if unseen else _split
     if source.is_file():
         kind = _kind(source) if _kind(source) in _DOCUMENTS else ".txt"
-        stamp = [str(source.absolute()), *_stamps(source.parent, [source])]
+        stamp = [str(source.absolute()), *stamps([source], source.parent)]
         return lambda: split(list(_DOCUMENTS[kind](source.parent, [source])), source), stamp
     found: dict[str, list[Path]] = {}
     for path in data_files(source):
@@ -94,7 +95,7 @@ def _own(source: Path, unseen: bool) -> tuple[Callable[[], Documents], list[str]
             for split, own in zip(SPLITS, layout, strict=True)
         }
 
-    return read, [str(source.absolute()), *_stamps(source, files)]
+    return read, [str(source.absolute()), *stamps(files, source)]
 
 
 def _kind(file: Path) -> str:
@@ -103,10 +104,6 @@ def _kind(file: Path) -> str:
     if ending in SUFFIXES:
         return ".txt"
     return ending if ending == ".jsonl" else file.suffix.lower()
-
-
-def _stamps(root: Path, files: Sequence[Path]) -> list[str]:
-    return [f"{f.relative_to(root)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
 
 
 def _read(path: Path) -> str:

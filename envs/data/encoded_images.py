@@ -7,7 +7,6 @@ were encoded, so that an example is found by its place and a batch is a function
 
 import itertools
 import json
-import logging
 import os
 import tarfile
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.cache import fingerprint, prepared, stamps
 from tenfold.envs.data.files import data_files, train_and_held_out
 from tenfold.envs.data.image_files import Columns, decode_image, held_out_places, label_columns
 from tenfold.envs.data.image_split import ImageData
@@ -31,6 +30,7 @@ from tenfold.envs.data.ray_images import (
     image_of,
     members,
     opened,
+    say_skipped,
 )
 
 _SCHEMA = pa.schema([("image", pa.binary())])
@@ -137,8 +137,7 @@ def read_encoded(source: Path, cache: Path, size: int, columns: Columns) -> Imag
     """
     check_encoded(source, size, columns)
     kind, files, split = _layout(source)
-    stamps = [f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
-    key = fingerprint([str(source.absolute()), repr(columns), *stamps])
+    key = fingerprint([str(source.absolute()), repr(columns), *stamps(files)])
 
     def make(folder: Path) -> None:
         # Where the layout names two splits, the second one's files come after the first one's.
@@ -241,10 +240,7 @@ def _data(source: Path, folder: Path, size: int, with_split: bool) -> ImageData:
     parts = (0, 1) if with_split else (0,)
     names = [np.load(folder / f"{part}-labels.npy") for part in parts]
     for part in parts:
-        skipped = json.loads((folder / f"{part}-skipped.json").read_text())
-        if skipped:
-            said = ", ".join(f"{count} {fault}" for fault, count in skipped.items())
-            logging.getLogger("tenfold.envs").warning("'%s': left out %s.", source, said)
+        say_skipped(source, json.loads((folder / f"{part}-skipped.json").read_text()))
     if not all(len(found) for found in names):
         raise ValueError(f"No image of '{source}' can be used, or none of one of its splits.")
     every = np.unique(np.concatenate(names))

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from tenfold.envs.data.cache import fingerprint, prepared
+from tenfold.envs.data.cache import fingerprint, prepared, stamps
 from tenfold.envs.data.files import (
     HELD_OUT,
     TRAIN,
@@ -99,8 +99,9 @@ def read_own(source: Path, cache: Path, size: int | None, columns: Columns) -> I
         raise ValueError(_SHARDS.format(source))
     root = source.parent if source.is_file() else source
     files = [source] if source.is_file() else data_files(source)
-    stamps = [f"{f.relative_to(root)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
-    key = fingerprint([_FORMAT, str(source.absolute()), str(size), repr(columns), *stamps])
+    key = fingerprint(
+        [_FORMAT, str(source.absolute()), str(size), repr(columns), *stamps(files, root)]
+    )
     tables = files if source.is_file() else _with_suffix(files, (".parquet",))
     pictures = _with_suffix(files, SUFFIXES)
     by_table = source.is_file() or (bool(tables) and not pictures)

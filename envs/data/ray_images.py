@@ -4,6 +4,7 @@ Rows are read and examined in parallel tasks; a batch of them is ahead of whoeve
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -86,3 +87,10 @@ def opened(image: bytes | None) -> Image.Image | None:
     except UNREADABLE:
         return None
     return found
+
+
+def say_skipped(source: str | Path, skipped: Mapping[str, int]) -> None:
+    """Tell the user how many examples of a source were left out for what, if there are any."""
+    if any(skipped.values()):
+        said = ", ".join(f"{count} {fault}" for fault, count in skipped.items() if count)
+        logging.getLogger("tenfold.envs").warning("'%s': left out %s.", source, said)
