@@ -82,7 +82,7 @@ class Method:
         path_keys: Config keys whose values are paths of files or folders.
         adjustable: Config keys that may change in mid-run: a checkpoint of one value goes on under
             another. Population-based training changes these of a space and no others.
-        optional_metrics: Those of `metrics` that only some tasks have.
+        optional_metrics: Those of `metrics` that only some tasks or configs have.
         one_world: Result key, one of `optional_metrics`, that a run logs if all seeds of it meet
             one world (a record that is replayed): comparisons give such runs no interval.
         score: What of the metric's history is a run's score: its ``"last"`` value; for a metric

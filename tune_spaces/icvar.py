@@ -19,5 +19,10 @@ SPACES = {
         },
         samples=12,
     ),
+    "scales": Space(
+        lambda tune: {"bonus_scale": tune.choice([0.3, 0.1, 0.03, 0.01, 0.003])},
+        samples=5,
+        search="grid",
+    ),
     "smoke": Space(lambda tune: {"bonus_scale": tune.choice([0.05, 1.0])}, samples=2),
 }

@@ -9,5 +9,10 @@ SPACES = {
         samples=6,
         search="grid",
     ),
+    "scales": Space(
+        lambda tune: {"bonus_scale": tune.choice([0.3, 0.1, 0.03, 0.01])},
+        samples=4,
+        search="grid",
+    ),
     "smoke": Space(lambda tune: {"bonus_scale": tune.choice([0.01, 1.0])}, samples=2),
 }

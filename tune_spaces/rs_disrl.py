@@ -24,5 +24,10 @@ SPACES = {
         lambda tune: {"rho_parameters": tune.choice([{"alpha": a} for a in (0.1, 0.25, 0.5, 1.0)])},
         samples=4,
     ),
+    "scales": Space(
+        lambda tune: {"bonus_scale": tune.choice([1.0, 0.3, 0.1, 0.03])},
+        samples=4,
+        search="grid",
+    ),
     "smoke": Space(lambda tune: {"bonus_scale": tune.choice([0.05, 1.0])}, samples=2),
 }

@@ -6,6 +6,7 @@ on CVaR-adapted features with an elliptic bonus, ICVaR-G any class of models by 
 alpha = 1 is risk-neutral. README.md says what of this is reconstructed and what was measured.
 """
 
+from tenfold.algorithms.common.regret_metrics import CHECKED, METRICS
 from tenfold.envs.risk.names import MDP_ENDINGS, TASK_NAMES
 from tenfold.platform.registry import Method
 
@@ -20,13 +21,8 @@ METHOD = Method(
     metric="regret",
     mode="min",
     cumulative=True,
-    metrics=(
-        "regret",
-        "episode_return",
-        "policy_value",
-        "optimal_value",
-        "planning_seconds",
-    ),
+    metrics=(*METRICS, *CHECKED),
+    optional_metrics=frozenset(CHECKED),
     step_metric="episodes",
     step_unit="episodes",
     stop={},
@@ -46,6 +42,7 @@ METHOD = Method(
         "human_feedback": {"learner": "human_feedback"},
         "human_feedback_greedy": {"learner": "human_feedback", "feedback_bonus": 0.0},
         "icvar_rm": {"learner": "icvar_rm"},
+        "greedy": {"confidence": "likelihood", "bonus_scale": 0.0},
         "risk_neutral": {"planning_alpha": 1.0},
         "epsilon_greedy": {"learner": "epsilon_greedy"},
         "oracle": {"learner": "oracle"},

@@ -8,7 +8,12 @@ from tenfold.algorithms.common.policy_tables import PolicyTable
 from tenfold.algorithms.common.regret import RegretAlgorithm
 from tenfold.algorithms.icvar.config import ICVaRConfig
 from tenfold.algorithms.icvar.learners import Learner, make_learner
+from tenfold.algorithms.icvar.likelihood import LikelihoodL
+from tenfold.algorithms.icvar.linear import ICVaRL
+from tenfold.algorithms.icvar.operators import exact_cvar
+from tenfold.algorithms.icvar.planner import Solution
 from tenfold.envs.risk.mdp import Episode
+from tenfold.envs.risk.measures import ROUNDING
 from tenfold.envs.risk.pomdp_py_program import observed, of_states, pomdp_py_program
 from tenfold.envs.risk.scale import Unit
 
@@ -31,6 +36,13 @@ class ICVaR(RegretAlgorithm):
         self.truth = self.config.exact_planner(task.mdp, self.config.alpha)
         self.optimum = self.truth.optimal().values[0]
         self.weights = task.mdp.initial
+        if self.config.check_confidence:
+            after, alpha = self.truth.optimal().values[1:], self.config.alpha
+            risks = [
+                exact_cvar(moves, values, alpha)
+                for moves, values in zip(task.mdp.transitions, after, strict=True)
+            ]
+            self.worth = task.mdp.rewards + np.array(risks)  # Q*, (H, S, A)
 
     def unit(self) -> Unit:
         unit = super().unit()
@@ -39,7 +51,17 @@ class ICVaR(RegretAlgorithm):
         return replace(unit, offset=unit.offset / (1.0 - self.config.discount**self.mdp.H))
 
     def plan(self, rng: np.random.Generator) -> np.ndarray:
-        return self.learner.plan(rng).policy
+        self.solution: Solution = self.learner.plan(rng)
+        return self.solution.policy
+
+    def confidence(self) -> tuple[float, bool]:
+        """Covered are the (h, s, a) whose optimistic Q is at least the true one."""
+        assert isinstance(self.learner, ICVaRL | LikelihoodL)
+        H = self.mdp.H
+        hopes = [np.minimum(self.learner.worth(h), H - h) for h in range(H)]
+        covered = (np.array(hopes) >= self.worth - ROUNDING).mean()
+        short = self.weights @ (self.optimum - self.solution.values[0])
+        return float(covered), bool(short <= ROUNDING)
 
     def values_of(self, policy: np.ndarray) -> np.ndarray:
         return self.truth.evaluate(policy)[0]

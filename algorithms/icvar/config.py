@@ -113,6 +113,11 @@ class ICVaRConfig(RegretConfig):
             )
         if self.confidence == "likelihood":
             self._check_likelihood()
+        if self.check_confidence and self.learner not in ("icvar_l", "epsilon_greedy"):
+            raise ValueError(
+                f"check_confidence is about the optimistic Q of icvar_l and epsilon_greedy, and "
+                f"'learner' is '{self.learner}': leave it out or choose one of them."
+            )
         if self.horizon == "infinite":
             self._check_infinite()
         if self.env is not None:

@@ -7,8 +7,11 @@ on vectors, and hindsight gives plain counts for an optimistic bonus. README.md 
 reconstructed, what was measured and what is not built.
 """
 
+from tenfold.algorithms.common.regret_metrics import CHECKED, METRICS
 from tenfold.envs.risk.names import POMDP_ENDINGS, POMDP_NAMES
 from tenfold.platform.registry import Method
+
+EVALUATED = ("evaluation/expected_return", "evaluation/return_cvar")
 
 METHOD = Method(
     name="risk_pomdp",
@@ -21,7 +24,8 @@ METHOD = Method(
     metric="regret",
     mode="min",
     cumulative=True,
-    metrics=("regret", "episode_return", "policy_value", "optimal_value", "planning_seconds"),
+    metrics=(*METRICS, *CHECKED, *EVALUATED),
+    optional_metrics=frozenset([*CHECKED, *EVALUATED]),
     step_metric="episodes",
     step_unit="episodes",
     stop={},

@@ -3,16 +3,19 @@
 Runners give the hidden states of an episode back with its end; the algorithm counts and plans.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tenfold.algorithms.common.policy_tables import Reactions
-from tenfold.algorithms.common.regret import RegretAlgorithm
+from tenfold.algorithms.common.replanning import ReplanningAlgorithm
 from tenfold.algorithms.risk_pomdp.baum_welch import BaumWelchLearner
 from tenfold.algorithms.risk_pomdp.beta import evaluate, solve
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.point_based import PointBasedPlanner
 from tenfold.envs.risk.controller import Controller
+from tenfold.envs.risk.measures import ROUNDING, CVaR
 from tenfold.envs.risk.pomdp import HistoryPolicy, TabularPOMDP
 from tenfold.envs.risk.pomdp_py_program import pomdp_py_program
 
@@ -26,7 +29,7 @@ def random_reactions(pomdp: TabularPOMDP, rng: np.random.Generator) -> Controlle
     return Controller(seen, list(rng.integers(A, size=(H, O))), [np.tile(seen, (O, 1))] * (H - 1))
 
 
-class RiskPOMDP(RegretAlgorithm):
+class RiskPOMDP(ReplanningAlgorithm):
     """Plan, play, look back; policies are those of histories, or controllers."""
 
     config: RiskPOMDPConfig
@@ -55,6 +58,8 @@ class RiskPOMDP(RegretAlgorithm):
             self.learner = HindsightLearner(*settings, config.confidence)
         if config.learner == "oracle":
             self.known = self._best(config.risk())[1]
+        if config.check_confidence:
+            self.joint = _joint(self.truth)
 
     def plan(self, rng: np.random.Generator) -> HistoryPolicy | Controller:
         config = self.config
@@ -62,9 +67,27 @@ class RiskPOMDP(RegretAlgorithm):
             return self.known
         if config.learner == "uniform":
             return random_reactions(self.truth, rng)
-        if config.planner == "point_based":
-            return self.learner.plan_point_based(config.planner_gap, config.planner_trials).policy
-        return self.learner.plan().policy
+        self.solution = (
+            self.learner.plan_point_based(config.planner_gap, config.planner_trials)
+            if config.planner == "point_based"
+            else self.learner.plan()
+        )
+        return self.solution.policy
+
+    def policy_of(self, arrays: Sequence[np.ndarray]) -> HistoryPolicy | Controller:
+        H = self.truth.H
+        if len(arrays) == H:
+            return list(arrays)
+        return Controller(arrays[0], list(arrays[1 : H + 1]), list(arrays[H + 1 :]))
+
+    def confidence(self) -> tuple[float, bool]:
+        """Covered are the (h, s, a) before the last step whose bonus is at least the error of the
+        step's probabilities for the worst vector."""
+        learner = self.learner
+        off = np.maximum(_joint(learner.model()) - self.joint, 0.0).sum(axis=(3, 4))
+        enough = learner.weight[:-1] * off <= learner.bonus()[:-1] + ROUNDING
+        covered = float(enough.mean()) if enough.size else 1.0
+        return covered, self.solution.value >= self.optimum[0] - ROUNDING
 
     def _best(self, gamma: float) -> tuple[float, HistoryPolicy | Controller]:
         """The optimum of the true model (or its upper bound), and a policy for it."""
@@ -83,6 +106,14 @@ class RiskPOMDP(RegretAlgorithm):
     def expected_return(self, policy: HistoryPolicy | Controller) -> float:
         return evaluate(self.truth, RISK_NEUTRAL, policy)
 
+    def evaluate_plan(self) -> dict[str, float]:
+        """The exact evaluation, with `evaluation_alpha` CVaR of the return among it."""
+        found, alpha = super().evaluate_plan(), self.config.evaluation_alpha
+        if alpha is not None:
+            returns = self.truth.return_distribution(self._present_controller())
+            found["return_cvar"] = self.returns_unit.of(float(CVaR(alpha).of(*returns)))
+        return found
+
     def as_pomdp_py(self, file: str) -> str:
         """The learner's present policy, and the POMDP, as a program for pomdp_py."""
         about = f"{self.config.env} after {self.episodes:,} episodes"
@@ -99,3 +130,9 @@ class RiskPOMDP(RegretAlgorithm):
         policy = self._present_controller()
         network = Reactions(policy.start, policy.actions, policy.successors)
         return network, np.zeros((2, policy.H), np.int64)
+
+
+def _joint(pomdp: TabularPOMDP) -> np.ndarray:
+    """Probabilities of the next state and its observation, (H - 1, S, A, S, O)."""
+    joint: np.ndarray = pomdp.transitions[:-1, ..., None] * pomdp.emissions[1:, None, None]
+    return joint

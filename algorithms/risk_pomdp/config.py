@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from tenfold.algorithms.common.regret import RegretConfig
+from tenfold.algorithms.common.replanning import ReplanningConfig
 from tenfold.algorithms.risk_pomdp.beta import check_gamma
 from tenfold.envs.risk.discount import discounted_pomdp
 from tenfold.envs.risk.names import POMDP_ENDINGS
@@ -14,11 +14,11 @@ from tenfold.platform.parameters import Parameters as TaskParameters
 from tenfold.platform.parameters import parameter, parameters_of
 
 
-class RiskPOMDPConfig(RegretConfig):
+class RiskPOMDPConfig(ReplanningConfig):
     """A learner on a POMDP (arXiv:2402.18149; the POMDP is `AlgorithmConfig.env`)."""
 
-    class Parameters(RegretConfig.Parameters):
-        """Learning with hindsight and baselines; the rest is in `RegretConfig`."""
+    class Parameters(ReplanningConfig.Parameters):
+        """Learning with hindsight and baselines; the rest is in `ReplanningConfig`."""
 
         learner: Literal["beta_vi", "baum_welch", "oracle", "uniform"] = parameter(
             "beta_vi", "The method, or without hindsight, knowing the model, a random policy"
@@ -51,6 +51,14 @@ class RiskPOMDPConfig(RegretConfig):
             100, "Most walks of a search of point_based", ge=1, le=10**6
         )
 
+        evaluation_alpha: float | None = parameter(
+            None,
+            "Share of the worst returns whose exact mean an evaluation gives as return_cvar; null: "
+            "none, for rewards of many values make too many returns",
+            gt=0,
+            le=1,
+        )
+
     @classmethod
     def task_parameters(cls, task: str) -> type[TaskParameters] | None:
         """Arguments of the POMDP's builder, or of the reader of the user's file."""
@@ -69,6 +77,11 @@ class RiskPOMDPConfig(RegretConfig):
             raise ValueError(
                 "Bad value 'likelihood' for 'confidence': without hindsight there are no counts "
                 "that it could hold for, so give variation."
+            )
+        if self.check_confidence and self.learner != "beta_vi":
+            raise ValueError(
+                f"check_confidence is about the bonus of beta_vi, and 'learner' is "
+                f"'{self.learner}': leave it out or give beta_vi."
             )
         if self.env is not None:
             pomdp = self.true_model()

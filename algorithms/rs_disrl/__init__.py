@@ -5,6 +5,7 @@ what was collected so far, confidence sets come from least squares or likelihood
 the best member of the sets. README.md says what of this is reconstructed and what was measured.
 """
 
+from tenfold.algorithms.common.regret_metrics import CHECKED, METRICS
 from tenfold.envs.risk.names import MDP_ENDINGS, STATIC_TASK_NAMES
 from tenfold.platform.registry import Method
 
@@ -19,13 +20,8 @@ METHOD = Method(
     metric="regret",
     mode="min",
     cumulative=True,
-    metrics=(
-        "regret",
-        "episode_return",
-        "policy_value",
-        "optimal_value",
-        "planning_seconds",
-    ),
+    metrics=(*METRICS, *CHECKED),
+    optional_metrics=frozenset(CHECKED),
     step_metric="episodes",
     step_unit="episodes",
     stop={},
@@ -43,6 +39,9 @@ METHOD = Method(
         },
         "v_linear": {"family": "linear"},
         "m_lsr_theory": {"bonus_scale": 1.0},
+        "m_mle_theory": {"estimator": "mle", "bonus_scale": 1.0},
+        "v_lsr_theory": {"family": "value", "bonus_scale": 1.0},
+        "v_mle_theory": {"family": "value", "estimator": "mle", "bonus_scale": 1.0},
         "greedy": {"bonus_scale": 0.0},
         "risk_neutral": {"learner": "risk_neutral"},
         "keramati": {"learner": "keramati"},

@@ -1,31 +1,30 @@
 """RS-DisRL as an RLlib algorithm; a policy is kept until the episodes have grown by a share."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tenfold.algorithms.common.distribution_figure import draw_distributions
 from tenfold.algorithms.common.policy_tables import PolicyTable
-from tenfold.algorithms.common.regret import RegretAlgorithm
+from tenfold.algorithms.common.replanning import ReplanningAlgorithm
 from tenfold.algorithms.rs_disrl.config import RSDisRLConfig
 from tenfold.algorithms.rs_disrl.constraint import ConstrainedPlanner, Lottery
 from tenfold.algorithms.rs_disrl.learners import (
     Constrained,
     ConstrainedOracle,
     Counting,
+    RSDisRL,
     make_learner,
 )
-from tenfold.algorithms.rs_disrl.planner import Solution, StaticPlanner
+from tenfold.algorithms.rs_disrl.planner import WITH_UTILITY, Solution, StaticPlanner
 from tenfold.envs.risk.estimates import estimate_risk
-from tenfold.envs.risk.measures import CVaR
+from tenfold.envs.risk.measures import ROUNDING, CVaR
 
 EVALUATION = 2  # stream of random numbers of the episodes that evaluate a policy
 
 
-class RSDisRLAlgorithm(RegretAlgorithm):
+class RSDisRLAlgorithm(ReplanningAlgorithm):
     """Plan, play, count; policies are arrays (H, S, Y). The optimum is the planner's."""
 
     config: RSDisRLConfig
@@ -47,16 +46,29 @@ class RSDisRLAlgorithm(RegretAlgorithm):
             else ConstrainedPlanner(planner, self.config.constraint_alpha, least).solve()
         )
         self.optimum = np.array([self.best.value])
-        self.next_planning = 0
+        if self.config.check_confidence:
+            assert isinstance(self.rho, WITH_UTILITY)
+            self.utility = planner.best_utility(self.rho)
+            self.worth = planner.to_come(self.utility)
 
     def plan(self, rng: np.random.Generator) -> np.ndarray:
-        return self.learner.plan(rng).policy
+        self.solution = self.learner.plan(rng)
+        return self.solution.policy
 
-    def due(self) -> bool:
-        if self.episodes < self.next_planning:
-            return False
-        self.next_planning = next_planning(self.episodes, self.config.replan_share)
-        return True
+    def policy_of(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array(arrays)
+
+    def confidence(self) -> tuple[float, bool]:
+        """Covered are the (h, s, a), and there the y that can be reached, at which the largest mean
+        to come of the optimum's utility is at least the true one by the learner's sets."""
+        assert isinstance(self.learner, RSDisRL)
+        mdp, held = self.mdp, []
+        most = np.cumsum([0, *mdp.rewards.reshape(mdp.H, -1).max(axis=1)])  # y before each step
+        hopes = self.learner.planner().to_come(self.utility)
+        for y, hope, worth in zip(most[:-1], hopes, self.worth, strict=True):
+            enough = hope[: mdp.S, :, : y + 1] >= worth[:, :, : y + 1] - ROUNDING
+            held.append(enough.mean())
+        return float(np.mean(held)), self.solution.value >= self.best.value - ROUNDING
 
     def values_of(self, policy: np.ndarray) -> np.ndarray:
         """rho of the return; under a constraint the mean, and what the policy has more (or less)
@@ -129,16 +141,3 @@ class RSDisRLAlgorithm(RegretAlgorithm):
         A place is a step, a state, and what was collected before, in steps of the return grid.
         """
         return PolicyTable(self.present_policy()), np.zeros((2, 3), np.int64)
-
-    def get_plan(self) -> dict[str, Any]:
-        return {**super().get_plan(), "next_plan": self.next_planning, "policy": self.policy}
-
-    def set_plan(self, plan: Mapping[str, Any]) -> None:
-        super().set_plan(plan)
-        self.next_planning = plan["next_plan"]
-        self.follow(plan["policy"])
-
-
-def next_planning(episodes: int, share: float) -> int:
-    """The episode before which a policy planned after so many episodes is replaced."""
-    return max(episodes + 1, math.ceil(episodes * (1.0 + share)))

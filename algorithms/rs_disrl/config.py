@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from tenfold.algorithms.common.regret import RegretConfig
+from tenfold.algorithms.common.replanning import ReplanningConfig
 from tenfold.algorithms.rs_disrl.constraint import ConstrainedPlanner
 from tenfold.algorithms.rs_disrl.linear import hats
-from tenfold.algorithms.rs_disrl.planner import StaticPlanner
+from tenfold.algorithms.rs_disrl.planner import WITH_UTILITY, StaticPlanner
 from tenfold.envs.risk.discount import discounted_grid
 from tenfold.envs.risk.fields import check_size
 from tenfold.envs.risk.mdp_tasks import grid_of_file
@@ -19,11 +19,11 @@ from tenfold.platform.parameters import Parameters as TaskParameters
 from tenfold.platform.parameters import parameter, parameters_of
 
 
-class RSDisRLConfig(RegretConfig):
+class RSDisRLConfig(ReplanningConfig):
     """A learner on a task (arXiv:2402.18159; the task is `AlgorithmConfig.env`)."""
 
-    class Parameters(RegretConfig.Parameters):
-        """RS-DisRL and baselines; the rest is in `RegretConfig`."""
+    class Parameters(ReplanningConfig.Parameters):
+        """RS-DisRL and baselines; the rest is in `ReplanningConfig`."""
 
         learner: Literal[
             "rs_disrl", "risk_neutral", "keramati", "iterated", "oracle", "uniform"
@@ -96,7 +96,9 @@ class RSDisRLConfig(RegretConfig):
                 f"Bad value '{self.estimator}' for 'estimator': confidence = mean is of "
                 "likelihood's sets, so give mle."
             )
-        self.measure()
+        rho = self.measure()
+        if self.check_confidence:
+            self._check_confidence(rho)
         if self.env is not None:
             mdp = self.true_model()
             _, S, A, O = mdp.probabilities.shape  # noqa: E741
@@ -108,6 +110,25 @@ class RSDisRLConfig(RegretConfig):
             if self.family == "linear":
                 check_size(mdp.Y * mdp.Y * S * A * O, **sizes)
                 hats(mdp.Y, self.value_knots)
+
+    def _check_confidence(self, rho: RiskMeasure) -> None:
+        """Refuse to check what promises nothing, or for a measure without a utility.
+
+        Raises:
+            ValueError: With what would be right.
+        """
+        if self.learner != "rs_disrl" or self.family == "linear":
+            which = self.family if self.family == "linear" else self.learner
+            raise ValueError(
+                f"check_confidence is about the sets of rs_disrl (model or value), not about "
+                f"{which}: leave it out or choose that learner."
+            )
+        if not isinstance(rho, WITH_UTILITY) or self.at_least is not None:
+            what = "a constraint (at_least)" if self.at_least is not None else f"rho = {self.rho}"
+            raise ValueError(
+                f"check_confidence needs one utility that the optimum maximises, which {what} has "
+                "not got: leave it out or give rho = expectation, cvar or entropic."
+            )
 
     def least(self, mdp: GridMDP) -> float | None:
         """What CVaR must be, in the unit of the MDP's returns; None without a constraint."""

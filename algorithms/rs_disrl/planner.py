@@ -43,6 +43,8 @@ MOST_STEPS, STARTS, PIECES = 20, 5, 200
 GAIN = 1e-12
 # Utilities that a mixture of CVaRs is planned for, and how many of them at once.
 MOST_UTILITIES, AT_ONCE = 256, 64
+# Measures whose optimum maximises the mean of one utility of the return.
+WITH_UTILITY = (Expectation, Entropic, CVaR)
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,8 @@ class StaticPlanner:
 
     def solve(self, rho: RiskMeasure) -> Solution:
         """The policy of the largest rho; see the module's text for what is exact."""
-        if isinstance(rho, Expectation):
-            return self.plan_for(self.mdp.returns, rho)
-        if isinstance(rho, Entropic):
-            # The largest exponent is taken out, so nothing overflows.
-            worst = 0.0 if rho.gamma < 0.0 else self.mdp.returns[-1]
-            utility = np.sign(rho.gamma) * np.exp(rho.gamma * (self.mdp.returns - worst))
-            return self.plan_for(utility, rho)
-        if isinstance(rho, CVaR):
-            budget = int((self.mdp.returns + self.shortfalls() / rho.alpha).argmax())
-            return self.plan_for(self._short_of(budget), rho)
+        if isinstance(rho, WITH_UTILITY):
+            return self.plan_for(self.best_utility(rho), rho)
         starts = list(self._starts())
         if isinstance(rho, Spectral):
             utilities, exact = self._mixtures(rho)
@@ -102,6 +96,26 @@ class StaticPlanner:
                 return self.plan_for(utilities[reached.argmax()], rho)
             starts += list(utilities[np.argsort(-reached)[:STARTS]])
         return max((self._climb(rho, g) for g in starts), key=lambda found: found.value)
+
+    def best_utility(self, rho: Expectation | Entropic | CVaR) -> np.ndarray:
+        """The utility of the return (Y,) whose mean the optimum maximises."""
+        if isinstance(rho, Expectation):
+            return self.mdp.returns
+        if isinstance(rho, CVaR):
+            budget = int((self.mdp.returns + self.shortfalls() / rho.alpha).argmax())
+            return self._short_of(budget)
+        # The largest exponent is taken out, so nothing overflows.
+        worst = 0.0 if rho.gamma < 0.0 else self.mdp.returns[-1]
+        utility: np.ndarray = np.sign(rho.gamma) * np.exp(rho.gamma * (self.mdp.returns - worst))
+        return utility
+
+    def to_come(self, utility: np.ndarray) -> list[np.ndarray]:
+        """The largest mean of a utility (Y,) from (s, y) on after each action, (S, A, Y) a step."""
+        values, found = np.tile(utility, (self.mdp.S, 1)), []
+        for h in reversed(range(self.mdp.H)):
+            found.append(self._step(h, values)[0])
+            values = found[-1].max(axis=1)
+        return found[::-1]
 
     def upper_bound(self, rho: Distortion) -> float:
         """A bound on what any policy can reach, for a concave distortion.

@@ -6,6 +6,7 @@ last step are never used. A policy is deterministic; it sees the whole history (
 see `HistoryPolicy`) or remembers a node of it (see `Controller`).
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -18,6 +19,7 @@ from tenfold.envs.risk.mdp import check_probabilities
 from tenfold.envs.risk.scale import SAME, Unit
 
 MOST_HISTORIES = 2_000_000
+_DIGITS = 9  # after which sums of rewards are one
 
 HistoryPolicy = list[np.ndarray]
 """Actions by step; entry h holds one for each of the O (A O)^h histories (o_0, a_0, ..., o_h).
@@ -139,6 +141,31 @@ class TabularPOMDP:
                 actions[h] = policy[h][memory]
             total += float(self.rewards[h, s, actions[h]])
         return HindsightEpisode(observations, actions, states, total)
+
+    def return_distribution(self, policy: Controller) -> tuple[np.ndarray, np.ndarray]:
+        """Atoms of the return, ascending, and their probabilities, exactly.
+
+        There are as many as sums of rewards: few if rewards are few numbers, else up to one for
+        each path of states and actions.
+        """
+        chances: dict[tuple[int, int, float], float] = defaultdict(float)  # node, s, reward so far
+        for o, node in enumerate(policy.start):
+            for s in range(self.S):
+                chances[int(node), s, 0.0] += self.initial[s] * self.emissions[0, s, o]
+        for h in range(self.H):
+            after: dict[tuple[int, int, float], float] = defaultdict(float)
+            for (node, s, so_far), chance in chances.items():
+                a = policy.actions[h][node]
+                total = round(so_far + float(self.rewards[h, s, a]), _DIGITS)
+                if h == self.H - 1:
+                    after[0, 0, total] += chance
+                    continue
+                for to, move in enumerate(chance * self.transitions[h, s, a]):
+                    for o, sight in enumerate(move * self.emissions[h + 1, to]):
+                        after[int(policy.successors[h][node, o]), to, total] += sight
+            chances = after
+        atoms = np.array([(total, chance) for (_, _, total), chance in sorted(chances.items())])
+        return atoms[:, 0], atoms[:, 1]
 
     @cached_property
     def _cumulated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tenfold.algorithms.rs_disrl.algorithm import next_planning
+from tenfold.algorithms.common.replanning import next_planning
 from tenfold.algorithms.rs_disrl.learners import LinearV
 from tenfold.algorithms.rs_disrl.linear import LinearPlanner, hats
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner

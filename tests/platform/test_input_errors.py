@@ -114,6 +114,18 @@ MISTAKES = [
         ["epsilon = 2", "too coarse", "at most 0.5"],
     ),
     (["run", "icvar", "--set", "env_config.p=1.5"], ["1.5", "'env_config.p'", "up to 1"]),
+    (
+        ["run", "icvar", "--variant", "icvar_rm", "--set", "check_confidence=true"],
+        ["check_confidence", "'icvar_rm'", "icvar_l and epsilon_greedy"],
+    ),
+    (
+        ["run", "rs_disrl", "--variant", "keramati", "--set", "check_confidence=true"],
+        ["check_confidence", "keramati", "rs_disrl (model or value)"],
+    ),
+    (
+        ["run", "risk_pomdp", "--variant", "oracle", "--set", "check_confidence=true"],
+        ["check_confidence", "'oracle'", "beta_vi"],
+    ),
     (["run", "icvar_deep", "--set", "alpha=0"], ["0", "'alpha'", "up to 1"]),
     (["run", "icvar_deep", "--set", "num_atoms=1"], ["1", "'num_atoms'", "2 or more"]),
     (["run", "rs_disrl", "--set", "rho_parameters.alpha=1.5"], ["1.5", "'alpha'", "at most 1"]),
