@@ -100,7 +100,7 @@ LONG = {
     "test_mst_restoration",
     "test_mst_saved",
     "test_mst_sparse",
-    "test_omnet_learners",
+    "test_two_learners",
     "test_play_command",
     "test_qsr",
     "test_qsr_outer",

@@ -169,9 +169,29 @@ class ReplayLearner(TorchLearner):
 
     @override(TorchLearner)
     def compute_gradients(self, loss_per_module: dict[str, Any], **kwargs: Any) -> Any:
-        """One backward pass; a parameter that no loss of this step reaches has no gradient."""
+        """One backward pass; a parameter that no loss of this step reaches has no gradient.
+
+        Of several learners, DDP averages the gradients of a module's parameters; those of others,
+        as SAC's temperature is, are averaged here.
+        """
         found = TorchLearner.compute_gradients(self, loss_per_module, **kwargs)
-        return {key: gradient for key, gradient in found.items() if gradient is not None}
+        found = {key: gradient for key, gradient in found.items() if gradient is not None}
+        if self.config.num_learners > 1:
+            own = {each for module in self.module.values() for each in module.parameters()}
+            if outside := [gradient for key, gradient in found.items() if key not in own]:
+                self.average(outside)
+        return found
+
+    def average(self, gradients: list[torch.Tensor]) -> None:
+        """Mean over learners, in place; nothing to do for a single one."""
+        if self.config.num_learners < 2:
+            return
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        flat /= self.config.num_learners
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     @override(TorchLearner)
     def apply_gradients(self, gradients_dict: Any) -> None:

@@ -113,7 +113,7 @@ class OMNetLearner(SubnetworkLearner, SACTorchLearner):
             own = self._optimizer_parameters[self.get_optimizer(module_id, name)]
             # Of these parameters alone: a policy's loss needs no gradients of the critic's weights.
             gradients |= zip(own, torch.autograd.grad(loss, own), strict=True)
-        self._average(list(gradients.values()))
+        self.average(list(gradients.values()))
         norm = torch.nn.utils.get_total_norm(gradients.values())
         if not torch.isfinite(norm):
             logger.warning("A gradient of %s is not finite: its step is left out.", list(losses))
@@ -138,14 +138,3 @@ class OMNetLearner(SubnetworkLearner, SACTorchLearner):
         finally:
             self._module_optimizers[module_id] = every
         return clipped
-
-    def _average(self, gradients: list[torch.Tensor]) -> None:
-        """Mean over learners, in place."""
-        if self.config.num_learners < 2:
-            return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(flat)
-        flat /= self.config.num_learners
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))

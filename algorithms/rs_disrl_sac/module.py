@@ -136,7 +136,8 @@ class RiskActorCritic(ReturnUtility, TorchRLModule, InferenceOnlyAPI, TargetNetw
         out = {
             QUANTILES: self.quantiles(self.qf, here, batch[Columns.ACTIONS]),
             NEXT_QUANTILES: self.forward_target({Columns.OBS: after}),
-            LOG_TEMPERATURE: self.log_alpha,
+            # A leaf among the outputs would be unused to several learners' averaging.
+            LOG_TEMPERATURE: self.log_alpha.clone(),
         }
         actions, out[LOGP] = self.pi(self.scaled(here)).rsample_and_logp()
         self.qf.requires_grad_(False)
