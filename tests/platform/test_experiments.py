@@ -1,0 +1,68 @@
+"""The first lines of an experiment are the commands that make its table: they are valid.
+
+Costs about 4 processor seconds.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from tenfold.platform import cli, launch
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(
+    file
+    for folder in ("icvar", "rs_disrl", "risk_pomdp")
+    for file in (ROOT / "experiments" / folder).glob("*.yaml")
+)
+# Prints the words of a command, each before a 0, in place of running it.
+STAND_IN = "tenfold() { printf '%s\\0' \"$@\"; echo; }"
+
+
+def commands(file: Path) -> list[list[str]]:
+    """The words of each `tenfold` command in a file's comments, as a shell reads them."""
+    said = re.findall(r"^#(?: |$)(.*)$", file.read_text(), re.MULTILINE)
+    text = re.sub(r"\\\n\s*", "", "\n".join(said))
+    variables = re.findall(r"\b[A-Z]+=(?:\"[^\"]*\"|[\w/.]+)", text)
+    lines = [line for line in text.splitlines() if re.match(r" +tenfold ", line)]
+    found = subprocess.run(
+        ["bash", "-euc", "\n".join([STAND_IN, *variables, *lines])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line.split("\0")[:-1] for line in found.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_the_commands_of_an_experiment_are_valid_up_to_their_start(
+    file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[Any] = []
+
+    def start(study: Any, *args: Any, **options: Any) -> Any:
+        started.append(study)  # whoever launches has checked it
+        raise typer.Exit(0)
+
+    monkeypatch.setattr(launch, "launch", start)
+    monkeypatch.delenv("TENFOLD_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("experiments").symlink_to(ROOT / "experiments")
+    found = commands(file)
+    # A file without commands of its own is run by those of the one that it names.
+    named = re.search(r"(?:by the commands of|same as) (\w+\.yaml)", file.read_text())
+    assert found or named
+    own = [words for words in found if words[0] in ("run", "sweep")]
+    for words in own or [["run", str(file.relative_to(ROOT))]]:
+        monkeypatch.setattr(sys, "argv", ["tenfold", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        assert left.value.code in (0, None), words
+    assert len(started) == max(len(own), 1)
+    named_files = [file.with_name(named[1])] if named else []
+    assert all(each.is_file() for each in named_files)
