@@ -2,7 +2,9 @@
 
 Each task has its own table, since scores of different tasks have different scales. The aggregate
 over tasks divides each task's scores by the size of the baseline's mean there, which it takes for
-exact, so it needs a baseline that ran on every task and whose means are neither 0 nor infinite.
+exact, so it needs a baseline that ran on every task and whose means are finite and of one sign:
+where they pass through 0, a quotient says how near to it the baseline came. Metrics of one scale
+(`Method.normalised`) are not divided, and need nothing of the baseline but that it is there.
 
 Runs are scored at a common step: a cumulative cost grows with the steps, so that the runs that a
 scheduler stopped first look best at their ends. The common step is the largest that all runs of a
@@ -143,7 +145,10 @@ def collect(
     groups = _ordered(found, mode, grouping)
     if baseline is not None and baseline not in groups:
         raise unknown(f"baseline among the groups by {', '.join(grouping.by)}", baseline, groups)
-    rows = _rows(found, mode, groups, baseline)
+    one_scale = all(
+        name in installed and metric in installed[name].normalised for name in table["method"]
+    )
+    rows = _rows(found, mode, groups, baseline, one_scale)
     unit = " or ".join(sorted(set(table["step_unit"])))
     return Comparison(
         names=list(selection.names),
@@ -153,6 +158,7 @@ def collect(
         step_unit=unit,
         axis=against or unit,
         baseline=baseline,
+        one_scale=one_scale,
         at=at,
         rows=rows,
         curves=_curves(client, found, groups, against),
@@ -162,6 +168,7 @@ def collect(
         importances=_importances(found, grouping),
         notes=[
             *notes.on_scores(rows, found, metric, mode, baseline, installed),
+            *notes.on_all_tasks(rows, baseline, one_scale),
             *notes.on_divergence(rows),
             *notes.on_worlds(found),
             *step_notes,
@@ -213,7 +220,9 @@ def _ordered(table: pd.DataFrame, mode: str, grouping: Grouping) -> list[str]:
     return sorted(groups, key=lambda group: (np.mean(ranks[group]), group))
 
 
-def _rows(table: pd.DataFrame, mode: str, groups: list[str], baseline: str | None) -> list[Row]:
+def _rows(
+    table: pd.DataFrame, mode: str, groups: list[str], baseline: str | None, one_scale: bool
+) -> list[Row]:
     tasks = sorted(map(str, table["task"].unique()))
     cells = {
         (str(task), str(group)): part.set_index("seed")
@@ -233,7 +242,7 @@ def _rows(table: pd.DataFrame, mode: str, groups: list[str], baseline: str | Non
                 rows.append(_bare(row) if task in one_world else row)
     if baseline is None or len(tasks) < 2:
         return rows
-    aggregates = _aggregates(scores, tasks, groups, baseline, mode)
+    aggregates = _aggregates(scores, tasks, groups, baseline, mode, one_scale)
     return rows + ([_bare(row) for row in aggregates] if one_world else aggregates)
 
 
@@ -258,13 +267,20 @@ def _aggregates(
     groups: list[str],
     baseline: str,
     mode: str,
+    one_scale: bool,
 ) -> list[Row]:
     """Rows over all tasks of the groups that ran on every one of them."""
-    scales = {task: scores[task, baseline].mean() for task in tasks if (task, baseline) in scores}
-    if len(scales) < len(tasks) or any(s == 0 or not math.isfinite(s) for s in scales.values()):
+    if any((task, baseline) not in scores for task in tasks):
         return []
+    means = np.array([scores[task, baseline].mean() for task in tasks])
+    if not (np.isfinite(means).all() and (one_scale or abs(np.sign(means).sum()) == len(tasks))):
+        return []
+    scales = np.ones(len(tasks)) if one_scale else np.abs(means)
     whole = [group for group in groups if all((task, group) in scores for task in tasks)]
-    scaled = {group: [scores[task, group] / abs(scales[task]) for task in tasks] for group in whole}
+    scaled = {
+        group: [scores[task, group] / scale for task, scale in zip(tasks, scales, strict=True)]
+        for group in whole
+    }
     return [
         _row(ALL_TASKS, group, scaled[group], None if group == baseline else scaled[baseline], mode)
         for group in whole

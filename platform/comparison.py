@@ -7,7 +7,7 @@ from typing import Any
 
 from tenfold.platform.statistics import Estimate
 
-ALL_TASKS = "all tasks (each divided by the baseline's mean)"
+ALL_TASKS = "all tasks"
 # Groups that a terminal's table and a figure of intervals show; the files hold all.
 MOST_SHOWN = 30
 
@@ -99,6 +99,8 @@ class Comparison:
         step_unit: What a step is.
         axis: What the curves are drawn over: the step unit, or another metric.
         baseline: Group that the others are compared with.
+        one_scale: The metric has one scale on all tasks; else the rows over all tasks are of scores
+            divided by the size of the baseline's mean on each.
         at: Which steps were compared, see `compare.compare`.
         rows: The tables.
         curves: Learning curves.
@@ -120,6 +122,7 @@ class Comparison:
     step_unit: str
     axis: str
     baseline: str | None
+    one_scale: bool
     at: str
     rows: list[Row]
     curves: list[Curve]

@@ -43,13 +43,22 @@ def on_scores(
             )
     if any(row.seeds < 2 and math.isfinite(row.mean.value) for row in rows):
         notes.append("A group of one seed has too few seeds for an interval: run it with more.")
-    tasks = {row.task for row in rows}
-    if baseline is not None and len(tasks) > 1 and ALL_TASKS not in tasks:
-        notes.append(
-            "No table over all tasks: it needs a baseline that ran on each of them, with finite "
-            "means other than 0."
-        )
     return notes
+
+
+def on_all_tasks(rows: list[Row], baseline: str | None, one_scale: bool) -> list[str]:
+    """What the table over all tasks holds, or why there is none."""
+    tasks = {row.task for row in rows}
+    if baseline is None or len(tasks) < 2:
+        return []
+    if ALL_TASKS not in tasks:
+        return [
+            "No table over all tasks: it needs a baseline that ran on each of them, with finite "
+            "means of one sign, or a metric that is normalised."
+        ]
+    if one_scale:
+        return ["All tasks: scores as they are, since the metric has one scale."]
+    return [f"All tasks: each score is divided by the size of {baseline}'s mean on its task."]
 
 
 _SCORES = {

@@ -89,6 +89,8 @@ class Method:
             that is noisy from one iteration to the next, ``"tail_mean"``, the mean over the last
             tenth of the steps; for one that is an evaluation of the policy kept,
             ``"best_evaluation"``, its best value, which is too good by the noise of the evaluation.
+        normalised: Those of `metrics` that have one scale on all tasks: a comparison takes their
+            means over tasks as they are, where it divides others by a baseline's.
         cumulative: The metric adds up over the run, as regret does, so it judges no checkpoint: the
             newest ones are kept, and not the best.
     """
@@ -117,6 +119,7 @@ class Method:
     optional_metrics: frozenset[str] = frozenset()
     one_world: str | None = None
     score: Literal["last", "tail_mean", "best_evaluation"] = "last"
+    normalised: frozenset[str] = frozenset()
     cumulative: bool = False
 
     def load_trainable(self) -> type:

@@ -124,7 +124,7 @@ def draw_intervals(comparison: Comparison) -> Figure:
         axes.grid(visible=False, axis="y")
         whole = task == ALL_TASKS
         label = headed(comparison.metric)
-        label += " / baseline's mean" if whole else ""
+        label += " / baseline's mean" if whole and not comparison.one_scale else ""
         entitle(axes, "all tasks" if whole else short(task, 44), label)
         if finite:
             lows = [row.mean.value if row.mean.low is None else row.mean.low for row in finite]

@@ -49,6 +49,7 @@ METHOD = Method(
         *_SHIFTED,
     ),
     optional_metrics=frozenset({"normalised_return", *_SHIFTED}),
+    normalised=frozenset({"normalised_return"}),
     step_metric="updates",
     step_unit="updates",
     stop={"updates": 5_000},

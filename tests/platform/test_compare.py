@@ -151,6 +151,29 @@ def test_each_task_has_its_own_rows_and_the_aggregate_is_scaled(store: Store) ->
     assert row(found, "uniform", ALL_TASKS).mean.value == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("metric", "scores"),
+    [("return", None), ("normalised_return", {"dom2": 0.5, "bc": -1.0})],
+)
+def test_means_of_both_signs_are_not_divided(
+    store: Store, metric: str, scores: dict[str, float] | None
+) -> None:
+    """bc has -3 on one task and 1 on the other, dom2 -1 and 2."""
+    for task, bc, dom2 in (("tag", -3.0, -1.0), ("spread", 1.0, 2.0)):
+        for seed in range(2):
+            for variant, value in (("bc", bc), ("dom2", dom2)):
+                told = {"method": "dom2", "variant": variant, "task": task, "seed": seed}
+                store.trial([value], metric=metric, mode="max", **told)
+    found = store.collect(baseline="bc")
+    if scores is None:
+        assert ALL_TASKS not in found.tasks
+        assert "means of one sign" in noted(found)
+        return
+    assert {r.group: r.mean.value for r in found.rows_of(ALL_TASKS)} == pytest.approx(scores)
+    assert row(found, "dom2", ALL_TASKS).difference.value == pytest.approx(1.5)
+    assert "scores as they are" in noted(found)
+
+
 def test_intervals_are_students_on_the_page_and_in_the_curves(store: Store) -> None:
     values = [3.0, 5.0, 4.5]
     for seed, value in enumerate(values):
