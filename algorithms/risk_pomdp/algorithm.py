@@ -107,8 +107,8 @@ class RiskPOMDP(ReplanningAlgorithm):
         return evaluate(self.truth, RISK_NEUTRAL, policy)
 
     def evaluate_plan(self) -> dict[str, float]:
-        """The exact evaluation, with `evaluation_alpha` CVaR of the return among it."""
-        found, alpha = super().evaluate_plan(), self.config.evaluation_alpha
+        """The exact evaluation, with `judged_alpha` CVaR of the return among it."""
+        found, alpha = super().evaluate_plan(), self.config.judged_alpha
         if alpha is not None:
             returns = self.truth.return_distribution(self._present_controller())
             found["return_cvar"] = self.returns_unit.of(float(CVaR(alpha).of(*returns)))

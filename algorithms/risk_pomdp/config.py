@@ -51,7 +51,7 @@ class RiskPOMDPConfig(ReplanningConfig):
             100, "Most walks of a search of point_based", ge=1, le=10**6
         )
 
-        evaluation_alpha: float | None = parameter(
+        judged_alpha: float | None = parameter(
             None,
             "Share of the worst returns whose exact mean an evaluation gives as return_cvar; null: "
             "none, for rewards of many values make too many returns",

@@ -19,6 +19,8 @@ from tenfold.algorithms.risk_pomdp.beta import (
 from tenfold.algorithms.risk_pomdp.config import RiskPOMDPConfig
 from tenfold.algorithms.risk_pomdp.learner import HindsightLearner
 from tenfold.algorithms.risk_pomdp.optimism import rewards_to_come
+from tenfold.envs.risk.controller import Controller
+from tenfold.envs.risk.measures import CVaR
 from tenfold.envs.risk.names import POMDP_NAMES
 from tenfold.envs.risk.pomdp import HindsightEpisode, HistoryPolicy, TabularPOMDP
 from tenfold.envs.risk.pomdp_benchmarks import make_pomdp, random_pomdp, tiger, treatment
@@ -328,6 +330,33 @@ def test_regret_flattens_with_a_bonus_and_grows_without() -> None:
     assert with_bonus[299] - with_bonus[149] < 0.1 * with_bonus[149]
     assert stuck[299] - stuck[149] > 0.9 * stuck[149]
     assert stuck[299] > 5 * with_bonus[299]
+
+
+def test_the_distribution_of_returns_is_that_of_the_episodes() -> None:
+    pomdp = random_pomdp(H=3, S=2, A=2, O=2, instance=4)
+    rng = np.random.default_rng(4)
+    policy = [rng.integers(2, size=2 * 4**h) for h in range(3)]
+    atoms, chances = pomdp.return_distribution(Controller.of_histories(policy, pomdp.O))
+    by_hand: dict[float, float] = {}
+    for chance, total in episodes(pomdp, policy):
+        by_hand[round(total, 6)] = by_hand.get(round(total, 6), 0.0) + chance
+    assert len(atoms) > 4
+    assert np.round(atoms, 6).tolist() == sorted(by_hand)
+    assert chances == pytest.approx([by_hand[key] for key in sorted(by_hand)])
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_an_evaluation_in_a_run_has_the_mean_and_cvar_of_the_return() -> None:
+    config = RiskPOMDPConfig().environment("pomdp/Treatment-v0", env_config={"H": 3})
+    values = {"learner": "oracle", "episodes": 2, "evaluation_interval": 1, "judged_alpha": 0.3}
+    config.update_from_dict(values)
+    algorithm = RiskPOMDP(config)
+    found = algorithm.train()["evaluation"]
+    algorithm.stop()
+    pomdp = make_pomdp("pomdp/Treatment-v0", H=3)
+    chances, returns = np.array(list(episodes(pomdp, solve(pomdp, -1.0).policy))).T
+    assert found["expected_return"] == pytest.approx(chances @ returns, abs=1e-5)
+    assert found["return_cvar"] == pytest.approx(float(CVaR(0.3)(returns, chances)))
 
 
 @pytest.mark.usefixtures("ray_session")
