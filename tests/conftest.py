@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prefork import CLI
+from store_tables import copy_tables
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -177,6 +178,13 @@ def cheap_connectors(monkeypatch: pytest.MonkeyPatch) -> None:
             getargvalues=inspect.getargvalues,
         )
         monkeypatch.setattr(connectors, "inspect", caller)
+
+
+@pytest.fixture(autouse=True)
+def cheap_stores() -> None:
+    """From the second on, new MLflow stores copy the tables of the first."""
+    if "mlflow.store.db.utils" in sys.modules:
+        copy_tables()
 
 
 _SHARED_RAY: list[bool] = []
