@@ -4,6 +4,7 @@ Costs about 4 processor seconds.
 """
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,15 @@ def test_the_commands_of_an_experiment_are_valid_up_to_their_start(
     assert len(started) == max(len(own), 1)
     named_files = [file.with_name(named[1])] if named else []
     assert all(each.is_file() for each in named_files)
+
+
+@pytest.mark.parametrize(
+    "script", ["icvar/backlog.py", "rs_disrl/measure.py", "risk_pomdp/measure.py"]
+)
+def test_a_script_runs_as_a_file_and_answers_a_typo_in_one_sentence(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, "quene"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(ROOT / "experiments" / script), run_name="__main__")
+    assert re.fullmatch("Error: .*'quene'.*[.?]", str(left.value.code))
