@@ -220,14 +220,25 @@ def prefork() -> Iterator[Path]:
 def ray_session(prefork: Path) -> Iterator[str]:
     """One local Ray for all tests; eight logical CPUs, since its actors sleep most of the time.
 
-    Yields its address.
+    Its dashboard has the one module that is asked for, and nobody reads its logs in mid-run: both
+    would take a twentieth of a core as long as it is there. Yields its address.
     """
     import ray
+    from ray._private import node, services
+
+    start_process = services.start_ray_process
+
+    def start(command: list[str], kind: str, **options: object) -> object:
+        if kind == "dashboard":
+            command = [*command, "--modules-to-load=StateHead", "--disable-frontend"]
+        return start_process(command, kind, **options)
 
     _SHARED_RAY.append(True)
     ray.shutdown()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(prefork))  # Ray starts its workers with it
+        patch.setattr(services, "start_ray_process", start)
+        patch.setattr(node.Node, "start_log_monitor", lambda self: None)
         ray.init(
             address="local",
             num_cpus=8,
