@@ -8,6 +8,11 @@ return. alpha = 1 is the risk-neutral agent of the same code; the variant is jud
 from tenfold.envs.risk.names import CONTROL_NAMES
 from tenfold.platform.registry import Method
 
+EXACT = (
+    "evaluation/expected_return",
+    *(f"evaluation/iterated_cvar_{level}" for level in ("0.1", "0.25", "0.5")),
+)
+
 METHOD = Method(
     name="icvar_deep",
     title="Iterated CVaR with a quantile critic (DQN)",
@@ -26,9 +31,9 @@ METHOD = Method(
         "learners/default_policy/qf_mean",
         "learners/default_policy/alpha",
         "evaluation/policy_value",
-        "evaluation/expected_return",
+        *EXACT,
     ),
-    optional_metrics=frozenset({"evaluation/expected_return"}),
+    optional_metrics=frozenset(EXACT),
     step_metric="num_env_steps_sampled_lifetime",
     step_unit="env steps",
     stop={"num_env_steps_sampled_lifetime": 20_000},

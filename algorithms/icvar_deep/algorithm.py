@@ -30,7 +30,7 @@ from tenfold.algorithms.common.quantile_critic import (
     risk_of_quantiles,
 )
 from tenfold.algorithms.common.seeded_replay import SeededDQN
-from tenfold.algorithms.icvar_deep.evaluation import iterated_cvar
+from tenfold.algorithms.icvar_deep.evaluation import LEVELS, iterated_cvar
 from tenfold.envs.risk.control import BUILDERS, make_control
 from tenfold.envs.risk.measures import CVaR
 
@@ -83,9 +83,10 @@ class ICVaRDeep(SeededDQN):
 
     @override(SeededDQN)
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, Any]:
-        """The greedy policy's iterated CVaR at the level of evaluations, and its mean return.
+        """The greedy policy's iterated CVaR at the level of evaluations and at `LEVELS`, and its
+        mean return.
 
-        Both are exact on the control tasks. Elsewhere the risk of each step is not known: episodes
+        All are exact on the control tasks. Elsewhere the risk of each step is not known: episodes
         are played, as RLlib does, and `policy_value` is their mean return.
         """
         config, module = self.config, self.get_module()
@@ -99,5 +100,7 @@ class ICVaRDeep(SeededDQN):
             return np.asarray(outputs[Columns.ACTIONS])
 
         env = make_control(config.env, **config.env_config)
-        value, mean = iterated_cvar(env, policy, (config.alpha_of_evaluations(), 1.0))
-        return {"policy_value": value, "expected_return": mean}
+        levels = (config.alpha_of_evaluations(), 1.0, *LEVELS)
+        value, mean, *others = iterated_cvar(env, policy, levels)
+        at_levels = {f"iterated_cvar_{at:g}": v for at, v in zip(LEVELS, others, strict=True)}
+        return {"policy_value": value, "expected_return": mean, **at_levels}
