@@ -12,12 +12,14 @@ from tenfold.algorithms.common.greedy_evaluation import EvaluationInterval
 from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
 from tenfold.envs.risk.collected import CollectedReturn, make_limited
 from tenfold.envs.risk.estimates import estimate_risk, played_returns
-from tenfold.envs.risk.measures import Expectation, RiskMeasure
+from tenfold.envs.risk.measures import CVaR, Expectation, RiskMeasure
 from tenfold.envs.risk.static_measures import make_measure
 from tenfold.platform.parameters import parameter
 
 # Seed of the episodes that evaluate a policy, far from those of training.
 EVALUATION_SEED = 1_000_000
+# Levels whose CVaR every evaluation gives, whatever the measure is.
+LEVELS = (0.1, 0.25, 0.5)
 # Environments that play side by side in an evaluation.
 SIDE_BY_SIDE = 100
 # Shifts besides none that are looked at.
@@ -146,7 +148,8 @@ class RiskEvaluation:
         return False
 
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, float]:
-        """Play `judged_episodes` greedy episodes: rho of the return with its bootstrap interval."""
+        """Play `judged_episodes` greedy episodes: rho of the return with its bootstrap interval,
+        and its CVaR at `LEVELS`."""
         algorithm: Any = self
         config, module = algorithm.config, algorithm.get_module()
 
@@ -162,12 +165,15 @@ class RiskEvaluation:
             env.close()
         rho = config.measure()
         found = estimate_risk(rho, self.played, np.random.default_rng(EVALUATION_SEED))
+        mass = np.full(len(self.played), 1.0 / len(self.played))
+        at_levels = {f"cvar_{at:g}": float(CVaR(at).of(self.played, mass)) for at in LEVELS}
         return {
             "risk": found.value,
             "risk_low": found.low,
             "risk_high": found.high,
             "believed_risk": module.believed_risk(rho),
             "episode_return_mean": float(self.played.mean()),
+            **at_levels,
         }
 
     def for_task(self, actions: np.ndarray) -> np.ndarray:

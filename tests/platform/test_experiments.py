@@ -14,12 +14,15 @@ import pytest
 import typer
 
 from tenfold.platform import cli, launch
+from tenfold.platform.experiment import load_experiment
+from tenfold.platform.study import resolve_study
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(
     file
     for folder in ("icvar", "rs_disrl", "risk_pomdp")
-    for file in (ROOT / "experiments" / folder).glob("*.yaml")
+    for depth in ("", "_deep")
+    for file in (ROOT / "experiments" / f"{folder}{depth}").glob("*.yaml")
 )
 # Prints the words of a command, each before a 0, in place of running it.
 STAND_IN = "tenfold() { printf '%s\\0' \"$@\"; echo; }"
@@ -79,3 +82,32 @@ def test_a_script_runs_as_a_file_and_answers_a_typo_in_one_sentence(
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(ROOT / "experiments" / script), run_name="__main__")
     assert re.fullmatch("Error: .*'quene'.*[.?]", str(left.value.code))
+
+
+@pytest.mark.parametrize("method", ["icvar_deep", "rs_disrl_deep", "risk_pomdp_deep"])
+def test_the_peers_of_deep_agents_answer_a_typo_in_one_sentence(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.setattr(sys, "argv", ["measure", "shotrcut"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(f"experiments.{method}.measure", run_name="__main__")
+    assert re.fullmatch("Error: .*'shotrcut'.*[.?]", str(left.value.code))
+
+
+def test_a_peer_has_the_budget_of_its_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten updates of 64 steps after ten steps of each of 24 environments."""
+    monkeypatch.syspath_prepend(ROOT)
+    from experiments.deep_peers import Budget, same_budget
+
+    queue = ROOT / "experiments" / "icvar_deep" / "queue.yaml"
+    config = resolve_study(load_experiment(queue)).unswept("icvar_deep")
+    assert same_budget(config) == Budget(
+        collected=240,
+        updates=10,
+        lr=(0.003, 0.0003),
+        batch=64,
+        warmup=500,
+        exploring=3_000,
+        exploration=0.05,
+    )
