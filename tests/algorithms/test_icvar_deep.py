@@ -76,6 +76,11 @@ def test_targets_take_the_risk_of_one_step_and_the_level_is_annealed() -> None:
     outputs = agent.get_module().compute_q_values({"obs": seen})
     expected = CVaR(0.5)(outputs["quantiles"].detach().numpy(), np.full(10, 0.1))
     np.testing.assert_allclose(outputs["qf_preds"].detach().numpy(), expected, atol=1e-5)
+
+    judged = agent.evaluate()
+    assert judged["iterated_cvar_0.5"] == judged["policy_value"]
+    at_levels = [judged[f"iterated_cvar_{level}"] for level in (0.1, 0.25, 0.5)]
+    assert np.diff([*at_levels, judged["expected_return"]]).min() >= -1e-9
     agent.stop()
 
 

@@ -151,6 +151,9 @@ def test_the_learner_follows_the_distribution_and_backs_it_up_whole(tmp_path: Pa
     assert evaluated["risk"] == pytest.approx(
         float(CVaR(0.25)(agent.played, np.full(40, 1 / 40))), abs=1e-9
     )
+    at_levels = [evaluated[f"cvar_{level}"] for level in (0.1, 0.25, 0.5)]
+    assert at_levels[1] == pytest.approx(evaluated["risk"], abs=1e-9)
+    assert np.diff([*at_levels, evaluated["episode_return_mean"]]).min() >= -1e-9
     acting = agent.env_runner.module.knots.double().numpy()
     assert evaluated["believed_risk"] == pytest.approx(
         float(CVaR(0.25).of(acting, np.full(8, 1 / 8))), abs=1e-5
