@@ -6,6 +6,10 @@ and forks what the tests start: the workers of their Ray and runs of `tenfold`. 
 process of its own, with its own arguments, environment, folder and streams, as if it had been
 started.
 
+Ray keeps what the environment says when it is imported, the job that a worker is for among it. So
+that process is without Ray, and has forks that import Ray, RLlib and the platform, one for each
+environment that Ray would see; they fork what is asked for.
+
     python prefork.py serve SOCKET        the process that imports and forks
     SOCKET-folder/python ARGUMENTS        a stand-in for the interpreter
 
@@ -24,8 +28,7 @@ import threading
 import traceback
 
 CLI = "tenfold.platform.cli"
-# What Ray, the platform and the methods import; not Ray itself, which reads when it is imported
-# what job a worker is for.
+# What Ray, the platform and the methods import.
 PRELOADED = (
     "torch.distributed",
     "pandas",
@@ -41,6 +44,8 @@ PRELOADED = (
     "transformers.models.gpt2.modeling_gpt2",
     "transformers.models.vit.modeling_vit",
 )
+WITH_RAY = ("ray.rllib.algorithms.dqn", "ray.rllib.algorithms.ppo", "tenfold.platform.launch")
+KEPT = 4  # processes with Ray: of workers and command lines, of this and the last job each
 
 
 # The stand-in: standard library only, since every fork pays for it.
@@ -59,13 +64,14 @@ def stand_in(real: str, path: str, arguments: list[str]) -> None:
         told = "\0".join(
             [os.getcwd(), str(len(wanted)), *wanted, *map("=".join, os.environ.items())]
         )
-        message = told.encode("utf-8", "surrogateescape")
-        socket.send_fds(link, [len(message).to_bytes(4, "big")], [0, 1, 2])
-        link.sendall(message)
-        pid = int.from_bytes(exactly(link, 4), "big")
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda received, _: os.kill(pid, received))
-        status = int.from_bytes(exactly(link, 4), "big", signed=True)
+        send(link, told.encode("utf-8", "surrogateescape"), [0, 1, 2])
+        try:
+            pid = int.from_bytes(exactly(link, 4), "big")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda received, _: os.kill(pid, received))
+            status = int.from_bytes(exactly(link, 4), "big", signed=True)
+        except EOFError:
+            os._exit(1)
     if status < 0:
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
@@ -75,6 +81,8 @@ def stand_in(real: str, path: str, arguments: list[str]) -> None:
 def worth_forking(arguments: list[str]) -> list[str] | None:
     """What to run: a module after ``-m``, or a script; None for anything else."""
     first = arguments[0] if arguments else ""
+    if "--worker-type=SPILL_WORKER" in arguments or "--worker-type=RESTORE_WORKER" in arguments:
+        return None  # they never work, and import little
     if arguments[:2] == ["-m", CLI] or first.endswith("/workers/default_worker.py"):
         return arguments
     if first.endswith("/workers/setup_worker.py"):  # sets its environment, becomes the next script
@@ -88,58 +96,184 @@ def worth_forking(arguments: list[str]) -> list[str] | None:
 
 
 def exactly(link: socket.socket, count: int) -> bytes:
-    """So many bytes; ends this process if the other side has gone."""
+    """So many bytes.
+
+    Raises:
+        EOFError: The other side has gone.
+    """
     data = b""
     while len(data) < count:
         more = link.recv(count - len(data))
         if not more:
-            os._exit(1)
+            raise EOFError
         data += more
     return data
 
 
-# The process that forks.
+# The processes that fork.
+
+Order = tuple[bytes, list[int]]  # what is asked for, and the link and the streams
 
 
 def serve(path: str, stand_in_path: str) -> None:
-    """Import what is worth it, say so on standard output, and fork for whoever asks."""
+    """Import what is worth it, say so on standard output, and have forks for whoever asks."""
     import importlib
-    from pathlib import Path
 
     for name in PRELOADED:
         importlib.import_module(name)
-    # What another thread holds would be held for ever in a fork; jemalloc's looks after itself.
-    tasks = [task.read_text() for task in Path("/proc/self/task").glob("*/comm")]
-    assert len([name for name in tasks if "jemalloc" not in name]) == 1, tasks
-    links: dict[int, socket.socket] = {}
-    wake, woken = os.pipe()
-    os.set_blocking(woken, False)
-    signal.set_wakeup_fd(woken)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    settle()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    forks: dict[tuple[str, ...], socket.socket] = {}  # the one that was used last comes last
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(path)
         door.listen(128)
         print("ready", flush=True)
         while True:
-            ready, _, _ = select.select([door, wake, 0], [], [])
+            ready, _, _ = select.select([door, 0], [], [])
             if 0 in ready:  # whoever started this has gone
                 return
-            if wake in ready:
-                os.read(wake, 4096)
-                report(links)
-            if door in ready:
-                link, _ = door.accept()
-                pid = os.fork()
-                if pid:
-                    links[pid] = link
+            link, _ = door.accept()
+            with link:
+                try:
+                    message, streams = receive(link, 3)
+                except EOFError:
                     continue
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for other in (door, *links.values()):
-                    other.close()
-                for pipe in (wake, woken):
-                    os.close(pipe)
-                answer(link, stand_in_path)
+                _, _, environment = understood(message)
+                settings = tuple(sorted(each for each in environment if each.startswith("RAY_")))
+                fork = forks.pop(settings, None)
+                if fork is None:
+                    fork, inner = socket.socketpair()
+                    if not os.fork():
+                        for other in (door, link, fork, *forks.values()):
+                            other.close()
+                        for stream in streams:
+                            os.close(stream)
+                        serve_with_ray(inner, stand_in_path, settings)
+                        os._exit(0)
+                    inner.close()
+                forks[settings] = fork
+                send(fork, message, [link.fileno(), *streams])
+            for stream in streams:
+                os.close(stream)
+            if len(forks) > KEPT:
+                forks.pop(next(iter(forks))).close()
+
+
+def serve_with_ray(orders: socket.socket, stand_in_path: str, settings: tuple[str, ...]) -> None:
+    """Import Ray with its settings, and fork what is ordered until nobody orders any more."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        del os.environ[name]
+    os.environ.update(variable.split("=", 1) for variable in settings)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    import_ray()
+    settle()
+    links: dict[int, socket.socket] = {}
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    listening = True
+    while listening or links:
+        ready, _, _ = select.select([wake, *([orders] if listening else [])], [], [])
+        if wake in ready:
+            os.read(wake, 4096)
+            report(links)
+        if orders in ready:
+            try:
+                message, (number, *streams) = receive(orders, 4)
+            except EOFError:
+                listening = False
+                continue
+            link = socket.socket(fileno=number)
+            pid = os.fork()
+            if pid:
+                links[pid] = link
+                for stream in streams:
+                    os.close(stream)
+                continue
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for other in (orders, *links.values()):
+                other.close()
+            for pipe in (wake, woken):
+                os.close(pipe)
+            answer(link, message, streams, stand_in_path)
+
+
+def import_ray() -> None:
+    """Import Ray and what imports it.
+
+    Ray draws ids from a generator that every fork would go on with, so nothing may have drawn one
+    before. Modules with remote classes do, an id for each class: they are given random ones.
+    """
+    import importlib
+
+    import ray.actor
+
+    drawn = ray.actor.ActorClassID
+
+    class Id(drawn):  # type: ignore[misc, valid-type]
+        @classmethod
+        def from_random(cls) -> object:
+            return drawn(os.urandom(drawn.size()))
+
+    ray.actor.ActorClassID = Id
+    for name in WITH_RAY:
+        importlib.import_module(name)
+    ray.actor.ActorClassID = drawn
+    assert first_id_of_a_fork() != first_id_of_a_fork()
+
+
+def first_id_of_a_fork() -> bytes:
+    """What a fork would draw as its first id of Ray's."""
+    import ray
+
+    told, tell = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(tell, ray.WorkerID.from_random().binary())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    drawn = os.read(told, 64)
+    os.close(told)
+    os.close(tell)
+    return drawn
+
+
+def settle() -> None:
+    """Make what is here cheap and safe to fork."""
+    import gc
+    from pathlib import Path
+
+    gc.collect()
+    gc.freeze()  # forks neither look through it nor copy it for that
+    # What another thread holds would be held for ever in a fork; jemalloc's looks after itself.
+    tasks = [task.read_text() for task in Path("/proc/self/task").glob("*/comm")]
+    assert len([name for name in tasks if "jemalloc" not in name]) == 1, tasks
+
+
+def send(to: socket.socket, message: bytes, numbers: list[int]) -> None:
+    """A message with open files."""
+    socket.send_fds(to, [len(message).to_bytes(4, "big")], numbers)
+    to.sendall(message)
+
+
+def receive(link: socket.socket, count: int) -> Order:
+    """The next message, with so many open files.
+
+    Raises:
+        EOFError: There is none, the other side has gone.
+    """
+    size, numbers, _, _ = socket.recv_fds(link, 4, count)
+    if not size:
+        raise EOFError
+    return exactly(link, int.from_bytes(size, "big")), numbers
+
+
+def understood(message: bytes) -> tuple[str, list[str], list[str]]:
+    """Folder, arguments and environment of what is asked for."""
+    folder, count, *words = message.decode("utf-8", "surrogateescape").split("\0")
+    return folder, words[: int(count)], words[int(count) :]
 
 
 def report(links: dict[int, socket.socket]) -> None:
@@ -155,13 +289,10 @@ def report(links: dict[int, socket.socket]) -> None:
                     link.sendall(code.to_bytes(4, "big", signed=True))
 
 
-def answer(link: socket.socket, stand_in_path: str) -> None:
+def answer(link: socket.socket, message: bytes, streams: list[int], stand_in_path: str) -> None:
     """Become what the stand-in at the other end asks for, and end as it ends."""
-    size, streams, _, _ = socket.recv_fds(link, 4, 3)
-    message = exactly(link, int.from_bytes(size, "big"))
     link.sendall(os.getpid().to_bytes(4, "big"))
-    folder, count, *words = message.decode("utf-8", "surrogateescape").split("\0")
-    arguments, environment = words[: int(count)], words[int(count) :]
+    folder, arguments, environment = understood(message)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -203,14 +334,15 @@ def become(arguments: list[str]) -> None:
     random.seed()
     np.random.seed()
     added = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    base = [path for path in sys.path[1:] if path not in added]
+    at = sys.path.index(os.path.dirname(__file__))  # before it stands what Ray has put there
+    base = [path for path in sys.path[at + 1 :] if path not in added]
     importlib.invalidate_caches()
     if arguments[0] == "-m":
-        sys.path[:] = [os.getcwd(), *added, *base]
+        sys.path[at:] = [os.getcwd(), *added, *base]
         sys.argv[:] = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
-        sys.path[:] = [os.path.dirname(arguments[0]), *added, *base]
+        sys.path[at:] = [os.path.dirname(arguments[0]), *added, *base]
         sys.argv[:] = arguments
         runpy.run_path(arguments[0], run_name="__main__")
 
