@@ -61,7 +61,8 @@ def records(runs: Path) -> dict[str, list[dict]]:
 
 
 def ended(trial: list[dict]) -> bool:
-    return trial[-1] == {**trial[-1], "op": "status", "status": "FINISHED"}
+    last = trial[-1] if trial else {}  # a journal that has just been made is empty
+    return (last.get("op"), last.get("status")) == ("status", "FINISHED")
 
 
 def one_ended_and_another_on_its_way(runs: Path) -> bool:
