@@ -18,16 +18,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rl_cfr import OPEN, WIDE
 
 from tenfold.algorithms.rl_cfr.solver.solver import Solver
 from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import read_spot
 
-FIRST = "22+,A2s+,K5s+,Q8s+,J8s+,T8s+,97s+,86s+,75s+,65s,54s,A7o+,K9o+,QTo+,JTo"
-SECOND = "22+,A2s+,K2s+,Q5s+,J7s+,T7s+,96s+,86s+,75s+,64s+,53s+,A2o+,K8o+,Q9o+,J9o+,T9o"
 SPOTS: dict[str, tuple[str, int, str, list[str], str, int]] = {
-    "turn": ("QsJh2h8c", 200, "900", [FIRST, SECOND], "0.5,1,allin", 12),
+    "turn": ("QsJh2h8c", 200, "900", [WIDE, OPEN], "0.5,1,allin", 12),
     "wide turn": (
         "QsJh2h8c",
         200,

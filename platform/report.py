@@ -122,10 +122,9 @@ def draw_intervals(comparison: Comparison) -> Figure:
         axes.set_yticks(list(places.values()), labels)
         axes.set_ylim(-0.6, len(places) - 0.4)
         axes.grid(visible=False, axis="y")
-        whole = task == ALL_TASKS
-        label = headed(comparison.metric)
-        label += " / baseline's mean" if whole and not comparison.one_scale else ""
-        entitle(axes, "all tasks" if whole else short(task, 44), label)
+        divided = task == ALL_TASKS and not comparison.one_scale
+        label = headed(comparison.metric) + (" / baseline's mean" if divided else "")
+        entitle(axes, short(task, 44), label)
         if finite:
             lows = [row.mean.value if row.mean.low is None else row.mean.low for row in finite]
             lows += [score for score, _ in runs if score is not None]

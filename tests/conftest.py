@@ -21,6 +21,8 @@ from store_tables import copy_tables
 if TYPE_CHECKING:
     from typer.testing import Result
 
+    from tenfold.platform.study import Study
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -278,6 +280,23 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "runs"
     monkeypatch.setenv("TENFOLD_RUNS", str(folder))
     return folder
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list["Study"]:
+    """The studies that would be started: whoever launches has checked them, and none is."""
+    import typer
+
+    from tenfold.platform import launch
+
+    studies: list[Study] = []
+
+    def start(study: "Study", *_: object, **__: object) -> None:
+        studies.append(study)
+        raise typer.Exit(0)
+
+    monkeypatch.setattr(launch, "launch", start)
+    return studies
 
 
 def invoke(*arguments: object) -> "Result":

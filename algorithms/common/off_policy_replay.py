@@ -36,6 +36,7 @@ from ray.rllib.utils.metrics import (
 )
 from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
+from tenfold.algorithms.common.local_optimizer import AllReduce
 from tenfold.algorithms.common.transition_replay import TransitionReplay, Transitions
 
 GRADIENT_STEPS = "gradient_steps"
@@ -178,20 +179,13 @@ class ReplayLearner(TorchLearner):
         found = {key: gradient for key, gradient in found.items() if gradient is not None}
         if self.config.num_learners > 1:
             own = {each for module in self.module.values() for each in module.parameters()}
-            if outside := [gradient for key, gradient in found.items() if key not in own]:
-                self.average(outside)
+            self.average([gradient for key, gradient in found.items() if key not in own])
         return found
 
     def average(self, gradients: list[torch.Tensor]) -> None:
         """Mean over learners, in place; nothing to do for a single one."""
-        if self.config.num_learners < 2:
-            return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(flat)
-        flat /= self.config.num_learners
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        if self.config.num_learners > 1:
+            AllReduce().mean(gradients)
 
     @override(TorchLearner)
     def apply_gradients(self, gradients_dict: Any) -> None:

@@ -115,9 +115,9 @@ class EpisodeRunner(PlanningRunner):
 class RegretAlgorithm(PlanningAlgorithm):
     """Plan, play, learn; regret is exact, against the optimum of the true model.
 
-    Subclasses implement `set_up`, `plan`, `values_of` and `expected_return`. Values are arrays
-    (V,): one for each first state where regret is measured from there, else a single one; `weights`
-    (V,) makes one number of them. All that is reported is in the user's unit.
+    Subclasses implement `set_up`, `plan`, `values_of`, `expected_return` and `confidence`. Values
+    are arrays (V,): one for each first state where regret is measured from there, else a single
+    one; `weights` (V,) makes one number of them. All that is reported is in the user's unit.
 
     Metrics of the episodes so far:
         regret, regret_slope: The sum of what policies lose, and its log-log slope over the second
@@ -158,6 +158,7 @@ class RegretAlgorithm(PlanningAlgorithm):
     def expected_return(self, policy: Policy) -> float:
         """The exact mean of the return."""
 
+    @abstractmethod
     def confidence(self) -> tuple[float, bool]:
         """What the last policy was planned from, beside the truth.
 
@@ -165,7 +166,6 @@ class RegretAlgorithm(PlanningAlgorithm):
             The share of places at which the learner is as optimistic as it promises to be, and
             whether the value that it planned is at least the optimum.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no confidence to check.")
 
     def due(self) -> bool:
         """Whether a new policy is planned before the next episode."""

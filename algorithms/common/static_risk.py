@@ -10,6 +10,7 @@ from ray.rllib.core.columns import Columns
 from tenfold.algorithms.common.distribution_figure import draw_distributions
 from tenfold.algorithms.common.greedy_evaluation import EvaluationInterval
 from tenfold.algorithms.common.gymnasium_tasks import GymnasiumConfig
+from tenfold.algorithms.common.risk_levels import LEVELS, at_levels
 from tenfold.envs.risk.collected import CollectedReturn, make_limited
 from tenfold.envs.risk.estimates import estimate_risk, played_returns
 from tenfold.envs.risk.measures import CVaR, Expectation, RiskMeasure
@@ -18,8 +19,6 @@ from tenfold.platform.parameters import parameter
 
 # Seed of the episodes that evaluate a policy, far from those of training.
 EVALUATION_SEED = 1_000_000
-# Levels whose CVaR every evaluation gives, whatever the measure is.
-LEVELS = (0.1, 0.25, 0.5)
 # Environments that play side by side in an evaluation.
 SIDE_BY_SIDE = 100
 # Shifts besides none that are looked at.
@@ -166,14 +165,14 @@ class RiskEvaluation:
         rho = config.measure()
         found = estimate_risk(rho, self.played, np.random.default_rng(EVALUATION_SEED))
         mass = np.full(len(self.played), 1.0 / len(self.played))
-        at_levels = {f"cvar_{at:g}": float(CVaR(at).of(self.played, mass)) for at in LEVELS}
+        values = [float(CVaR(at).of(self.played, mass)) for at in LEVELS]
         return {
             "risk": found.value,
             "risk_low": found.low,
             "risk_high": found.high,
             "believed_risk": module.believed_risk(rho),
             "episode_return_mean": float(self.played.mean()),
-            **at_levels,
+            **dict(zip(at_levels("cvar"), values, strict=True)),
         }
 
     def for_task(self, actions: np.ndarray) -> np.ndarray:

@@ -5,12 +5,13 @@ the quantiles of that one-step distribution, so risk is taken at every step and 
 return. alpha = 1 is the risk-neutral agent of the same code; the variant is judged at 0.25.
 """
 
+from tenfold.algorithms.common.risk_levels import at_levels
 from tenfold.envs.risk.names import CONTROL_NAMES
 from tenfold.platform.registry import Method
 
 EXACT = (
     "evaluation/expected_return",
-    *(f"evaluation/iterated_cvar_{level}" for level in ("0.1", "0.25", "0.5")),
+    *at_levels("evaluation/iterated_cvar"),
 )
 
 METHOD = Method(

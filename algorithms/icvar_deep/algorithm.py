@@ -29,8 +29,9 @@ from tenfold.algorithms.common.quantile_critic import (
     at_actions,
     risk_of_quantiles,
 )
+from tenfold.algorithms.common.risk_levels import LEVELS, at_levels
 from tenfold.algorithms.common.seeded_replay import SeededDQN
-from tenfold.algorithms.icvar_deep.evaluation import LEVELS, iterated_cvar
+from tenfold.algorithms.icvar_deep.evaluation import iterated_cvar
 from tenfold.envs.risk.control import BUILDERS, make_control
 from tenfold.envs.risk.measures import CVaR
 
@@ -102,5 +103,5 @@ class ICVaRDeep(SeededDQN):
         env = make_control(config.env, **config.env_config)
         levels = (config.alpha_of_evaluations(), 1.0, *LEVELS)
         value, mean, *others = iterated_cvar(env, policy, levels)
-        at_levels = {f"iterated_cvar_{at:g}": v for at, v in zip(LEVELS, others, strict=True)}
-        return {"policy_value": value, "expected_return": mean, **at_levels}
+        named = dict(zip(at_levels("iterated_cvar"), others, strict=True))
+        return {"policy_value": value, "expected_return": mean, **named}

@@ -9,8 +9,6 @@ import numpy as np
 from tenfold.algorithms.icvar.planner import IteratedCVaR
 from tenfold.envs.risk.control import TableEnv
 
-# Levels at which every evaluation gives a policy's value, beside its own.
-LEVELS = (0.1, 0.25, 0.5)
 # Starts of a world that a value is averaged over.
 STARTS = 50
 

@@ -5,6 +5,7 @@ actions are chosen by the derivative of the risk measure at the distribution of 
 `risk_neutral` is QR-DQN of the same code, judged by the same measure.
 """
 
+from tenfold.algorithms.common.risk_levels import at_levels
 from tenfold.envs.risk.names import COLLECTED_NAMES
 from tenfold.platform.registry import Method
 
@@ -25,9 +26,7 @@ METHOD = Method(
         "evaluation/risk_high",
         "evaluation/believed_risk",
         "evaluation/episode_return_mean",
-        "evaluation/cvar_0.1",
-        "evaluation/cvar_0.25",
-        "evaluation/cvar_0.5",
+        *at_levels("evaluation/cvar"),
         "env_runners/episode_return_mean",
         "env_runners/episode_return_min",
         "learners/default_policy/qf_loss",

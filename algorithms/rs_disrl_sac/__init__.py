@@ -5,6 +5,7 @@ a squashed Gaussian climbs the derivative of the risk measure at the distributio
 return. `risk_neutral` is the same code for the mean, judged by the same measure.
 """
 
+from tenfold.algorithms.common.risk_levels import at_levels
 from tenfold.envs.risk.names import CONTINUOUS_NAMES
 from tenfold.platform.registry import Method
 
@@ -25,9 +26,7 @@ METHOD = Method(
         "evaluation/risk_high",
         "evaluation/believed_risk",
         "evaluation/episode_return_mean",
-        "evaluation/cvar_0.1",
-        "evaluation/cvar_0.25",
-        "evaluation/cvar_0.5",
+        *at_levels("evaluation/cvar"),
         "env_runners/episode_return_mean",
         "learners/default_policy/qf_loss",
         "learners/default_policy/qf_mean",

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from experiments.deep_peers import Policy, Values, write_table
+from tenfold.algorithms.common.risk_levels import LEVELS
 from tenfold.algorithms.icvar.planner import IteratedCVaR
-from tenfold.algorithms.icvar_deep.evaluation import LEVELS, iterated_cvar
+from tenfold.algorithms.icvar_deep.evaluation import iterated_cvar
 from tenfold.envs.risk.control import TableEnv, make_control
 
 AT = (*LEVELS, 1.0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from experiments.deep_peers import Policy, Values, write_table
-from tenfold.algorithms.common.static_risk import LEVELS
+from tenfold.algorithms.common.risk_levels import LEVELS
 from tenfold.algorithms.rs_disrl.planner import StaticPlanner
 from tenfold.envs.risk.collected import all_observations
 from tenfold.envs.risk.measures import CVaR

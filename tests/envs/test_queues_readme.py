@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 
 from tenfold.algorithms.softmw.schedulers import SCHEDULERS, make_scheduler
 from tenfold.envs.queues.capacity import load
 from tenfold.envs.queues.scenarios import SAMPLE_TRACE, scenario
 from tenfold.envs.queues.simulator import Simulator
-from tenfold.platform import cli, launch
+from tenfold.platform import cli
+from tenfold.platform.study import Study
 
 ROOT = Path(__file__).parent.parent.parent
 QUEUES = (ROOT / "envs" / "queues" / "README.md").read_text()
@@ -95,20 +95,17 @@ def test_the_log_becomes_the_trace_that_stands_there(
 
 @pytest.mark.parametrize("command", [c for c in commands(METHOD) if " compare " not in c])
 def test_the_commands_of_the_method_are_valid_up_to_their_start(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Path
+    command: str,
+    tmp_path: Path,
+    launched: list[Study],
+    monkeypatch: pytest.MonkeyPatch,
+    runs: Path,
 ) -> None:
     """Everything that is checked before Ray starts, every trial's config included."""
-    started: list[Any] = []
-
-    def start(study: Any, *args: Any, **options: Any) -> Any:
-        started.append(study)  # whoever launches has checked it
-        raise typer.Exit(0)
-
     monkeypatch.chdir(tmp_path)
     Path("my_trace.csv").write_bytes(gzip.decompress(SAMPLE_TRACE.read_bytes()))
-    monkeypatch.setattr(launch, "launch", start)
     assert tenfold(monkeypatch, command) == 0
-    assert started[0].method.name == "softmw"
+    assert launched[0].method.name == "softmw"
 
 
 @pytest.fixture
