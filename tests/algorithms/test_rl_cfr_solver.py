@@ -16,7 +16,7 @@ from open_spiel.python.algorithms.exploitability import exploitability
 from tenfold.algorithms.rl_cfr.solver.batch import BatchSolver
 from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.solver.solve import Solution, solve
-from tenfold.algorithms.rl_cfr.solver.solver import Solver
+from tenfold.algorithms.rl_cfr.solver.solver import Solver, share_out
 from tenfold.algorithms.rl_cfr.solver.subgame import Raises, Subgame, all_in_signs
 from tenfold.algorithms.rl_cfr.solver.terminals import showdown_values
 from tenfold.algorithms.rl_cfr.solver.variants import VARIANTS
@@ -233,6 +233,19 @@ def test_own_hands_and_threads_change_nothing() -> None:
     shared = solve(own, "dcfr", 60, threads=2)
     np.testing.assert_array_equal(shared.solver.sums, mine.solver.sums)
     np.testing.assert_array_equal(shared.ev, mine.ev)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_threads_share_out_all_cards_in_parts_of_like_work(threads: int) -> None:
+    spot = read_spot("AsKs7s2d", 100, "150", ["AA,KQs,88", "KK,QJs,76s"], 10)
+    tree = Subgame(spot, parse_menu("0.5,allin").raises, 2).game.tree
+    tasks, bounds = tree.layout.tasks.tolist(), share_out(tree.layout, len(tree.kind), threads)
+    assert bounds == sorted(set(bounds) & set(tasks))
+    assert (bounds[0], bounds[-1]) == (tasks[0], tasks[-1])
+    first = tree.layout.roots[tree.layout.events[bounds[:-1]]]
+    nodes = np.diff(np.append(first, len(tree.kind)))
+    assert nodes[0] == nodes.max()
+    assert 0.4 < threads * nodes[0] / nodes.sum() < 0.7
 
 
 @pytest.mark.parametrize("board", ["AsKd7h2c3d", "AsKs7s2d"])

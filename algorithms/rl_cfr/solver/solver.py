@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +10,12 @@ from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.solver import kernels
 from tenfold.algorithms.rl_cfr.solver.game import Game
+from tenfold.algorithms.rl_cfr.solver.layout import Layout
 from tenfold.algorithms.rl_cfr.solver.tree import DECISION
 from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, VARIANTS, check_variant
 
-PARTS = 4
-"""Parts of a walk for each thread: those that are done early take another."""
+LEAST = 1 / 64
+"""Of a walk's work, the least part that a thread takes at once."""
 
 
 class Values(NamedTuple):
@@ -74,11 +74,12 @@ class Solver:
         self._buffers = kernels.make_buffers(tree)
         self._threads = min(threads, len(tree.layout.tasks) - 1)
         if self._threads > 1:
-            self._pool = ThreadPoolExecutor(self._threads)
-            self._free: SimpleQueue[kernels.Buffers] = SimpleQueue()
-            for _ in range(self._threads):
-                own = kernels.make_buffers(tree)
-                self._free.put(own._replace(tasks=self._buffers.tasks))
+            self._bounds = share_out(tree.layout, len(tree.kind), self._threads)
+            self._pool = ThreadPoolExecutor(self._threads - 1)
+            self._others = [
+                kernels.make_buffers(tree)._replace(tasks=self._buffers.tasks)
+                for _ in range(self._threads - 1)
+            ]
         self._ranges = np.zeros((2, tree.held.shape[1]), dtype)
         for player in (0, 1):
             self._ranges[player, : tree.counts[player]] = game.ranges[player, tree.mine(player)]
@@ -238,20 +239,21 @@ class Solver:
         if self._threads < 2:
             kernels.walk(*args, 0, stop, buffers)
             return
-        tasks = tree.layout.tasks
-        parts = np.linspace(0, len(tasks) - 1, min(PARTS * self._threads, len(tasks) - 1) + 1)
-        bounds = tasks[parts.astype(int)].tolist()
+        parts = iter(list(pairwise(self._bounds)))
         top = tree.layout.shape[2]
 
-        def walk_part(part: tuple[int, int]) -> None:
-            own = self._free.get()
-            own.reach[:, :top] = buffers.reach[:, :top]
-            kernels.walk(*args, *part, own)
-            self._free.put(own)
+        def walk_parts(own: kernels.Buffers) -> None:
+            if own is not buffers:
+                own.reach[:, :top] = buffers.reach[:, :top]
+            for part in parts:  # all threads take from the same ones
+                kernels.walk(*args, *part, own)
 
-        kernels.walk(*args, 0, bounds[0], buffers)
-        list(self._pool.map(walk_part, pairwise(bounds)))
-        kernels.walk(*args, bounds[-1], stop, buffers)
+        kernels.walk(*args, 0, self._bounds[0], buffers)
+        helpers = [self._pool.submit(walk_parts, own) for own in self._others]
+        walk_parts(buffers)
+        for helper in helpers:
+            helper.result()
+        kernels.walk(*args, self._bounds[-1], stop, buffers)
 
     def _block(self, node: int) -> NDArray[np.floating]:
         """The sums of a decision, (A, hands of its player).
@@ -277,6 +279,28 @@ class Solver:
             reaches[:, who, tree.mine(who)] = buffers.leaf_values[:, : tree.counts[who]]
         values = self.game.leaf(reaches)[:, player, tree.mine(player)]
         buffers.leaf_values[:, : tree.counts[player]] = values
+
+
+def share_out(layout: Layout, nodes: int, threads: int) -> list[int]:
+    """Bounds, in `Layout.events`, of the parts of a walk that threads take one by one.
+
+    The work is the number of nodes. Each part is half of an even share of what is left, so that
+    threads have few parts to take and yet end together.
+
+    Args:
+        layout: Of the tree.
+        nodes: Of the tree.
+        threads: That share the work.
+    """
+    tasks = layout.tasks
+    before = layout.roots[layout.events[tasks[:-1]]]  # nodes stand in preorder
+    done = (before - before[0]) / (nodes - before[0])
+    cuts, left = [0.0], 1.0
+    while left > LEAST:
+        left -= max(left / (2 * threads), LEAST)
+        cuts.append(1.0 - left)
+    places = np.unique(np.searchsorted(done, cuts[:-1]))
+    return [int(tasks[place]) for place in places if place < len(tasks) - 1] + [int(tasks[-1])]
 
 
 def mean_gain(
