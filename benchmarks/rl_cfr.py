@@ -4,7 +4,7 @@
 
 Times are processor seconds of one thread, so that waiting on a busy machine does not count: the
 median of several blocks, with the 95 % interval of a bootstrap. Both CFR+ run equally many
-iterations on the same game; one exact best response, ours, judges both average policies (that it
+iterations on the same game; one exact best response, ours, evaluates both average policies (that it
 is OpenSpiel's to 1e-6 is tested on smaller games; on the toy OpenSpiel's own needs too long).
 """
 
@@ -30,7 +30,7 @@ TOY = (
     "bettingAbstraction=fullgame)"
 )
 GAMES = {"kuhn_poker": 2_000, "leduc_poker": 100, TOY: 5}
-"""Game -> iterations that both run, in five blocks, before they are judged."""
+"""Game -> iterations that both run, in five blocks, before they are evaluated."""
 
 BLOCKS = 5
 
@@ -68,7 +68,7 @@ def small_games(console: Console) -> None:
     for name, count in GAMES.items():
         spiel = pyspiel.load_game(name)
         theirs, small = pyspiel.CFRPlusSolver(spiel), SmallGame(spiel)
-        ours, judge = Solver(small.game, "cfr+"), Solver(small.game, "cfr+")
+        ours, evaluator = Solver(small.game, "cfr+"), Solver(small.game, "cfr+")
 
         def run(solver: "pyspiel.CFRPlusSolver" = theirs, steps: int = count // BLOCKS) -> None:
             for _ in range(steps):
@@ -77,14 +77,14 @@ def small_games(console: Console) -> None:
         slow = [count / BLOCKS / seconds(run) for _ in range(BLOCKS)]
         ours.iterate(count)
         policy = theirs.average_policy()
-        laws: dict[int, np.ndarray] = {}
+        strategies: dict[int, np.ndarray] = {}
         for infoset, (node, hand, legal) in small.infosets.items():
             shares = dict(policy.action_probabilities(infoset))
-            law = laws.setdefault(node, np.zeros((len(legal), small.game.tree.hands)))
-            law[:, hand] = [shares[action] for action in legal]
-        for node, law in laws.items():
-            judge.play(node, law)
-        gaps = [each.values().exploitability for each in (judge, ours)]
+            strategy = strategies.setdefault(node, np.zeros((len(legal), small.game.tree.hands)))
+            strategy[:, hand] = [shares[action] for action in legal]
+        for node, strategy in strategies.items():
+            evaluator.play(node, strategy)
+        gaps = [each.values().exploitability for each in (evaluator, ours)]
         more = 4 * count
         fast = [more / seconds(lambda s=ours, n=more: s.iterate(n)) for _ in range(4 * BLOCKS)]
         shown = "no-limit toy" if name == TOY else name

@@ -17,12 +17,12 @@ from tenfold.algorithms.common.planning import PlanningAlgorithm, PlanningRunner
 from tenfold.algorithms.rl_cfr.abstraction import Abstraction, Learned, Random, make_actor
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
 from tenfold.algorithms.rl_cfr.epoch import (
+    Evaluation,
     Hand,
-    Judgement,
     alone,
+    evaluate,
     explorer,
     first_choice,
-    judge,
     play_hand,
     solve_situations,
 )
@@ -41,14 +41,14 @@ from tenfold.algorithms.rl_cfr.opponents import Gains, meet_all, meet_in_leduc, 
 from tenfold.algorithms.rl_cfr.play.match import score
 from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld
 from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld
-from tenfold.envs.poker.laws import StreetLaw
+from tenfold.envs.poker.starts import StreetStarts
 from tenfold.platform.devices import assigned_device
 
-Results = list[Hand] | list[Judgement] | list[ValueSamples] | list[dict[str, Gains]]
+Results = list[Hand] | list[Evaluation] | list[ValueSamples] | list[dict[str, Gains]]
 
 
 class EpochRunner(PlanningRunner):
-    """Plays hands of sampling epochs, solves random subgames, judges the policy, plays matches."""
+    """Plays hands of sampling epochs and matches, solves random subgames, evaluates the policy."""
 
     config: RLCFRConfig
 
@@ -63,7 +63,7 @@ class EpochRunner(PlanningRunner):
 def warm_up(config: RLCFRConfig) -> None:
     """Solve one decision off the clock, or the first that is timed would pay for compilation."""
     leduc = config.env == "leduc_nl"
-    world: World = LeducWorld() if leduc else HoldemWorld(StreetLaw(hands=10))
+    world: World = LeducWorld() if leduc else HoldemWorld(StreetStarts(hands=10))
     solving = replace(config.solving(), max_raises=1, iterations=1)
     solve(world, world.root(np.random.default_rng(0)), None, solving)
 
@@ -72,7 +72,7 @@ def work_off(config: RLCFRConfig, item: Mapping[str, Any]) -> Results:
     """What a work item of `AbstractionLearner` asks for, one result a seed."""
     kinds: dict[int, Callable[..., Results]] = {
         TRAINING: played,
-        HELD_OUT: judged,
+        HELD_OUT: evaluated,
         SITUATIONS: situations,
         MATCHES: met,
     }
@@ -105,15 +105,15 @@ def played(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[H
     return hands
 
 
-def judged(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[Judgement]:
+def evaluated(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[Evaluation]:
     """The policy beside the default at the first decision of each hand of a work item."""
-    judgements = []
+    evaluations = []
     for seed in item["seeds"]:
         rng = np.random.default_rng(seed)
         decision = first_choice(world, config.solving(), rng)
         abstraction = policy(config, world, item["actor"], rng)
-        judgements.append(judge(world, decision, abstraction, config.solving()))
-    return judgements
+        evaluations.append(evaluate(world, decision, abstraction, config.solving()))
+    return evaluations
 
 
 def met(config: RLCFRConfig, world: World, item: Mapping[str, Any]) -> list[dict[str, Gains]]:
@@ -221,18 +221,18 @@ class RLCFR(PlanningAlgorithm):
         self.learner.set_plan(plan)
 
 
-def summary(judgements: Sequence[Judgement]) -> dict[str, float]:
+def summary(evaluations: Sequence[Evaluation]) -> dict[str, float]:
     """What is logged, under the names that LEARNING.md explains.
 
-    The interval is Student's t over the judgements; one judgement has none, and then neither
+    The interval is Student's t over the evaluations; one evaluation has none, and then neither
     `gain_mbb_low` nor `gain_mbb_high` is there.
     """
-    gains = [each.gain_mbb for each in judgements]
-    nodes = np.array([each.nodes for each in judgements], float)
-    seconds = np.array([each.seconds for each in judgements])
+    gains = [each.gain_mbb for each in evaluations]
+    nodes = np.array([each.nodes for each in evaluations], float)
+    seconds = np.array([each.seconds for each in evaluations])
     return {
         **score(gains).metrics("gain_mbb"),
-        "gain_millipot": 1000.0 * float(np.mean([each.gain for each in judgements])),
+        "gain_millipot": 1000.0 * float(np.mean([each.gain for each in evaluations])),
         "nodes": float(nodes[:, 0].mean()),
         "default_nodes": float(nodes[:, 1].mean()),
         "solve_seconds": float(seconds[:, 0].mean()),

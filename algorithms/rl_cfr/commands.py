@@ -414,7 +414,7 @@ def _learned(checkpoint: str, spot: "Spot") -> "Abstraction":
             f"'{checkpoint}' was trained on another game: give one of river_hunl, turn_hunl or "
             "hunl."
         )
-    if spot.rules.street < learned.world.law.street:
+    if spot.rules.street < learned.world.starts.street:
         raise ValueError(f"'{checkpoint}' has not learned the {street_name(spot)}: give 5 cards.")
     return learned
 

@@ -53,7 +53,7 @@ class Exploration:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """One abstraction on one decision beside the default.
 
     Attributes:
@@ -115,12 +115,12 @@ class Hand:
 
     Attributes:
         batch: A row for each decision and abstraction tried.
-        own: The judgements of the first proposal of each decision.
+        own: The evaluations of the first proposal of each decision.
         values: Street and sample of each solved start of a street that the world values.
     """
 
     batch: Batch
-    own: list[Judgement]
+    own: list[Evaluation]
     values: list[tuple[int, ValueSamples]]
 
 
@@ -157,7 +157,7 @@ def play_hand(
             s_after = np.zeros_like(s) if after is None else features(world, after)
             rows.append((s, a, r, s_after, after is None))
             if not states:
-                own.append(_judgement(decision, solved, default, (seconds, spent)))
+                own.append(_evaluation(decision, solved, default, (seconds, spent)))
             states.append((after, s_after))
         following, s = states[0]
     columns = (np.array(column, dtype=np.float32) for column in zip(*rows, strict=True))
@@ -216,9 +216,9 @@ def first_choice(world: World, solving: Solving, rng: np.random.Generator) -> De
             return decision
 
 
-def judge(
+def evaluate(
     world: World, decision: Decision, abstraction: Abstraction, solving: Solving
-) -> Judgement:
+) -> Evaluation:
     """Solve a decision with an abstraction and with the default one."""
     raises = abstraction(decision)
     world.equities(decision)  # or the default, which is solved first, would pay for the board
@@ -227,12 +227,12 @@ def judge(
     middle = time.process_time()
     chosen = solve(world, decision, raises, solving)
     seconds = time.process_time() - middle, middle - begin
-    return _judgement(decision, chosen, default, seconds)
+    return _evaluation(decision, chosen, default, seconds)
 
 
-def _judgement(
+def _evaluation(
     decision: Decision, chosen: Solved, default: Solved, seconds: tuple[float, float]
-) -> Judgement:
+) -> Evaluation:
     r = gain(decision, chosen, default)
     blinds = decision.state.pot / decision.state.rules.big_blind
-    return Judgement(r, 1000.0 * r * blinds, (chosen.nodes, default.nodes), seconds)
+    return Evaluation(r, 1000.0 * r * blinds, (chosen.nodes, default.nodes), seconds)

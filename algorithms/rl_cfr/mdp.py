@@ -173,10 +173,10 @@ def solve_all(
     games = [subgame.game for subgame in subgames]
     solutions = solve_games(games, solving.variant, solving.iterations, device)
     found = []
-    for (decision, _), subgame, (law, values) in zip(asked, subgames, solutions, strict=True):
+    for (decision, _), subgame, (average, values) in zip(asked, subgames, solutions, strict=True):
         strategy = np.zeros((len(subgame.actions), decision.ranges.shape[1]))
         hands = np.zeros_like(decision.ranges)
-        strategy[:, subgame.hands], hands[:, subgame.hands] = law, values.hands
+        strategy[:, subgame.hands], hands[:, subgame.hands] = average, values.hands
         value, nodes = values.players[decision.state.player], len(subgame.game.tree.kind)
         found.append(Solved(value, subgame.actions, strategy, hands, nodes))
     return found
@@ -224,9 +224,9 @@ def explore(
     Returns:
         The next decision, or None where the hand has ended.
     """
-    law = frequencies(world, decision, solved)
-    law = (1.0 - epsilon) * law / law.sum() + epsilon / len(law)
-    following = after(world, decision, solved, int(rng.choice(len(law), p=law)))
+    chances = frequencies(world, decision, solved)
+    chances = (1.0 - epsilon) * chances / chances.sum() + epsilon / len(chances)
+    following = after(world, decision, solved, int(rng.choice(len(chances), p=chances)))
     return None if following is None else world.deal(following, rng)
 
 

@@ -113,7 +113,7 @@ def meet_all(
     """The search with an abstraction against opponents, all on the same random spot and deals.
 
     Args:
-        world: Whose law draws the spot.
+        world: Whose starts the spot is drawn from.
         abstraction: Chooses the raises of the search.
         opponents: Their names.
         solving: Of all that search.
@@ -122,7 +122,7 @@ def meet_all(
             what is solved there.
         rng: Of the spot, the cards and the actions.
     """
-    spot, drawn = world.law.sample(rng), None
+    spot, drawn = world.starts.sample(rng), None
     cards = deal(spot, deals, rng)
     if len(spot.board) < BOARD_CARDS[3]:
         drawn = [each.cards[0] for each in deal(spot, rivers, rng)]
@@ -152,8 +152,8 @@ def meet_in_leduc(
     unit = 1_000.0 / world.rules.big_blind
 
     def searching(raises: Abstraction) -> SmallPolicy:
-        laws = search(world, raises, solving, solving.variant, solving.iterations)
-        return FullGamePolicy(world, laws)
+        strategies = search(world, raises, solving, solving.variant, solving.iterations)
+        return FullGamePolicy(world, strategies)
 
     player = searching(abstraction)
     others = {"call": CheckCall(game), "random": UniformRandomPolicy(game)}

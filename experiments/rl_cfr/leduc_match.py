@@ -36,8 +36,8 @@ SOLVING = Solving(parse_menu("1,allin"), max_raises=6, variant="dcfr", iteration
 def policy(world: LeducWorld, name: str, iterations: int, own: bool) -> FullGamePolicy:
     """The player of a menu or a checkpoint."""
     arguments = world, abstraction(name), SOLVING, "cfr+", iterations
-    laws = solve_own_raises(*arguments)[0] if own else search(*arguments)
-    return FullGamePolicy(world, laws)
+    strategies = solve_own_raises(*arguments)[0] if own else search(*arguments)
+    return FullGamePolicy(world, strategies)
 
 
 def main(

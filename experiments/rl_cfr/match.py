@@ -30,9 +30,9 @@ from tenfold.algorithms.rl_cfr.play.growth import Abstraction
 from tenfold.algorithms.rl_cfr.play.match import deal, score
 from tenfold.algorithms.rl_cfr.play.policies import Policy
 from tenfold.algorithms.rl_cfr.play.resolving import Resolver
-from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.sizes import parse_menu
 from tenfold.envs.poker.spot import Spot
+from tenfold.envs.poker.starts import StreetStarts
 
 RESULTS = Path(__file__).parent.parent / "results" / "rl_cfr" / "matches.json"
 DEFAULT = parse_menu("0.5,1,2,allin")
@@ -69,11 +69,11 @@ def main(
 ) -> None:
     """Play a match; positive numbers are what the first player wins."""
     solving = Solving(DEFAULT, max_raises=2, variant="dcfr", iterations=iterations)
-    law, gains = StreetLaw(), []
+    starts, gains = StreetStarts(), []
     start = time.process_time()
     for index in track(range(spots), description=f"{first} against {second}"):
         rng = np.random.default_rng([seed, index])
-        spot = law.sample(rng)
+        spot = starts.sample(rng)
         player = Resolver(spot, solving, abstraction(first))
         policies = player, opponent(second, spot, player, solving)
         gains.append(meet(spot, policies, deal(spot, deals, rng), None, rng))

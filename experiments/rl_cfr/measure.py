@@ -68,7 +68,7 @@ RESULTS, RUNS = ROOT / "results" / "rl_cfr", ROOT.parent / "runs" / "rl_cfr"
 CHECKPOINTS = (50, 100, 200, 400)
 """CFR iterations after which the gain is read; policies were trained with the config's."""
 WIDE: dict[str, dict[str, Any]] = {"river_hunl": {"env_config": {}}}
-"""What `value` changes of a task's experiment file: rivers have all the hands of the game's law."""
+"""What `value` changes of a task's experiment file: rivers have all the hands of the game."""
 SAVE_EVERY = 5
 """Sampling epochs between checkpoints of `train`."""
 JUDGE = 1_000

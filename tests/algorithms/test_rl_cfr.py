@@ -20,7 +20,14 @@ from tenfold.algorithms.rl_cfr.abstraction import (
 )
 from tenfold.algorithms.rl_cfr.algorithm import played, summary
 from tenfold.algorithms.rl_cfr.config import RLCFRConfig
-from tenfold.algorithms.rl_cfr.epoch import Hand, Judgement, alone, first_choice, judge, play_hand
+from tenfold.algorithms.rl_cfr.epoch import (
+    Evaluation,
+    Hand,
+    alone,
+    evaluate,
+    first_choice,
+    play_hand,
+)
 from tenfold.algorithms.rl_cfr.learner import HELD_OUT, AbstractionLearner
 from tenfold.algorithms.rl_cfr.learning.actor_critic import (
     REWARD_UNIT,
@@ -36,15 +43,15 @@ from tenfold.algorithms.rl_cfr.solver.subgame import Subgame
 from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld, river_equities
 from tenfold.envs.poker.cards import HANDS
 from tenfold.envs.poker.isomorphism import HAND_MAPS, PERMUTATIONS
-from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.rules import CALL, Rules, start
 from tenfold.envs.poker.sizes import Menu, abstraction_raises
 from tenfold.envs.poker.spot import Spot, deals
+from tenfold.envs.poker.starts import StreetStarts
 from tenfold.envs.poker.strength import board_ranks
 
 DEFAULT = Menu((0.5, 1.0, 2.0))
 SOLVING = Solving(DEFAULT, max_raises=2, variant="dcfr", iterations=60)
-WORLD = HoldemWorld(StreetLaw(hands=30))
+WORLD = HoldemWorld(StreetStarts(hands=30))
 
 
 def decision(seed: int) -> Decision:
@@ -71,23 +78,23 @@ def test_an_abstraction_is_never_wider_than_its_vector_or_the_default(
 @given(st.integers(0, 2**32 - 1))
 def test_random_rivers_are_legal_hands_of_the_full_game(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    law = StreetLaw()
-    spot = law.sample(rng)
+    starts = StreetStarts()
+    spot = starts.sample(rng)
     pot, stack = spot.rules.pot, spot.rules.depth
     assert 4 * 100 - 1 <= pot <= 60 * 100 + 1
     assert pot // 2 + stack <= 20_000
     assert deals(spot.ranges).sum(axis=1) == pytest.approx(deals(spot.ranges).sum() / 2)
     assert not spot.ranges[:, np.isin(HANDS, spot.board).any(axis=1)].any()
-    state = law.decision(spot, rng)
+    state = starts.decision(spot, rng)
     assert state.street == 3
     assert not state.over
 
 
 def test_the_three_kinds_of_river_decisions_are_equally_frequent() -> None:
     rng = np.random.default_rng(0)
-    law = StreetLaw()
-    spot = law.sample(rng)
-    states = [law.decision(spot, rng) for _ in range(3_000)]
+    starts = StreetStarts()
+    spot = starts.sample(rng)
+    states = [starts.decision(spot, rng) for _ in range(3_000)]
     kinds = np.array(
         [[s.player == 0, s.player == 1 and not s.to_call, s.to_call > 0] for s in states]
     )
@@ -96,7 +103,7 @@ def test_the_three_kinds_of_river_decisions_are_equally_frequent() -> None:
 
 def test_river_equities_are_those_of_pairs_of_hands() -> None:
     rng = np.random.default_rng(3)
-    spot = StreetLaw(hands=40).sample(rng)
+    spot = StreetStarts(hands=40).sample(rng)
     ranks = board_ranks(spot.board)
     equities = river_equities(spot.board, spot.ranges, 52)
     for player in (0, 1):
@@ -121,9 +128,9 @@ def test_features_do_not_see_the_names_of_suits(seed: int) -> None:
 
 
 def test_the_default_abstraction_gains_exactly_nothing() -> None:
-    judgement = judge(WORLD, decision(1), Fixed([0.5, 1.0, 2.0]), SOLVING)
-    assert judgement.gain == judgement.gain_mbb == 0.0
-    assert judgement.nodes[0] == judgement.nodes[1]
+    evaluation = evaluate(WORLD, decision(1), Fixed([0.5, 1.0, 2.0]), SOLVING)
+    assert evaluation.gain == evaluation.gain_mbb == 0.0
+    assert evaluation.nodes[0] == evaluation.nodes[1]
 
 
 def test_the_gain_is_the_difference_of_two_converged_values() -> None:
@@ -162,8 +169,8 @@ def test_more_raises_at_the_root_never_cost_the_mover_once_converged() -> None:
 def test_ranges_follow_the_solved_strategy_by_bayes() -> None:
     at = decision(4)
     solved = solve(WORLD, at, None, SOLVING)
-    law = frequencies(WORLD, at, solved)
-    assert law.sum() == pytest.approx(1.0)
+    chances = frequencies(WORLD, at, solved)
+    assert chances.sum() == pytest.approx(1.0)
     seen = 0
     for seed in range(20):
         after = explore(WORLD, at, solved, 0.0, np.random.default_rng(seed))
@@ -321,18 +328,18 @@ def test_a_folder_without_a_policy_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_the_summary_weighs_gains_in_big_blinds() -> None:
-    judgements = [
-        Judgement(1e-3, 10.0, (20, 10), (0.2, 0.1)),
-        Judgement(0.0, 0.0, (10, 10), (0.1, 0.1)),
+    evaluations = [
+        Evaluation(1e-3, 10.0, (20, 10), (0.2, 0.1)),
+        Evaluation(0.0, 0.0, (10, 10), (0.1, 0.1)),
     ]
-    logged = summary(judgements)
+    logged = summary(evaluations)
     assert logged["gain_mbb"] == 5.0
     assert logged["gain_millipot"] == 0.5
     half = 12.706205 * np.std([10.0, 0.0], ddof=1) / np.sqrt(2)  # Student's t of one degree
     assert logged["gain_mbb_high"] == pytest.approx(5.0 + half, rel=1e-6)
     assert logged["gain_mbb_low"] == pytest.approx(5.0 - half, rel=1e-6)
     assert (logged["nodes"], logged["default_nodes"]) == (15.0, 10.0)
-    alone = summary(judgements[:1])
+    alone = summary(evaluations[:1])
     assert alone["gain_mbb"] == 10.0
     assert not {"gain_mbb_low", "gain_mbb_high"} & alone.keys()
     assert np.isfinite(list(alone.values())).all()

@@ -26,9 +26,9 @@ from tenfold.algorithms.rl_cfr.solver.together import Solution, solve_games
 from tenfold.algorithms.rl_cfr.solver.tree import DECISION
 from tenfold.algorithms.rl_cfr.solver.variants import VARIANTS
 from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld
-from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.sizes import Menu, parse_menu
 from tenfold.envs.poker.spot import random_spot, read_spot
+from tenfold.envs.poker.starts import StreetStarts
 
 
 def rivers(count: int, seed: int) -> list[Game]:
@@ -118,7 +118,7 @@ def test_games_of_one_shape_go_to_a_card_together(monkeypatch: pytest.MonkeyPatc
 def test_hands_and_situations_are_played_on_a_card_as_without_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world, raises = HoldemWorld(StreetLaw(hands=10)), [Fixed([0.5]), Fixed([2.0])]
+    world, raises = HoldemWorld(StreetStarts(hands=10)), [Fixed([0.5]), Fixed([2.0])]
     solving = Solving(Menu((1.0,)), 1, "dcfr", 5)
     asked: list[str] = []
 

@@ -32,13 +32,13 @@ from tenfold.algorithms.rl_cfr.learning.actor_critic import (
 from tenfold.algorithms.rl_cfr.learning.features import FEATURES, features
 from tenfold.algorithms.rl_cfr.mdp import Decision, Solving, bet_tree, solve
 from tenfold.algorithms.rl_cfr.worlds.holdem import HoldemWorld
-from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.rules import CALL, Rules, start
 from tenfold.envs.poker.sizes import Menu, component_fraction, fraction_component
+from tenfold.envs.poker.starts import StreetStarts
 
 TEN = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.0)
 SOLVING = Solving(Menu((1.0,)), max_raises=2, variant="dcfr", iterations=200, below=Menu(TEN))
-WORLD = HoldemWorld(StreetLaw(hands=12))
+WORLD = HoldemWorld(StreetStarts(hands=12))
 BOUNDS = -0.8, 0.1, 4.0
 
 
@@ -187,10 +187,10 @@ def test_bad_choices_are_refused_by_name(changes: dict[str, Any], message: str) 
 
 
 def test_decisions_are_at_the_places_of_the_law() -> None:
-    law, rng = StreetLaw(hands=12, places=("check", "bet")), np.random.default_rng(0)
-    spot = law.sample(rng)
-    states = [law.decision(spot, rng) for _ in range(400)]
+    starts, rng = StreetStarts(hands=12, places=("check", "bet")), np.random.default_rng(0)
+    spot = starts.sample(rng)
+    states = [starts.decision(spot, rng) for _ in range(400)]
     assert all(state.player == 1 for state in states)
     assert np.mean([state.to_call > 0 for state in states]) == pytest.approx(0.5, abs=0.08)
     with pytest.raises(ValueError, match=r"for 'places': give one or more of first, check, bet"):
-        StreetLaw(places=("last",))
+        StreetStarts(places=("last",))

@@ -287,10 +287,10 @@ def test_merged_suits_do_not_drift(board: str) -> None:
     # The values of two strategies differ by no more than what both are exploitable by.
     apart = 2 * (found.exploitability + expected.exploitability)
     assert abs(found.players[0] - expected.players[0]) < apart < 4.0
-    law = ours.strategy(0)
+    strategy = ours.strategy(0)
     for renamed in symmetries(merged.spot.board, *merged.spot.ranges):
         images = np.searchsorted(merged.hands, HAND_MAPS[renamed, merged.hands])
-        np.testing.assert_array_equal(law[:, images], law)
+        np.testing.assert_array_equal(strategy[:, images], strategy)
 
 
 @pytest.mark.parametrize(("board", "deck"), [("5s4s2s", 20), ("5s4s2h", 24), ("5s4h2d", 20)])

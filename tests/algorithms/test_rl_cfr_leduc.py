@@ -117,8 +117,8 @@ def test_solving_again_answers_raises_better_than_translating_them() -> None:
     assert gap < 0.75 * exploitability(WORLD, strategies(1.0))
     theirs = spiel_exploitability(pyspiel.load_game(game_string(4)), FullGamePolicy(WORLD, nested))
     assert gap == pytest.approx(theirs, abs=1e-6)
-    for law in nested.values():
-        np.testing.assert_allclose(law.sum(axis=0), 1.0, atol=1e-9)
+    for strategy in nested.values():
+        np.testing.assert_allclose(strategy.sum(axis=0), 1.0, atol=1e-9)
 
 
 def test_solving_again_safely_leaves_less_open() -> None:
@@ -163,8 +163,8 @@ def test_the_worth_of_the_root_is_the_value_of_its_best_answers() -> None:
 
 def test_with_every_raise_in_the_tree_nothing_is_solved_again() -> None:
     nested = solve_nested(WORLD, EveryRaise(), SOLVING, "cfr+", 300)
-    for history, law in strategies().items():
-        np.testing.assert_allclose(nested[history], law, atol=1e-12)
+    for history, strategy in strategies().items():
+        np.testing.assert_allclose(nested[history], strategy, atol=1e-12)
 
 
 def test_own_raises_lose_what_their_game_is_worth_less_than_the_whole_one() -> None:
@@ -177,9 +177,9 @@ def test_own_raises_lose_what_their_game_is_worth_less_than_the_whole_one() -> N
         values = Solver(own.subgame.game, "cfr+")
         values.iterate(1_000)
         lost += whole.values().players[player] - values.values().players[player]
-    laws, _ = solve_own_raises(WORLD, Fixed([1.0]), SOLVING, "cfr+", 1_000)
-    theirs = spiel_exploitability(pyspiel.load_game(game_string(4)), FullGamePolicy(WORLD, laws))
-    assert exploitability(WORLD, laws) == pytest.approx(theirs, abs=1e-6)
+    own, _ = solve_own_raises(WORLD, Fixed([1.0]), SOLVING, "cfr+", 1_000)
+    theirs = spiel_exploitability(pyspiel.load_game(game_string(4)), FullGamePolicy(WORLD, own))
+    assert exploitability(WORLD, own) == pytest.approx(theirs, abs=1e-6)
     assert theirs == pytest.approx(lost / 2, abs=1e-3)
     assert theirs < 0.5 * exploitability(WORLD, strategies(1.0))
 
@@ -193,9 +193,9 @@ def test_what_a_strategy_wins_is_openspiels_expectation() -> None:
 
 
 def test_a_player_with_every_raise_of_its_own_gives_nothing_away() -> None:
-    laws, nodes = solve_own_raises(WORLD, EveryRaise(), SOLVING, "cfr+", 300)
-    for history, law in strategies().items():
-        np.testing.assert_allclose(laws[history], law, atol=1e-12)
+    own, nodes = solve_own_raises(WORLD, EveryRaise(), SOLVING, "cfr+", 300)
+    for history, strategy in strategies().items():
+        np.testing.assert_allclose(own[history], strategy, atol=1e-12)
     assert nodes == 2 * len(WORLD.subgame(ROOT, every_raise).game.tree.kind)
 
 
@@ -217,8 +217,8 @@ def test_own_raises_are_chosen_at_every_decision_by_its_beliefs() -> None:
 
 
 def test_every_strategy_of_the_full_game_is_a_law() -> None:
-    for law in strategies(0.5, 2.0).values():
-        np.testing.assert_allclose(law.sum(axis=0), 1.0, atol=1e-9)
+    for strategy in strategies(0.5, 2.0).values():
+        np.testing.assert_allclose(strategy.sum(axis=0), 1.0, atol=1e-9)
 
 
 def test_equities_are_counted_over_hands_and_boards() -> None:

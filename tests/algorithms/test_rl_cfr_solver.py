@@ -266,11 +266,11 @@ def test_sixteen_bits_solve_what_floats_solve(board: str) -> None:
     assert abs(ours.players[0] - theirs.players[0]) < apart
     np.testing.assert_array_equal(shared.sums, whole.sums)
     np.testing.assert_allclose(whole.strategy(0).sum(axis=0), 1.0, atol=1e-6)
-    law = np.full_like(whole.strategy(0), 1.0)
-    law[0], law[1:] = 0.25, 0.75 / (len(law) - 1)
-    whole.play(0, law)
+    strategy = np.full_like(whole.strategy(0), 1.0)
+    strategy[0], strategy[1:] = 0.25, 0.75 / (len(strategy) - 1)
+    whole.play(0, strategy)
     held = spot.ranges[0, subgame.hands] > 0
-    np.testing.assert_allclose(whole.strategy(0)[:, held], law[:, held], atol=1e-4)
+    np.testing.assert_allclose(whole.strategy(0)[:, held], strategy[:, held], atol=1e-4)
 
 
 def test_forecasts_are_not_compressed() -> None:

@@ -37,10 +37,10 @@ from tenfold.algorithms.rl_cfr.worlds.leaves import network_leaves
 from tenfold.envs.poker import potential as potential_module
 from tenfold.envs.poker.cards import HANDS, hand_index, live_hands, parse_cards
 from tenfold.envs.poker.isomorphism import CARD_MAPS, move_hands
-from tenfold.envs.poker.laws import ShortFlop, StreetLaw
 from tenfold.envs.poker.potential import potential
 from tenfold.envs.poker.sizes import Menu
 from tenfold.envs.poker.spot import Spot, dealable, deals, read_spot
+from tenfold.envs.poker.starts import ShortFlopStarts, StreetStarts
 from tenfold.envs.poker.strength import board_ranks
 
 MENU = Menu((0.5, 1.0))
@@ -170,7 +170,7 @@ def test_an_untrained_network_checks_down() -> None:
 def test_a_sample_holds_what_betting_adds() -> None:
     rng = np.random.default_rng(0)
     decision = situation(RIVER, 52, rng)
-    world = HoldemWorld(StreetLaw())
+    world = HoldemWorld(StreetStarts())
     equities, mass = world.equities(decision), dealable(decision.ranges)[::-1]
     K = buckets(decision.board, 52).matrix(bucket_count(RIVER))
     o = 0.3 * rng.standard_normal((2, bucket_count(RIVER)))
@@ -187,7 +187,7 @@ def test_a_sample_holds_what_betting_adds() -> None:
 
 @pytest.mark.parametrize("street", [TURN, RIVER])
 def test_the_network_does_not_see_the_names_of_suits(street: int) -> None:
-    p, world = 11, HoldemWorld(StreetLaw(street=TURN), networks(RIVER))
+    p, world = 11, HoldemWorld(StreetStarts(street=TURN), networks(RIVER))
     one = situation(street, 52, np.random.default_rng(1))
     board = tuple(int(CARD_MAPS[p, card]) for card in one.board)
     other = Decision(board, one.state, np.stack([move_hands(each, p) for each in one.ranges]))
@@ -211,7 +211,7 @@ def off(network: ValueNetwork, samples: list[ValueSamples]) -> float:
 
 
 def test_solved_rivers_teach_more_than_checking_down() -> None:
-    world = HoldemWorld(StreetLaw())
+    world = HoldemWorld(StreetStarts())
     samples = [
         solve_situation(world, RIVER, SOLVING, np.random.default_rng((5, number)))
         for number in range(150)
@@ -291,7 +291,7 @@ def test_values_are_learned_from_the_river_backwards() -> None:
 
 
 def test_a_hand_is_played_through_the_streets_of_a_short_deck() -> None:
-    world = HoldemWorld(ShortFlop(deck=12), networks(TURN, RIVER))
+    world = HoldemWorld(ShortFlopStarts(deck=12), networks(TURN, RIVER))
     few = replace(SOLVING, iterations=8)
     streets = set()
     for seed in range(6):
@@ -302,7 +302,7 @@ def test_a_hand_is_played_through_the_streets_of_a_short_deck() -> None:
 
 
 def test_cards_are_dealt_by_the_ranges_from_the_deck() -> None:
-    world = HoldemWorld(ShortFlop(deck=12))
+    world = HoldemWorld(ShortFlopStarts(deck=12))
     rng = np.random.default_rng(0)
     root = world.root(rng)
     state = root.state.apply(0).apply(0)

@@ -214,5 +214,5 @@ class FullGamePolicy(Policy):
         """Legal action -> probability."""
         player = state.current_player() if player_id is None else player_id
         history = state.history()
-        law = self._strategies[tuple(history[2:])][:, history[player]]
-        return dict(zip(state.legal_actions(), law.tolist(), strict=True))
+        strategy = self._strategies[tuple(history[2:])][:, history[player]]
+        return dict(zip(state.legal_actions(), strategy.tolist(), strict=True))

@@ -104,8 +104,8 @@ def solve_nested(
             branch, there = tree, at
             if move not in offered:
                 branch, there = again(decision, move)[0], ()
-            law = branch.strategies[there][branch.actions[there].index(move)]
-            ranges, _ = follow(decision.ranges, state.player, law)
+            chances = branch.strategies[there][branch.actions[there].index(move)]
+            ranges, _ = follow(decision.ranges, state.player, chances)
             for card, dealt in world.deals(Decision(decision.board, after, ranges)):
                 visit((*done, step, *card), dealt, branch, (*there, step, *card))
 

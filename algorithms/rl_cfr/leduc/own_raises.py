@@ -46,7 +46,7 @@ def solve_own_raises(
         variant: Of CFR, for the trees that are played.
         iterations: Of it.
     """
-    laws: dict[History, NDArray[np.float64]] = {}
+    strategies: dict[History, NDArray[np.float64]] = {}
     size = 0
     for player in (0, 1):
         own = OwnTree(world, abstraction, solving, player)
@@ -56,16 +56,16 @@ def solve_own_raises(
             if state.player == player:
                 moves = actions(state, every_raise(state))
                 offered = actions(state, own.raises(history, state))
-                laws[history] = np.zeros((len(moves), DECK))
-                laws[history][[moves.index(move) for move in offered]] = own.law(history)
+                strategies[history] = np.zeros((len(moves), DECK))
+                strategies[history][[moves.index(move) for move in offered]] = own.strategy(history)
 
     def uniform_elsewhere(history: History, state: BettingState) -> Sequence[int]:
         count = len(actions(state, every_raise(state)))
-        laws.setdefault(history, np.full((count, DECK), 1.0 / count))
+        strategies.setdefault(history, np.full((count, DECK), 1.0 / count))
         return every_raise(state)
 
     public_tree(own.root, uniform_elsewhere)
-    return laws, size
+    return strategies, size
 
 
 class OwnTree:
@@ -110,7 +110,7 @@ class OwnTree:
             return self._chosen[history]
         return self._solving.default.raises(state)
 
-    def law(self, history: History) -> NDArray[np.floating]:
+    def strategy(self, history: History) -> NDArray[np.floating]:
         """(A, 6): the average strategy at a decision."""
         return self._solver.strategy(self._nodes[history])
 
@@ -124,7 +124,7 @@ class OwnTree:
             yield history, self._abstraction(decision) if choice else []
             return
         moves = actions(state, self.raises(history, state))
-        for move, chances in zip(moves, self.law(history), strict=True):
+        for move, chances in zip(moves, self.strategy(history), strict=True):
             after = state.apply(move)
             if after.over:
                 continue

@@ -72,8 +72,8 @@ def session(
 ) -> None:
     """Play hands from a spot against the solver; the end of input or Ctrl-C leaves the table.
 
-    After each hand the person's decisions are judged, see `review`; one that is left before its end
-    counts neither there nor among the chips won.
+    After each hand the person's decisions are evaluated, see `review`; one that is left before its
+    end counts neither there nor among the chips won.
 
     Args:
         spot: Where each hand starts.

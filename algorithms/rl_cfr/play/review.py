@@ -6,8 +6,8 @@ action that the solver mixes loses nothing up to the accuracy of the solution. I
 losses of a hand add up: their mean over all deals is what a best answer to the solver wins beyond
 the player.
 
-A bet outside the solver's tree is judged in the tree that is solved again with it: there it stands
-beside the solver's own sizes, and the solver has an answer to it.
+A bet outside the solver's tree is evaluated in the tree that is solved again with it: there it
+stands beside the solver's own sizes, and the solver has an answer to it.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ RARE = 0.01
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decision of a player, judged.
+    """A decision of a player, evaluated.
 
     Attributes:
         history: Before the decision.
@@ -56,7 +56,7 @@ class Verdict:
 
 
 def review(solver: Resolver, spot: Spot, history: History, seat: int, hand: int) -> list[Verdict]:
-    """Judge every decision of a player.
+    """Evaluate every decision of a player.
 
     Args:
         solver: Whose strategy is the measure.

@@ -72,8 +72,8 @@ def expected_small(game: "pyspiel.Game", policies: Sequence[Policy]) -> float:
     return float(ahead + behind) / 2
 
 
-def _at_quantile(law: dict[int, float], quantile: float) -> int:
-    """The outcome at a quantile of a law over outcomes."""
-    outcomes, sums = list(law), list(accumulate(law.values()))
+def _at_quantile(chances: dict[int, float], quantile: float) -> int:
+    """The outcome at a quantile of a distribution over outcomes."""
+    outcomes, sums = list(chances), list(accumulate(chances.values()))
     place = int(np.searchsorted(sums, quantile * sums[-1], side="right"))
     return outcomes[place]

@@ -97,7 +97,7 @@ def _copy(source, into):
 
 
 @inlined
-def _match(mass, first, count, into, row, norm):
+def _match_regrets(mass, first, count, into, row, norm):
     """The strategy in proportion to the positive part of the mass; uniform where there is none.
 
     Args:
@@ -130,7 +130,7 @@ def _match(mass, first, count, into, row, norm):
 
 @inlined
 def _hold(fixed, start, count, into, row, hands):
-    """Put fixed probabilities, from `start` on, into the rows of a strategy; see `_match`."""
+    """Put fixed probabilities, from `start` on, into the rows of `_match_regrets`'s strategy."""
     for a in range(count):
         share, sigma = fixed[start + a * hands : start + (a + 1) * hands], into[row + a]
         for hand in range(hands):
@@ -200,7 +200,7 @@ def _down(tree, segment, player, mass, sums, scales, weights, mode, buffers):
         hands, first = tree.counts[who], tree.first[node]
         rows = buffers.reach[who]
         into = buffers.sigma if own else rows
-        _match(mass, first, count, into, grown, buffers.norm[0, :hands])
+        _match_regrets(mass, first, count, into, grown, buffers.norm[0, :hands])
         if tree.alike[node] >= 0:
             # In exact arithmetic hands that are alike have one strategy anyway. But a regret that
             # is 0 for one of them and 1e-17 for another, by rounding alone, decides between two

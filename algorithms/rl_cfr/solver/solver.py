@@ -141,26 +141,26 @@ class Solver:
         block = np.maximum(self._block(node), 0.0)
         norm = block.sum(axis=0)
         uniform = np.full_like(block, 1.0 / len(block))
-        law = np.divide(block, norm, out=uniform, where=norm > 0)
+        average = np.divide(block, norm, out=uniform, where=norm > 0)
         tree, player = self.game.tree, self.game.tree.player[node]
-        sigma = np.full((len(law), tree.hands), 1.0 / len(law), law.dtype)
+        sigma = np.full((len(average), tree.hands), 1.0 / len(average), average.dtype)
         if tree.alike[node] >= 0:
-            law = law[:, tree.orbit[player, tree.alike[node], : law.shape[1]]]
+            average = average[:, tree.orbit[player, tree.alike[node], : average.shape[1]]]
         start = tree.locked[node]
         if start >= 0:
-            fixed = tree.fixed[start : start + law.size].reshape(law.shape)
-            law = np.where(fixed >= 0, fixed, law)
-        sigma[:, tree.mine(player)] = law
+            fixed = tree.fixed[start : start + average.size].reshape(average.shape)
+            average = np.where(fixed >= 0, fixed, average)
+        sigma[:, tree.mine(player)] = average
         return sigma
 
-    def play(self, node: int, law: NDArray[np.floating]) -> None:
+    def play(self, node: int, strategy: NDArray[np.floating]) -> None:
         """Make (A, H) probabilities the average strategy at a decision, but for what is locked.
 
         Raises:
             ValueError: The node is no decision.
         """
         tree = self.game.tree
-        part = law[:, tree.mine(tree.player[node])]
+        part = strategy[:, tree.mine(tree.player[node])]
         if self.scales is None:
             self._block(node)[:] = part
         else:

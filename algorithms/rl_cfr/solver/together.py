@@ -74,8 +74,8 @@ def _solve_alike(
     single = games[0].tree.swing.dtype == np.float32
     solver = BatchSolver(games, variant, device, torch.float32 if single else torch.float64)
     solver.iterate(iterations)
-    laws = solver.strategy(0).cpu().numpy()
+    strategies = solver.strategy(0).cpu().numpy()
     return [
-        Solution(law[:, : game.tree.hands], values)
-        for law, game, values in zip(laws, games, solver.values(), strict=True)
+        Solution(strategy[:, : game.tree.hands], values)
+        for strategy, game, values in zip(strategies, games, solver.values(), strict=True)
     ]

@@ -8,17 +8,17 @@ from typing import Any
 from tenfold.algorithms.rl_cfr.learning.value_network import ValueNetwork
 from tenfold.algorithms.rl_cfr.mdp import World
 from tenfold.algorithms.rl_cfr.worlds.fields import FIELDS
-from tenfold.algorithms.rl_cfr.worlds.holdem import RIVER, TURN, HoldemWorld, Law
+from tenfold.algorithms.rl_cfr.worlds.holdem import RIVER, TURN, HoldemWorld, Starts
 from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld
-from tenfold.envs.poker.laws import FullGame, ShortFlop, StreetLaw
+from tenfold.envs.poker.starts import FullGameStarts, ShortFlopStarts, StreetStarts
 from tenfold.platform.parameters import check
 
-LAWS: MappingProxyType[str, Callable[..., Law]] = MappingProxyType(
+STARTS: MappingProxyType[str, Callable[..., Starts]] = MappingProxyType(
     {
-        "river_hunl": partial(StreetLaw, street=RIVER),
-        "turn_hunl": partial(StreetLaw, street=TURN),
-        "flop_short": ShortFlop,
-        "hunl": FullGame,
+        "river_hunl": partial(StreetStarts, street=RIVER),
+        "turn_hunl": partial(StreetStarts, street=TURN),
+        "flop_short": ShortFlopStarts,
+        "hunl": FullGameStarts,
     }
 )
 ENUMERATE = "enumerate_rivers"
@@ -45,4 +45,4 @@ def make_world(
         return LeducWorld(**changes)
     whole = changes.pop(ENUMERATE, False)
     given = {key: tuple(each) if isinstance(each, list) else each for key, each in changes.items()}
-    return HoldemWorld(LAWS[task](**given), networks, whole)
+    return HoldemWorld(STARTS[task](**given), networks, whole)

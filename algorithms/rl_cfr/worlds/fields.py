@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tenfold.envs.poker.laws import ShortFlop, StreetLaw
+from tenfold.envs.poker.starts import ShortFlopStarts, StreetStarts
 from tenfold.platform.parameters import Parameters, parameter
 
-_STREET: dict[str, Any] = {field.name: field.default for field in fields(StreetLaw)}
-_SHORT: dict[str, Any] = {field.name: field.default for field in fields(ShortFlop)}
+_STREET: dict[str, Any] = {field.name: field.default for field in fields(StreetStarts)}
+_SHORT: dict[str, Any] = {field.name: field.default for field in fields(ShortFlopStarts)}
 
 LEDUC_STACK = 10
 
@@ -31,7 +31,7 @@ def _interval(name: str, meaning: str) -> Any:
 
 
 class Street(Parameters):
-    """Rivers of hold'em, see `StreetLaw`."""
+    """Rivers of hold'em, see `StreetStarts`."""
 
     pots: Pots = _interval("pots", "Least and largest pot, in big blinds")
     ratios: Ratios = _interval("ratios", "Least and largest stack-to-pot ratio")
@@ -54,7 +54,7 @@ class Turn(Street):
 
 
 class Short(Parameters):
-    """Flops of a short deck, see `ShortFlop`."""
+    """Flops of a short deck, see `ShortFlopStarts`."""
 
     deck: Decks = parameter(_SHORT["deck"], "Cards, the lowest ones of 52")
     stack: int = parameter(

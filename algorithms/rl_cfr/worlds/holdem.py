@@ -18,9 +18,9 @@ from tenfold.algorithms.rl_cfr.solver.subgame import Leaf, Subgame, all_in_signs
 from tenfold.algorithms.rl_cfr.solver.terminals import showdown_values
 from tenfold.algorithms.rl_cfr.worlds.leaves import network_leaves
 from tenfold.envs.poker.cards import HAND_COUNT, HANDS, live_hands
-from tenfold.envs.poker.laws import StreetLaw
 from tenfold.envs.poker.rules import STREETS, BettingState, start
 from tenfold.envs.poker.spot import BOARD_CARDS, Spot, dealable, deals
+from tenfold.envs.poker.starts import StreetStarts
 from tenfold.envs.poker.strength import board_order
 
 FLOP, TURN, RIVER = (STREETS.index(name) for name in ("flop", "turn", "river"))
@@ -31,7 +31,7 @@ FLOOR = 1e-3
 _CARDS = HANDS.astype(np.int32)
 
 
-class Law(Protocol):
+class Starts(Protocol):
     """How an episode starts."""
 
     @property
@@ -49,7 +49,7 @@ class HoldemWorld:
     """Hold'em; H = 1326. Trees hold a bet and a raise a street.
 
     Args:
-        law: Where hands start.
+        starts: Where hands start.
         networks: Street -> value network, for each of `valued`; without them only rivers are
             solved.
         enumerate_rivers: Trees hold all cards to come to the end of the hand, and no network is
@@ -65,17 +65,17 @@ class HoldemWorld:
 
     def __init__(
         self,
-        law: Law,
+        starts: Starts,
         networks: Mapping[int, ValueNetwork] | None = None,
         enumerate_rivers: bool = False,
     ) -> None:
-        self.law, self.deck = law, law.deck
-        self.valued = () if enumerate_rivers else tuple(range(law.street + 1, RIVER + 1))
+        self.starts, self.deck = starts, starts.deck
+        self.valued = () if enumerate_rivers else tuple(range(starts.street + 1, RIVER + 1))
         self.leaf: Leaf | None = None if enumerate_rivers else network_leaves(networks or {})
 
     def root(self, rng: np.random.Generator) -> Decision:
-        spot = self.law.sample(rng)
-        return Decision(spot.board, self.law.decision(spot, rng), spot.ranges)
+        spot = self.starts.sample(rng)
+        return Decision(spot.board, self.starts.decision(spot, rng), spot.ranges)
 
     def subgame(
         self, decision: Decision, raises: Callable[[BettingState], Sequence[int]]
@@ -107,8 +107,8 @@ class HoldemWorld:
         if not missing:
             return decision
         # The cards are dealt after a pair of hands, drawn by the ranges.
-        law = deals(decision.ranges)[0]
-        first = int(rng.choice(HAND_COUNT, p=law / law.sum()))
+        own = deals(decision.ranges)[0]
+        first = int(rng.choice(HAND_COUNT, p=own / own.sum()))
         other = decision.ranges[1] * live_hands(HANDS[first])
         second = int(rng.choice(HAND_COUNT, p=other / other.sum()))
         seen = [*board, *HANDS[first], *HANDS[second]]
@@ -121,11 +121,11 @@ class HoldemWorld:
 def situation(street: int, deck: int, rng: np.random.Generator) -> Decision:
     """The start of a random subgame on a street, to learn values from.
 
-    Pots and stacks reach further than those of `StreetLaw`'s decisions, as far as betting on the
+    Pots and stacks reach further than those of `StreetStarts`'s decisions, as far as betting on the
     streets before can lead.
     """
-    law = StreetLaw(street=street, deck=deck, pots=(2.0, 200.0), ratios=(0.05, 15.0))
-    spot = law.sample(rng)
+    starts = StreetStarts(street=street, deck=deck, pots=(2.0, 200.0), ratios=(0.05, 15.0))
+    spot = starts.sample(rng)
     return Decision(spot.board, start(spot.rules), spot.ranges + FLOOR * spot.ranges[::-1])
 
 

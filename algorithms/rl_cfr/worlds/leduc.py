@@ -87,8 +87,8 @@ class LeducWorld:
         first, second = decision.ranges
         pairs = np.outer(first, second)
         np.fill_diagonal(pairs, 0.0)
-        law = pairs.sum() - pairs.sum(axis=0) - pairs.sum(axis=1)
-        card = int(rng.choice(DECK, p=law / law.sum()))
+        chances = pairs.sum() - pairs.sum(axis=0) - pairs.sum(axis=1)
+        card = int(rng.choice(DECK, p=chances / chances.sum()))
         return Decision((card,), decision.state, on_board(decision.ranges, card))
 
     def deals(self, decision: Decision) -> Iterator[tuple[History, Decision]]:

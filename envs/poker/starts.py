@@ -45,8 +45,8 @@ PLACES = ("first", "check", "bet")
 
 
 @dataclass(frozen=True)
-class StreetLaw:
-    """The law of the spots and of the decisions in them.
+class StreetStarts:
+    """The distribution of the spots and of the decisions in them.
 
     Attributes:
         pots: Least and largest pot, in big blinds.
@@ -135,7 +135,7 @@ def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float
 
 
 @dataclass(frozen=True)
-class ShortFlop:
+class ShortFlopStarts:
     """Flops of a short deck, where both players have put in a twentieth and may hold anything.
 
     Attributes:
@@ -171,7 +171,7 @@ class ShortFlop:
 
 
 @dataclass(frozen=True)
-class FullGame:
+class FullGameStarts:
     """Whole hands of heads-up no-limit hold'em, 200 big blinds deep."""
 
     street: ClassVar[int] = STREETS.index("preflop")
