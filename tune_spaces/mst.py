@@ -2,7 +2,7 @@
 
 from tenfold.platform.registry import Space
 
-RATES = (1.25e-3, 2e-3, 3.2e-3, 5e-3, 8e-3)
+RATES = (2e-3, 4e-3, 8e-3)
 
 SPACES = {
     "default": Space(

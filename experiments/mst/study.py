@@ -1,5 +1,7 @@
 """Runs every arm of study.yaml at its own best learning rate of the sweep in tune_rate.yaml.
 
+MST's ablations and its other forms, which are not tuned, run at the rate of ``mst_long``.
+
     tenfold sweep experiments/mst/tune_rate.yaml
     python experiments/mst/study.py
 
@@ -54,9 +56,10 @@ def main() -> None:
     sweep = yaml.safe_load((HERE / "tune_rate.yaml").read_text())["name"]
     rates = best_rates(MlflowClient(tracking_uri=tracking_uri()), sweep)
     for variant in options.arms.split(","):
-        if variant not in rates:
-            sys.exit(f"'{variant}' has no finished run in {sweep}: run tune_rate.yaml first.")
-        arm = ["--variant", variant, "--set", f"lr={rates[variant]}"]
+        tuned = "mst_long" if variant.startswith("mst_") else variant
+        if tuned not in rates:
+            sys.exit(f"'{tuned}' has no finished run in {sweep}: run tune_rate.yaml first.")
+        arm = ["--variant", variant, "--set", f"lr={rates[tuned]}"]
         command = [sys.executable, "-m", "tenfold.platform.cli", "run", str(HERE / "study.yaml")]
         subprocess.run([*command, *arm, *further], check=True)
 

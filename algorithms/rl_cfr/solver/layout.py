@@ -138,7 +138,8 @@ def _number(kind, parent, action, player, actions, segment, roots, free):
     for node in range(len(kind)):
         above, part = parent[node], segment[node]
         if above >= 0:
-            reached[node] = reached[above]
+            for who in range(2):  # a row at once would compile the texts of NumPy's errors
+                reached[node, who] = reached[above, who]
         if roots[part] == node:
             slot[node] = free[part, 2]
             free[part, 2] += 1
