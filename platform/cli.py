@@ -9,7 +9,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,6 +77,12 @@ Seeds = Annotated[
 ]
 Tuned = Annotated[
     bool, typer.Option("--tuned", help="Start from the tuned values of the method and the task.")
+]
+BestOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--best-of", help="Each variant at its own best point of this sweep; may be repeated."
+    ),
 ]
 Swept = Annotated[
     list[str] | None,
@@ -194,6 +200,7 @@ def run(
     variant: Variants = None,
     settings: Settings = None,
     tuned: Tuned = False,
+    best_of: BestOf = None,
     swept: Swept = None,
     seeds: Seeds = None,
     stop: Stop = None,
@@ -212,7 +219,7 @@ def run(
     Example: tenfold run softmw --task switching --seeds 3 --set horizon=200000
     """
     flags = _flags(context.params)
-    _launch(target, flags, address, offline, resume, tuned=tuned)
+    _launch(target, flags, address, offline, resume, tuned=tuned, best_of=_split(best_of))
 
 
 @app.command()
@@ -554,6 +561,7 @@ def _options_of_run(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     command: Any = typer.main.get_command(app)
     given = command.get_command(None, "run").make_context("run", arguments).params
     options = [f"--{flag}" for flag in ("resume", "offline", "tuned") if given[flag]]
+    options += [word for name in given["best_of"] or () for word in ("--best-of", name)]
     if given["address"] is not None:
         options += ["--address", given["address"]]
     return _flags(given), options
@@ -589,6 +597,7 @@ def _launch(
     resume: bool,
     default_space: str | None = None,
     tuned: bool = False,
+    best_of: Sequence[str] | None = None,
 ) -> None:
     """Check what is asked for, run it, and say where it went.
 
@@ -600,6 +609,7 @@ def _launch(
         resume: Go on with the newest run.
         default_space: The space where neither the file nor a flag names one.
         tuned: Start from the tuned values of the method and the task.
+        best_of: Sweeps, of which each variant has its own best point.
     """
     from tenfold.platform.experiment import load_experiment, make_experiment
     from tenfold.platform.plan import plan, total
@@ -616,9 +626,19 @@ def _launch(
 
         experiment = with_tuned(experiment)
     uri = tracking_uri(experiment.tracking_uri)
-    if not offline:
+    if best_of or not offline:
         check_store(uri)
-    print("\n".join(plan(experiment, runs_folder() / "tune", None if offline else uri)), flush=True)
+    lines = []
+    if best_of:
+        from mlflow import MlflowClient
+
+        from tenfold.platform.best_points import best_points, with_best_points
+
+        found = best_points(experiment, best_of, MlflowClient(tracking_uri=uri))
+        experiment = with_best_points(experiment, found)
+        lines = [f"  tuned    {best}" for best in found]
+    lines = [*plan(experiment, runs_folder() / "tune", None if offline else uri), *lines]
+    print("\n".join(lines), flush=True)
     from tenfold.platform.study import resolve_study
 
     study = resolve_study(experiment)

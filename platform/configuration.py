@@ -48,7 +48,7 @@ def trial_point(experiment: Experiment, sampled: Mapping[str, Any]) -> Point:
         rest["seed"] = experiment.seeds[sampled[SEED_INDEX]]
     task, variant, seed = rest.pop("task"), rest.pop("variant"), rest.pop("seed")
     path = labels(experiment.tasks).get(task, task)
-    return Point(path, task, variant, seed, {**experiment.config, **rest})
+    return Point(path, task, variant, seed, {**experiment.overrides(variant), **rest})
 
 
 def build_config(

@@ -119,6 +119,7 @@ class Experiment(_Strict):
         tasks: The tasks to run on, paths absolute; the method's first task when empty.
         variants: The method's named configs to run; its first when empty.
         config: Overrides of the method's config, for every trial. ``a.b`` reaches into a dict.
+        variant_config: Variant -> further overrides of its trials, which win over `config`.
         space: Name of one of the method's search spaces, or an own one: config key -> a range
             such as ``loguniform(1e-4, 1e-2)`` or a list of values; no sweep when None.
         samples: Points drawn from the space; the space's own number when None.
@@ -138,6 +139,7 @@ class Experiment(_Strict):
     tasks: Names = Field(default=[], validation_alias=AliasChoices("tasks", "task"))
     variants: Names = Field(default=[], validation_alias=AliasChoices("variants", "variant"))
     config: dict[str, Any] = {}
+    variant_config: dict[str, dict[str, Any]] = {}
     space: Annotated[str | dict[str, str | list[Any]] | None, BeforeValidator(_own_space)] = None
     samples: Annotated[PositiveInt, Field(le=MOST_SAMPLES)] | None = None
     search: Literal["random", "grid", "optuna"] | None = None
@@ -158,6 +160,10 @@ class Experiment(_Strict):
         AfterValidator(_without_duplicates),
     ] = []
     system_metrics: bool = False
+
+    def overrides(self, variant: str) -> dict[str, Any]:
+        """What is changed in the config of a variant's trials."""
+        return {**self.config, **self.variant_config.get(variant, {})}
 
     def search_space(self) -> Space | None:
         """The `Space` this experiment sweeps, or None."""
@@ -239,7 +245,7 @@ def load_experiment(
     Args:
         path: The file.
         overrides: Fields that win over the file's; `config`, `resources` and `checkpoint` are
-            merged key by key.
+            merged key by key. A key of `config` wins over the file's `variant_config`, too.
         defaults: Fields that the file wins over.
 
     Raises:
@@ -253,7 +259,13 @@ def load_experiment(
     for field in ("config", "resources", "checkpoint"):
         if overrides and field in overrides and isinstance(fields.get(field), dict):
             merged[field] = {**fields[field], **overrides[field]}
-    return make_experiment(merged)
+    experiment = make_experiment(merged)
+    said = (overrides or {}).get("config", {})
+    kept = {
+        variant: {key: value for key, value in changes.items() if key not in said}
+        for variant, changes in experiment.variant_config.items()
+    }
+    return experiment.model_copy(update={"variant_config": kept})
 
 
 # A file says `task`, a flag `tasks`: the flag's wins.
@@ -296,6 +308,14 @@ def _check_names(experiment: Experiment, method: Method) -> None:
     for variant in experiment.variants:
         if variant not in method.variants:
             raise unknown(f"variant of {method.name}", variant, method.variants)
+    for variant, changes in experiment.variant_config.items():
+        if variant not in method.variants:
+            raise unknown(f"variant of {method.name} in 'variant_config'", variant, method.variants)
+        for key in method.path_keys:
+            if key in changes:
+                raise InputError(
+                    f"'{key}' of variant '{variant}' is a file: give it to all by 'config'."
+                )
     results = dict.fromkeys((*method.metrics, method.step_metric, *_RESULT_KEYS))
     for key in experiment.stop:
         if key not in results:

@@ -66,7 +66,7 @@ class Study:
             task: One of its tasks; its first when None.
         """
         task, seed = task or self.experiment.tasks[0], self.experiment.seeds[0]
-        return self.config(Point(task, task, variant, seed, dict(self.experiment.config)))
+        return self.config(Point(task, task, variant, seed, self.experiment.overrides(variant)))
 
     def length(self) -> tuple[str, float] | None:
         """A result key that grows, and its value at a trial's end; None where nothing says."""
@@ -117,11 +117,12 @@ def _check_domains(study: Study) -> None:
                 f"'search: grid' needs choices, but '{key}' of space '{experiment.space}' is "
                 f"{domain.domain_str}: use random or optuna."
             )
-        if key in experiment.config:
-            raise InputError(
-                f"Config key '{key}' is both set to {experiment.config[key]!r} and swept by "
-                f"space '{experiment.space}': drop one of the two."
-            )
+        for changes in (experiment.config, *experiment.variant_config.values()):
+            if key in changes:
+                raise InputError(
+                    f"Config key '{key}' is both set to {changes[key]!r} and swept by "
+                    f"space '{experiment.space}': drop one of the two."
+                )
 
 
 def _check_extremes(study: Study) -> None:
@@ -138,7 +139,7 @@ def _check_extremes(study: Study) -> None:
         for variant in experiment.variants:
             for key, values in extremes.items():
                 for value in values:
-                    overrides = {**experiment.config, **first, key: value}
+                    overrides = {**experiment.overrides(variant), **first, key: value}
                     try:
                         build_config(study.method, task, variant, overrides, experiment.seeds[0])
                     except InputError as error:
