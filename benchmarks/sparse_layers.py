@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student_t
 from torch import Tensor
 
 from tenfold.algorithms.mst.execution import TWO_FOUR, block_product
 from tenfold.algorithms.mst.sparse import KERNELS, Product, Structure, masked_linear, random_mask
 from tenfold.algorithms.mst.sparse_blocks import BlockStructure
 from tenfold.platform.devices import CPU, Compute
+from tenfold.platform.statistics import mean_interval
 
 DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
 ON_CPU = ((256, 1024), (768, 3072))
@@ -137,9 +137,8 @@ def check_kernels() -> None:
 
 def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     """Geometric mean of ratios, and the ends of its 95 % Student-t interval."""
-    logs = np.log(ratios)
-    half = student_t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
-    mean, low, high = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
+    found = mean_interval(np.log(ratios))
+    mean, low, high = np.exp([found.value, found.low, found.high])
     return float(mean), float(low), float(high)
 
 

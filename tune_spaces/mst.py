@@ -2,7 +2,7 @@
 
 from tenfold.platform.registry import Space
 
-RATES = (2e-3, 4e-3, 8e-3)
+RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
 
 SPACES = {
     "default": Space(

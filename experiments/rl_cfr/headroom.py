@@ -30,7 +30,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
-from measure import KINDS, RESULTS, RUNS, configured, interval, kind, load, write
+from measure import KINDS, RESULTS, RUNS, configured, interval, keep, kind, load, show
 
 from tenfold.algorithms.rl_cfr.abstraction import (
     Abstraction,
@@ -110,8 +110,8 @@ def solve_all(
         about |= {"pot": decision.state.pot, "blind": decision.state.rules.big_blind}
         rows.append({**about, **dict(values(world, decision, solving, sets))})
         if len(rows) % SAVE_EVERY == 0:
-            write(file, pd.DataFrame(rows), markdown=False)
-    write(file, pd.DataFrame(rows), markdown=False)
+            keep(file, pd.DataFrame(rows))
+    keep(file, pd.DataFrame(rows))
 
 
 Rule = Callable[[pd.DataFrame], Sequence[str]]
@@ -159,7 +159,7 @@ def headroom(task: Task = "river_one", stream: Stream = "tuning") -> None:
                 above = best["by place"][rows] - each[rows]
                 line |= interval("loses millipot", each[rows].to_numpy())
                 lines.append(line | interval("above by place", above.to_numpy()))
-    write(f"{task}_headroom", pd.DataFrame(lines))
+    show(f"{task}_headroom", pd.DataFrame(lines), f"{task}, what fixed sizes lose to all ten.")
 
 
 def tried(name: str, sets: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -217,7 +217,7 @@ def judge(
     if path.exists():
         before = pd.read_csv(path)
         found = found.join(before[before.columns.difference(found.columns)])
-    write(f"values/{task}/judged", found, markdown=False)
+    keep(f"values/{task}/judged", found)
 
 
 @app.command()
@@ -233,7 +233,7 @@ def table(
     lost = losses(held)
     parts = [tried(f"{task}-{teacher}-{seed}", list(lost.columns)) for seed in range(seeds)]
     about, tries = (pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True))
-    write(f"values/{task}/tried", pd.concat([about, tries], axis=1).round(5), markdown=False)
+    keep(f"values/{task}/tried", pd.concat([about, tries], axis=1).round(5))
     judged = pd.read_csv(folder / "judged.csv").set_index("decision").loc[held.decision]
     found, chosen = {}, {}
     for name, by in RULES.items():
@@ -262,7 +262,7 @@ def table(
             line |= interval("mbb above by place", ahead.to_numpy())
             line["share of headroom"] = 1.0 - each.mean() / reference["by place"].mean()
             lines.append(line | {"sets": chosen.get(name, "")})
-    write(f"{task}_gain", pd.DataFrame(lines))
+    show(f"{task}_gain", pd.DataFrame(lines), f"{task}, choices on held-out decisions.")
 
 
 @app.command()
@@ -306,7 +306,7 @@ def cost(
             ends = interval(f"{unit} / 1 pot", np.log(ratio.to_numpy()))
             line |= {key: float(np.exp(each)) for key, each in ends.items()}
         lines.append(line)
-    write(f"{task}_cost", pd.DataFrame(lines))
+    show(f"{task}_cost", pd.DataFrame(lines), f"{task}, cost of trees beside a pot alone.")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ take, for each decision, the mean over the seeds first.
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +62,7 @@ from tenfold.algorithms.rl_cfr.worlds.catalogue import ENUMERATE
 from tenfold.algorithms.rl_cfr.worlds.leduc import LeducWorld
 from tenfold.platform.configuration import build_config
 from tenfold.platform.experiment import load_experiment
+from tenfold.platform.tables import save_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS, RUNS = ROOT / "results" / "rl_cfr", ROOT.parent / "runs" / "rl_cfr"
@@ -109,7 +110,7 @@ def train(
         curve.append({"seed": seed, "cpu_seconds": spent + time.process_time() - start, **row})
         done = learner.episodes >= hands or time.monotonic() >= end
         if done or len(curve) % SAVE_EVERY == 0:
-            write(log, pd.DataFrame(curve), markdown=False)
+            keep(log, pd.DataFrame(curve))
             save(learner, folder)
 
 
@@ -179,7 +180,7 @@ def value(
                 spent += time.process_time() - start
                 value = solver.values().players[decision.state.player]
                 rows.append({**about, "iterations": iterations, "value": value, "seconds": spent})
-        write(f"values/{judged(task, exact)}/{name}", pd.DataFrame(rows), markdown=False)
+        keep(f"values/{judged(task, exact)}/{name}", pd.DataFrame(rows))
 
 
 def warm_up(world: World, solving: Solving) -> None:
@@ -231,10 +232,16 @@ def gain(task: Task = "river_hunl", exact: Exact = False) -> None:
     table = table[table.policy != "default"]
     at = table[table.iterations == configured(task).cfr_iterations]
     learned = table[table.policy == "learned"]
-    write(f"{label}_gain", by_policy(at, ["policy"]))
-    write(f"{label}_gain_iterations", by_policy(learned, ["policy", "iterations"]))
-    write(f"{label}_gain_seeds", by_policy(at[at.policy == "learned"], ["policy", "seed"]))
-    write(f"{label}_gain_kinds", by_policy(at, ["kind", "policy"]))
+    seeds = at[at.policy == "learned"]
+    about = f"{label}, {at.decision.nunique()} decisions, gain over the default"
+    show(f"{label}_gain", by_policy(at, ["policy"]), f"{about}.")
+    show(
+        f"{label}_gain_iterations",
+        by_policy(learned, ["policy", "iterations"]),
+        f"{about}, by iterations of both.",
+    )
+    show(f"{label}_gain_seeds", by_policy(seeds, ["policy", "seed"]), f"{about}, by training.")
+    show(f"{label}_gain_kinds", by_policy(at, ["kind", "policy"]), f"{about}, by kind.")
 
 
 @app.command()
@@ -259,7 +266,7 @@ def matches(
     file = RESULTS / f"{task}_matches.csv"
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     kept = [each for each in rows if (each["seed"], each["opponent"]) != (seed, opponent)]
-    write(f"{task}_matches", pd.DataFrame([*kept, row]))
+    show(f"{task}_matches", pd.DataFrame([*kept, row]), f"{task}, matches in mbb a hand.")
 
 
 @app.command()
@@ -296,7 +303,7 @@ def leduc(
         row["solving again, by beliefs"] = exploitability(world, again[1])
         row["translating"] = exploitability(world, translate(world, tree))
         rows.append(row)
-        write(f"{task}_exploitability", pd.DataFrame(rows))
+        show(f"{task}_exploitability", pd.DataFrame(rows), f"{task}, exploitability.")
     table = pd.DataFrame(rows).set_index("abstraction").drop(columns="nodes")
     ahead = table - table.loc[f"{SINGLE[0]:g} pot"]
     lines = []
@@ -305,7 +312,7 @@ def leduc(
         for column in ahead.columns:
             lines.append({"abstraction": kind, "seeds": len(part), "column": column})
             lines[-1] |= interval("more than the default", part[column].to_numpy())
-    write(f"{task}_difference", pd.DataFrame(lines))
+    show(f"{task}_difference", pd.DataFrame(lines), f"{task}, beside one size: a pot.")
 
 
 class ByStreet:
@@ -343,25 +350,16 @@ def interval(name: str, values: NDArray[np.float64]) -> dict[str, float]:
     return {name + end.replace("_", " "): each for end, each in score(values).metrics("").items()}
 
 
-def write(name: str, table: pd.DataFrame, markdown: bool = True) -> None:
-    """Write a table to the results, and show it."""
+def keep(name: str, table: pd.DataFrame) -> None:
+    """Write what tables are made of to the results."""
     file = RESULTS / f"{name}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(file, index=False, float_format="%.8g")
-    if markdown:
-        (RESULTS / f"{name}.md").write_text(to_markdown(table))
-        typer.echo(to_markdown(table))
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """The table in Markdown."""
-    cells: Iterable[Iterable[object]] = [table.columns, ["---"] * len(table.columns)]
-    cells = [*cells, *table.itertuples(index=False)]
-    return "".join("| " + " | ".join(_shown(cell) for cell in row) + " |\n" for row in cells)
-
-
-def _shown(cell: object) -> str:
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
+def show(name: str, table: pd.DataFrame, about: str) -> None:
+    """Write a table to the results, and print it."""
+    save_table(RESULTS / name, table.to_dict("records"), about)
 
 
 if __name__ == "__main__":
