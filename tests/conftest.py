@@ -223,7 +223,9 @@ def ray_session(prefork: Path) -> Iterator[str]:
     """One local Ray for all tests; eight logical CPUs, since its actors sleep most of the time.
 
     Its dashboard has the one module that is asked for, and nobody reads its logs in mid-run: both
-    would take a twentieth of a core as long as it is there. Yields its address.
+    would take a twentieth of a core as long as it is there. It must serve: without a server of its
+    own it names another Ray's, which says of Ray Train's controller that it is dead. Yields its
+    address.
     """
     import ray
     from ray._private import node, services
@@ -232,7 +234,7 @@ def ray_session(prefork: Path) -> Iterator[str]:
 
     def start(command: list[str], kind: str, **options: object) -> object:
         if kind == "dashboard":
-            command = [*command, "--modules-to-load=StateHead", "--disable-frontend"]
+            command = [*command, "--modules-to-load=StateHead"]
         return start_process(command, kind, **options)
 
     _SHARED_RAY.append(True)
