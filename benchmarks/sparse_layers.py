@@ -138,7 +138,7 @@ def check_kernels() -> None:
 def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     """Geometric mean of ratios, and the ends of its 95 % Student-t interval."""
     found = mean_interval(np.log(ratios))
-    mean, low, high = np.exp([found.value, found.low, found.high])
+    mean, low, high = np.exp(np.array([found.value, found.low, found.high], float))
     return float(mean), float(low), float(high)
 
 

@@ -45,8 +45,8 @@ def with_best_points(experiment: Experiment, found: Sequence[BestPoint]) -> Expe
         InputError: A key is set as well, or a seed was tuned on.
     """
     for best in found:
+        given = experiment.overrides(best.variant)
         for key, value in best.values.items():
-            given = experiment.overrides(best.variant)
             if key in given:
                 raise InputError(
                     f"Config key '{key}' is both set to {given[key]!r} and {value!r} at the best "

@@ -628,7 +628,7 @@ def _launch(
     uri = tracking_uri(experiment.tracking_uri)
     if best_of or not offline:
         check_store(uri)
-    lines = []
+    lines = plan(experiment, runs_folder() / "tune", None if offline else uri)
     if best_of:
         from mlflow import MlflowClient
 
@@ -636,8 +636,7 @@ def _launch(
 
         found = best_points(experiment, best_of, MlflowClient(tracking_uri=uri))
         experiment = with_best_points(experiment, found)
-        lines = [f"  tuned    {best}" for best in found]
-    lines = [*plan(experiment, runs_folder() / "tune", None if offline else uri), *lines]
+        lines += [f"  tuned    {best}" for best in found]
     print("\n".join(lines), flush=True)
     from tenfold.platform.study import resolve_study
 

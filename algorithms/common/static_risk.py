@@ -71,7 +71,7 @@ class StaticRiskConfig(GymnasiumConfig):
     @staticmethod
     def make_own(task: str, **fields: Any) -> CollectedReturn:
         """A task of the method's own; it shows y last and ends after a limit of steps."""
-        raise NotImplementedError
+        raise NotImplementedError("Each method with static risk makes the tasks of its own.")
 
     @staticmethod
     def make_gymnasium(task: str, **fields: Any) -> CollectedReturn:

@@ -74,7 +74,8 @@ class Solver:
         self._buffers = kernels.make_buffers(tree)
         self._threads = min(threads, len(tree.layout.tasks) - 1)
         if self._threads > 1:
-            self._bounds = share_out(tree.layout, len(tree.kind), self._threads)
+            bounds = share_out(tree.layout, len(tree.kind), self._threads)
+            self._parts = list(pairwise(bounds))
             self._pool = ThreadPoolExecutor(self._threads - 1)
             self._others = [
                 kernels.make_buffers(tree)._replace(tasks=self._buffers.tasks)
@@ -239,7 +240,7 @@ class Solver:
         if self._threads < 2:
             kernels.walk(*args, 0, stop, buffers)
             return
-        parts = iter(list(pairwise(self._bounds)))
+        parts, begin, end = iter(self._parts), self._parts[0][0], self._parts[-1][1]
         top = tree.layout.shape[2]
 
         def walk_parts(own: kernels.Buffers) -> None:
@@ -248,12 +249,12 @@ class Solver:
             for part in parts:  # all threads take from the same ones
                 kernels.walk(*args, *part, own)
 
-        kernels.walk(*args, 0, self._bounds[0], buffers)
+        kernels.walk(*args, 0, begin, buffers)
         helpers = [self._pool.submit(walk_parts, own) for own in self._others]
         walk_parts(buffers)
         for helper in helpers:
             helper.result()
-        kernels.walk(*args, self._bounds[-1], stop, buffers)
+        kernels.walk(*args, end, stop, buffers)
 
     def _block(self, node: int) -> NDArray[np.floating]:
         """The sums of a decision, (A, hands of its player).
@@ -299,8 +300,9 @@ def share_out(layout: Layout, nodes: int, threads: int) -> list[int]:
     while left > LEAST:
         left -= max(left / (2 * threads), LEAST)
         cuts.append(1.0 - left)
-    places = np.unique(np.searchsorted(done, cuts[:-1]))
-    return [int(tasks[place]) for place in places if place < len(tasks) - 1] + [int(tasks[-1])]
+    places = [*np.searchsorted(done, cuts[:-1]), len(done)]
+    bounds: list[int] = tasks[np.unique(places)].tolist()
+    return bounds
 
 
 def mean_gain(
