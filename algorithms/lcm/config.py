@@ -80,8 +80,10 @@ class LCMConfig(TrainingConfig):
     gradient_checkpointing: bool = parameter(False, "Trade time for memory")
     empty_prompt_share: float = parameter(0.0, "Captions replaced by the empty one", ge=0, lt=1)
     images: int = parameter(12_000, "Images to use, at most; scenes are drawn as many", ge=1)
-    image_column: str = parameter("image", "Of Parquet")
-    caption_column: str = parameter("text", "Of Parquet, metadata files and a shard's .json")
+    image_column: str = parameter("image", "Of Parquet and Arrow")
+    caption_column: str = parameter(
+        "text", "Of Parquet and Arrow, metadata files and a shard's .json"
+    )
     resolution: int | None = parameter(
         None, "Side of a training image; the teacher's own when null", unit="pixels", ge=8, le=8192
     )

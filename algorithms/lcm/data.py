@@ -1,7 +1,8 @@
 """Captioned images, read once by Ray Data and kept encoded, to be taken by place.
 
-A source is a Parquet file or folder of them, webdataset tar shards, or a folder of images with
-captions in `metadata.jsonl`, `metadata.csv` or a .txt file beside each image. What cannot be read
+A source is a Parquet file, a set that `datasets` saved or a folder of either, webdataset tar
+shards, or a folder of images with captions in `metadata.jsonl`, `metadata.csv` or a .txt file
+beside each image. What cannot be read
 is left out, counted and reported. The images stay as they were encoded in one memory-mapped Arrow
 file, so that a batch is a function of the step and data need no more disk than they had.
 """
@@ -18,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from tenfold.envs.data.cache import fingerprint, prepared, stamps
+from tenfold.envs.data.columnar import columnar_files, is_plain, schema_of
 from tenfold.envs.data.ray_images import (
     SUFFIXES,
     cell_bytes,
@@ -42,6 +43,7 @@ SCENES = {
 }
 """Tasks that are drawn, and their styles."""
 _SCHEMA = pa.schema([("image", pa.binary()), ("caption", pa.string())])
+_COLUMNS = ("parquet", "arrow")
 _SIDE_FILES = ("metadata.jsonl", "metadata.csv")
 _FILE_NAME = "file_name"
 _SCENES_SEED = 0  # the same drawings for every run, whatever its seed
@@ -86,12 +88,9 @@ def check_source(source: Path, image_column: str, caption_column: str) -> None:
         ValueError: It is missing or empty, or has no such columns or captions.
     """
     kind, files = layout(source)
-    if kind == "parquet":
+    if kind in _COLUMNS:
         for file in files:
-            try:
-                names = pq.read_schema(file).names
-            except (OSError, pa.ArrowInvalid):
-                raise ValueError(f"'{file}' is not a Parquet file.") from None
+            names = [field.name for field in schema_of(file) if is_plain(field.type)]
             for column in (image_column, caption_column):
                 if column not in names:
                     raise ValueError(
@@ -106,7 +105,7 @@ def check_source(source: Path, image_column: str, caption_column: str) -> None:
 
 
 def layout(source: Path) -> tuple[str, list[Path]]:
-    """What kind of source it is (parquet, tar, folder), and its files.
+    """What kind of source it is (parquet, arrow, tar, folder), and its files.
 
     Raises:
         ValueError: It is missing, or none of these.
@@ -117,11 +116,14 @@ def layout(source: Path) -> tuple[str, list[Path]]:
             f"captions, or 'scenes'."
         )
     files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
-    for kind, suffixes in (("parquet", (".parquet",)), ("tar", (".tar",)), ("folder", SUFFIXES)):
+    columns = columnar_files(files)
+    if columns:
+        return columns[0].suffix.lower()[1:], columns
+    for kind, suffixes in (("tar", (".tar",)), ("folder", SUFFIXES)):
         found = [file for file in files if file.suffix.lower() in suffixes]
         if found and (kind != "folder" or source.is_dir()):
             return kind, found
-    raise ValueError(f"'{source}' holds no Parquet file, no .tar shard and no image folder.")
+    raise ValueError(f"'{source}' holds no Parquet or Arrow file, no .tar shard and no images.")
 
 
 def load_captions(
@@ -132,8 +134,8 @@ def load_captions(
     Args:
         source: One of `SCENES`, or a path.
         cache: Folder of prepared data.
-        image_column: Of Parquet: encoded bytes, or a struct that has them as ``bytes``.
-        caption_column: Of Parquet, and in metadata files and the .json of a shard.
+        image_column: Of Parquet and Arrow: encoded bytes, or a struct that has them as ``bytes``.
+        caption_column: Of these, and in metadata files and the .json of a shard.
         limit: At most so many images, the first; scenes are drawn as many.
 
     Raises:
@@ -173,16 +175,16 @@ def _drawn(count: int, style: str) -> Iterator[Mapping[str, Any]]:
 def _read(source: Path, image_column: str, caption_column: str) -> Iterator[Mapping[str, Any]]:
     """Every example of a source in its order, with what is wrong with it."""
     kind, files = layout(source)
-    if kind == "parquet":
+    if kind in _COLUMNS:
         columns = {"image": image_column, "caption": caption_column}
-        return examined_rows(kind, files, _of_parquet, list(columns.values()), **columns)
+        return examined_rows(kind, files, _of_columns, list(columns.values()), **columns)
     if kind == "tar":
         return examined_rows(kind, files, _of_shard, caption=caption_column)
     captions = _captions_of(source, files, caption_column)
     return examined_rows(kind, files, _of_folder, captions=captions)
 
 
-def _of_parquet(row: Mapping[str, Any], image: str, caption: str) -> dict[str, Any]:
+def _of_columns(row: Mapping[str, Any], image: str, caption: str) -> dict[str, Any]:
     return _examined(cell_bytes(row[image]), row[caption])
 
 

@@ -137,15 +137,15 @@ class QSRConfig(WorkersConfig):
         le=4_096,
     )
     image_column: str | None = parameter(
-        None, "Column of images of Parquet files; found by its type and name when null"
+        None, "Column of images of Parquet or Arrow files; found by type and name when null"
     )
     label_column: str | None = parameter(
-        None, "Column of labels of Parquet files; found by its name when null"
+        None, "Column of labels of Parquet or Arrow files; found by its name when null"
     )
     decode: Literal["once", "batch"] = parameter(
         "once",
         "once: images of your own are decoded into bytes on disk before training; batch: those of "
-        "Parquet and of webdataset shards stay encoded, each batch's are decoded ahead of its step",
+        "Parquet, Arrow and webdataset shards stay encoded, a batch is decoded ahead of its step",
     )
     train_images: int = parameter(20_000, "Training images of drawings", ge=40, le=10**7)
     test_images: int = parameter(4_000, "Held-out images of drawings", ge=40, le=10**6)
@@ -331,13 +331,13 @@ class QSRConfig(WorkersConfig):
             value = getattr(self, name)
             if value is not None and (self.task in IMAGE_TASKS or self.language):
                 raise ValueError(
-                    f"Bad value {shown(value)} for '{name}': it is for images in Parquet files, so "
-                    "leave it out."
+                    f"Bad value {shown(value)} for '{name}': it is for images in Parquet or Arrow "
+                    "files, so leave it out."
                 )
         if self.decode == "batch" and (self.task in IMAGE_TASKS or self.language):
             raise ValueError(
-                "Bad value 'batch' for 'decode': it is for images of your own in Parquet files or "
-                "webdataset shards, so leave it out."
+                "Bad value 'batch' for 'decode': it is for images of your own in Parquet or "
+                "Arrow files or webdataset shards, so leave it out."
             )
 
     def _check_digits(self) -> None:

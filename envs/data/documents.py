@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tenfold.envs.data.cache import stamps
+from tenfold.envs.data.columnar import batches_of, columnar_files, schema_of
 from tenfold.envs.data.files import data_files, say_left_out, train_and_held_out, unpacked
 
 SUFFIXES = (".txt", ".md", ".py")
@@ -72,8 +72,7 @@ def _own(source: Path, unseen: bool) -> tuple[Callable[[], Documents], list[str]
     found: dict[str, list[Path]] = {}
     for path in data_files(source):
         found.setdefault(_kind(path), []).append(path)
-    # What `datasets` computes and caches stands beside what it saved.
-    found[".arrow"] = [p for p in found.get(".arrow", []) if not p.name.startswith("cache-")]
+    found[".arrow"] = columnar_files(found.get(".arrow", []))
     kind = next((kind for kind in _DOCUMENTS if found.get(kind)), "")
     if not kind:
         raise ValueError(
@@ -163,27 +162,9 @@ def _texts(root: Path, files: Sequence[Path]) -> Named:
     return ((str(path.relative_to(root)), _read(path)) for path in files)
 
 
-def _parquet_rows(root: Path, files: Sequence[Path]) -> Named:
-    def table(file: Path) -> pa.Table:
-        try:
-            return pq.read_table(file)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"'{file}' is not a Parquet file: {error}.") from None
-
-    return _rows(files, table)
-
-
-def _arrow_rows(root: Path, files: Sequence[Path]) -> Named:
-    """What `datasets.save_to_disk` wrote: Arrow streams."""
-
-    def table(file: Path) -> pa.Table:
-        try:
-            with pa.memory_map(str(file)) as mapped:
-                return pa.ipc.open_stream(mapped).read_all()
-        except (OSError, pa.ArrowInvalid) as error:
-            raise ValueError(f"'{file}' is not an Arrow stream: {error}.") from None
-
-    return _rows(files, table)
+def _columnar_rows(root: Path, files: Sequence[Path]) -> Named:
+    texts = (text for file in files for text in _text_column(file))
+    return ((str(row), text) for row, text in enumerate(texts))
 
 
 def _json_rows(root: Path, files: Sequence[Path]) -> Named:
@@ -217,30 +198,23 @@ def _text_of(row: Mapping[str, Any], place: str) -> str | None:
 
 
 _DOCUMENTS: dict[str, Callable[[Path, Sequence[Path]], Named]] = {
-    ".arrow": _arrow_rows,
-    ".parquet": _parquet_rows,
+    ".arrow": _columnar_rows,
+    ".parquet": _columnar_rows,
     ".jsonl": _json_rows,
     ".txt": _texts,
 }
 """How documents and their names are read from files of a kind; a folder's first kind counts."""
 
 
-def _rows(files: Sequence[Path], table: Callable[[Path], pa.Table]) -> Named:
-    texts = (text for file in files for text in _text_column(table(file), file))
-    return ((str(row), text) for row, text in enumerate(texts))
-
-
-def _text_column(table: pa.Table, source: Path) -> list[str]:
-    texts = {
-        field.name.lower(): place for place, field in enumerate(table.schema) if _text(field.type)
-    }
+def _text_column(source: Path) -> Iterator[str]:
+    schema = schema_of(source)
+    texts = {field.name.lower(): field.name for field in schema if _text(field.type)}
     named = [name for name in _TEXT_COLUMNS if name in texts]
     if not named and len(texts) != 1:
-        raise ValueError(
-            f"'{source}' has no text column 'text' among {', '.join(table.column_names)}."
-        )
-    chosen = table.column(texts[named[0]] if named else next(iter(texts.values())))
-    return [text for text in chosen.to_pylist() if text]
+        raise ValueError(f"'{source}' has no text column 'text' among {', '.join(schema.names)}.")
+    chosen = texts[named[0]] if named else next(iter(texts.values()))
+    for rows in batches_of(source, [chosen]):
+        yield from (text for text in rows[chosen].to_pylist() if text)
 
 
 def _text(kind: pa.DataType) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from tenfold.envs.data.cache import fingerprint, prepared, stamps
+from tenfold.envs.data.columnar import columnar_files
 from tenfold.envs.data.files import data_files, train_and_held_out
 from tenfold.envs.data.image_files import Columns, decode_image, held_out_places, label_columns
 from tenfold.envs.data.image_split import ImageData
@@ -88,7 +89,7 @@ def check_encoded(source: Path, size: int | None, columns: Columns) -> int:
             "Bad value null for 'image_size': images that stay encoded have any size, so give the "
             "pixels that they are resized to."
         )
-    if kind == "parquet":
+    if kind != "tar":
         for file in files:
             label_columns(file, columns)
         return size
@@ -126,11 +127,11 @@ def read_encoded(source: Path, cache: Path, size: int, columns: Columns) -> Imag
     """A user's images from the cache, read into it by Ray Data when they are new.
 
     Args:
-        source: A Parquet file, webdataset shards, or a folder of either; splits as `files` has
-            them.
+        source: A file of columns (see `columnar`), webdataset shards, or a folder of either; splits
+            as `files` has them.
         cache: Folder for prepared data.
         size: Pixels to resize to, square.
-        columns: Of Parquet files, the second also of JSON in shards.
+        columns: Of files of columns, the second also of JSON in shards.
 
     Raises:
         ValueError: The source is missing or malformed, or no image of it can be used.
@@ -151,30 +152,32 @@ def read_encoded(source: Path, cache: Path, size: int, columns: Columns) -> Imag
 def _layout(source: Path) -> tuple[str, list[Path], int]:
     """The kind of a source, its files, and how many of them are for training, 0 if not told."""
     if not os.path.exists(source):
-        raise ValueError(f"'{source}' does not exist: give Parquet files or webdataset shards.")
+        raise ValueError(
+            f"'{source}' does not exist: give Parquet or Arrow files or webdataset shards."
+        )
     found = [source] if source.is_file() else data_files(source)
-    for kind, suffix in (("tar", ".tar"), ("parquet", ".parquet")):
-        files = [file for file in found if file.suffix.lower() == suffix]
-        if files:
-            parts = None if source.is_file() else train_and_held_out(source, files)
-            if parts is None:
-                return kind, files, 0
-            return kind, [*parts[0], *parts[1]], len(parts[0])
-    raise ValueError(
-        f"Bad value 'batch' for 'decode': '{source}' holds no Parquet file and no .tar shard, so "
-        "give once."
-    )
+    files = [file for file in found if file.suffix.lower() == ".tar"] or columnar_files(found)
+    if not files:
+        raise ValueError(
+            f"Bad value 'batch' for 'decode': '{source}' holds no Parquet or Arrow file and no "
+            ".tar shard, so give once."
+        )
+    kind = files[0].suffix.lower()[1:]
+    parts = None if source.is_file() else train_and_held_out(source, files)
+    if parts is None:
+        return kind, files, 0
+    return kind, [*parts[0], *parts[1]], len(parts[0])
 
 
 def _rows(kind: str, files: Sequence[Path], columns: Columns) -> Iterable[Row]:
     if kind == "tar":
         return examined_rows(kind, files, of_shard, label=columns.label)
     image, label = label_columns(files[0], columns)
-    return examined_rows(kind, files, of_parquet, (image, label), image=image, label=label)
+    return examined_rows(kind, files, of_columns, (image, label), image=image, label=label)
 
 
-def of_parquet(row: Row, image: str, label: str) -> dict[str, Any]:
-    """An example of a Parquet file, see `_examined`."""
+def of_columns(row: Row, image: str, label: str) -> dict[str, Any]:
+    """An example of a file of columns, see `_examined`."""
     return _examined(cell_bytes(row[image]), row[label])
 
 

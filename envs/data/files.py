@@ -15,8 +15,15 @@ HELD_OUT = ("validation", "valid", "val", "dev", "test", "testing")
 
 _LITTER = {"__macosx", "__pycache__", "thumbs.db", "desktop.ini"}
 _SHARD = re.compile(r"([a-z]+)(-\d+-of-\d+.*)?")  # train, train-00000-of-00004
+_ARROW = re.compile(r"(?:.*-)?([a-z]+)(-\d+-of-\d+)?")  # cifar10-train, train-00000-of-00004
 _TAR = re.compile(r"(?:.*[-_])?([a-z]+)[-_]\d+(-of-\d+)?")  # train-0000, imagenet1k-train-0000
-_NAMED_SPLITS = (".txt", ".parquet", ".jsonl")  # a test.py is part of a program, not a split
+_NAMED_SPLITS = (
+    ".txt",
+    ".parquet",
+    ".jsonl",
+    ".arrow",
+    ".tar",
+)  # a test.py is part of a program, not a split
 
 
 def data_files(root: Path) -> list[Path]:
@@ -46,8 +53,9 @@ def train_and_held_out(root: Path, files: Sequence[Path]) -> tuple[list[Path], l
     """Files by split where a folder's layout names a training and a held-out one.
 
     A split is a top folder of that name (``train/``, ``val/``), or a .txt, .parquet or .jsonl file
-    of that name (``train.txt``, ``test-00000-of-00001.parquet``), packed (.gz) or not, or a
-    webdataset shard (``train-0000.tar``, ``imagenet1k-val-0000.tar``).
+    of that name (``train.txt``, ``test-00000-of-00001.parquet``), packed (.gz) or not, or an Arrow
+    stream or a webdataset shard that may have another name before (``cifar10-train.arrow``,
+    ``train-0000.tar``, ``imagenet1k-val-0000.tar``).
     """
     splits: dict[str | None, list[Path]] = {}
     for file in files:
@@ -77,9 +85,9 @@ def _split_name(path: Path) -> str | None:
     top = path.parts[0].lower()
     if len(path.parts) > 1 and top in known:
         return top
-    tar = path.suffix.lower() == ".tar"
-    shard = (_TAR if tar else _SHARD).fullmatch(path.stem.lower())
-    if (tar or path.suffix.lower() in _NAMED_SPLITS) and shard and shard[1] in known:
+    suffix = path.suffix.lower()
+    shard = {".tar": _TAR, ".arrow": _ARROW}.get(suffix, _SHARD).fullmatch(path.stem.lower())
+    if suffix in _NAMED_SPLITS and shard and shard[1] in known:
         return shard[1]
     return None
 

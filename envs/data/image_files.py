@@ -1,10 +1,10 @@
-"""Images of a user's folder or Parquet files, read one after the other.
+"""Images of a user's folder, Parquet files or saved `datasets`, read one after the other.
 
 A folder has a subfolder of images for each class, or such folders in its subfolders `train` and
-`val` (or `test`, see `files.HELD_OUT`), as ImageNet is laid out. A Parquet file has a column of
-images (encoded bytes, or a struct with them) and one of labels (whole numbers or names). Images
-have 8 bits a channel, grey or RGB: 16-bit grey is scaled, transparency laid over white, and grey
-images among coloured ones become RGB.
+`val` (or `test`, see `files.HELD_OUT`), as ImageNet is laid out. Files of columns (see
+`columnar`) have one of images (encoded bytes, or a struct with them) and one of labels (whole
+numbers or names). Images have 8 bits a channel, grey or RGB: 16-bit grey is scaled, transparency
+laid over white, and grey images among coloured ones become RGB.
 """
 
 import math
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from tenfold.envs.data.cache import fingerprint, prepared, stamps
+from tenfold.envs.data.columnar import batches_of, columnar_files, is_plain, schema_of
 from tenfold.envs.data.files import (
     HELD_OUT,
     TRAIN,
@@ -41,7 +41,6 @@ _SPLIT_SEED = 0  # the same split for every run, whatever its seed
 _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "pixels")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "class_label", "category", "target")
 _FORMAT = "3"  # of the cached files
-_ROWS = 256  # of a Parquet file that are held at a time
 _SHARDS = (
     "Bad value 'once' for 'decode': '{}' holds webdataset shards, whose images stay encoded, so "
     "give batch."
@@ -50,7 +49,7 @@ _SHARDS = (
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a Parquet file are read; None finds one by its type and a usual name."""
+    """Which columns of a file are read; None finds one by its type and a usual name."""
 
     image: str | None = None
     label: str | None = None
@@ -85,10 +84,10 @@ def read_own(source: Path, cache: Path, size: int | None, columns: Columns) -> I
     """A user's images from the cache, decoded into it when they are new.
 
     Args:
-        source: A folder or a Parquet file.
+        source: A folder or a file of columns.
         cache: Folder for decoded images.
         size: Pixels to resize to, square; as they are when None.
-        columns: Of Parquet files.
+        columns: Of such files.
 
     Raises:
         ValueError: The source is missing, empty or malformed; the message names it.
@@ -102,7 +101,7 @@ def read_own(source: Path, cache: Path, size: int | None, columns: Columns) -> I
     key = fingerprint(
         [_FORMAT, str(source.absolute()), str(size), repr(columns), *stamps(files, root)]
     )
-    tables = files if source.is_file() else _with_suffix(files, (".parquet",))
+    tables = files if source.is_file() else columnar_files(files)
     pictures = _with_suffix(files, SUFFIXES)
     by_table = source.is_file() or (bool(tables) and not pictures)
     if not tables and not pictures and _with_suffix(files, (".tar",)):
@@ -111,13 +110,14 @@ def read_own(source: Path, cache: Path, size: int | None, columns: Columns) -> I
         raise ValueError(
             f"Bad value '{columns.image or columns.label}' for "
             f"'{'image_column' if columns.image else 'label_column'}': '{source}' holds no Parquet "
-            "files, so leave it out."
+            "or Arrow files, so leave it out."
         )
-    say_left_out(source, len(files) - len(tables if by_table else pictures), "not images")
+    if not by_table or tables[0].suffix.lower() != ".arrow":  # JSON files stand beside those
+        say_left_out(source, len(files) - len(tables if by_table else pictures), "not images")
 
     def make(folder: Path) -> None:
         if by_table:
-            found = _list_parquet(source, tables, columns)
+            found = _list_columns(source, tables, columns)
         else:
             found = _list_folder(source, pictures)
         try:
@@ -211,7 +211,7 @@ def _folders(root: Path) -> list[Path]:
     return [p for p in sorted(root.iterdir()) if p.is_dir() and not is_litter(Path(p.name))]
 
 
-def _list_parquet(source: Path, files: Sequence[Path], columns: Columns) -> _Listing:
+def _list_columns(source: Path, files: Sequence[Path], columns: Columns) -> _Listing:
     layout = None if source.is_file() else train_and_held_out(source, files)
     used: list[tuple[Path, str]] = []  # a file and its column of images
     labels: list[Any] = []
@@ -240,43 +240,32 @@ def _list_parquet(source: Path, files: Sequence[Path], columns: Columns) -> _Lis
 
 
 def label_columns(file: Path, columns: Columns) -> tuple[str, str]:
-    """The columns of images and of labels of a Parquet file.
+    """The columns of images and of labels of a file of columns.
 
     Raises:
         ValueError: It is none, or has no such columns.
     """
-    try:
-        schema = pq.read_schema(file)
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"'{file}' is not a Parquet file: {error}.") from None
+    schema = schema_of(file)
     kinds = {f.name: f.type.value_type if _is_dictionary(f) else f.type for f in schema}
-    images = [name for name, kind in kinds.items() if _holds_bytes(kind)]
+    images = [name for name, kind in kinds.items() if _holds_bytes(kind) and is_plain(kind)]
     image = _one_of(images, _IMAGE_COLUMNS, "image", columns.image, file, kinds)
-    plain = [name for name, kind in kinds.items() if name not in images and _is_plain(kind)]
+    plain = [name for name, kind in kinds.items() if name not in images and is_plain(kind)]
     return image, _one_of(plain, _LABEL_COLUMNS, "label", columns.label, file, kinds)
 
 
 def _labels(file: Path, columns: Columns) -> tuple[str, list[Any]]:
-    """The column of images of a Parquet file, and its labels."""
+    """The column of images of a file, and its labels."""
     image, label = label_columns(file, columns)
-    try:
-        with pq.ParquetFile(file) as opened:
-            return image, opened.read([label])[label].to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"'{file}' is not a Parquet file: {error}.") from None
+    return image, [value for rows in batches_of(file, [label]) for value in rows[label].to_pylist()]
 
 
 def _cells(file: Path, column: str) -> Iterator[bytes | None]:
-    """The encoded images of a Parquet file, a few rows at a time."""
-    try:
-        with pq.ParquetFile(file) as opened:
-            for rows in opened.iter_batches(_ROWS, columns=[column]):
-                pictures = rows[column]
-                if pa.types.is_struct(pictures.type):
-                    pictures = pc.struct_field(pictures, "bytes")
-                yield from pictures.to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"'{file}' is not a Parquet file: {error}.") from None
+    """The encoded images of a file, a few rows at a time."""
+    for rows in batches_of(file, [column]):
+        pictures = rows[column]
+        if pa.types.is_struct(pictures.type):
+            pictures = pc.struct_field(pictures, "bytes")
+        yield from pictures.to_pylist()
 
 
 def _one_of(
@@ -314,13 +303,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
         return any(f.name == "bytes" and _holds_bytes(f.type) for f in kind)
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
     return any(test(kind) for test in tests)
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Whether a column's values are Arrow's own: others, as Ray Data's, may be pickles."""
-    if pa.types.is_nested(kind):
-        return all(_is_plain(kind.field(place).type) for place in range(kind.num_fields))
-    return not isinstance(kind, pa.BaseExtensionType)
 
 
 def decode_image(file: Path | BytesIO, name: str, size: int | None) -> np.ndarray:

@@ -29,13 +29,13 @@ def load_images(
     """Load, split, and spoil some training labels.
 
     Args:
-        source: ``digits``, or a folder or a Parquet file as `image_files` reads them, or what
+        source: ``digits``, or a folder or a file as `image_files` reads them, or what
             `encoded_images` does.
         cache: Folder for decoded images, which are memory-mapped.
         size: Pixels to resize to, square; as they are when None. Digits stay 8 x 8.
         label_noise: Fraction of the training labels replaced by another class.
         seed: Of the label noise.
-        columns: Of Parquet files.
+        columns: Of Parquet and Arrow files.
         encoded: Images stay encoded, and are decoded batch by batch; needs a size.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Encoded images of Parquet files, webdataset shards or single files, read in order by Ray Data.
+"""Encoded images of columns, webdataset shards or single files, read in order by Ray Data.
 
 Rows are read and examined in parallel tasks; a batch of them is ahead of whoever takes them.
 """
@@ -31,11 +31,11 @@ def examined_rows(
     """Every row of some files in their order, as a function makes it.
 
     Args:
-        kind: ``parquet``, ``tar`` or ``folder`` (of files that are an image each).
+        kind: ``parquet``, ``arrow``, ``tar`` or ``folder`` (of files that are an image each).
         files: Of that kind.
-        examine: From a row to what is wanted of it: the `columns` of Parquet; the members of a
-            shard's example by their suffixes, see `image_of`; or ``bytes`` and ``path``.
-        columns: Of Parquet.
+        examine: From a row to what is wanted of it: the `columns` of a file of those; the members
+            of a shard's example by their suffixes, see `image_of`; or ``bytes`` and ``path``.
+        columns: Of Parquet and Arrow.
         **arguments: Further ones of `examine`.
     """
     import ray.data
@@ -48,6 +48,10 @@ def examined_rows(
     free = {"num_cpus": 0}
     if kind == "parquet":
         rows = ray.data.read_parquet(paths, columns=list(columns), **free)
+    elif kind == "arrow":
+        from tenfold.envs.data.arrow_source import ArrowStreams
+
+        rows = ray.data.read_datasource(ArrowStreams(paths, columns), **free)
     elif kind == "tar":
         rows = ray.data.read_webdataset(paths, decoder=None, **free)
     else:
@@ -56,7 +60,7 @@ def examined_rows(
 
 
 def cell_bytes(cell: Any) -> bytes | None:
-    """The encoded image of a cell of Parquet: bytes, or a struct that has them as ``bytes``."""
+    """The encoded image of a cell of a column: bytes, or a struct that has them as ``bytes``."""
     return cell.get("bytes") if isinstance(cell, dict) else cell
 
 

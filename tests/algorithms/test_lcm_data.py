@@ -1,4 +1,4 @@
-"""Captioned images from Parquet, shards and folders: what is broken is left out and counted.
+"""Captioned images of every source: what is broken is left out and counted.
 
 About 25 s, most of it Ray Data's.
 """
@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from tenfold.algorithms.lcm.data import CaptionData, Framing, check_source, load_captions
 from tenfold.envs.data.encoded_images import read_encoded
 from tenfold.envs.data.image_files import Columns
+
+SAVED = Path(__file__).parent.parent / "envs" / "saved_pets"
+"""Images and labels as `datasets` saved them, see test_images.py."""
 
 
 def png(value: int, width: int = 20, height: int = 16) -> bytes:
@@ -61,14 +65,26 @@ def shards(root: Path) -> Path:
     return root
 
 
-def parquet(root: Path) -> Path:
+def frame() -> pd.DataFrame:
     cells = [{"bytes": png(10), "path": "a.png"}, {"bytes": png(30), "path": "b.png"}]
     broken = {"bytes": b"junk", "path": "c.png"}
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {"image": [*cells, broken, broken, cells[0]], "text": ["ten", "thirty", "x", "y", None]}
     )
-    frame.to_parquet(root / "images.parquet")
+
+
+def parquet(root: Path) -> Path:
+    frame().to_parquet(root / "images.parquet")
     return root / "images.parquet"
+
+
+def saved(root: Path) -> Path:
+    """As `datasets` saves it, in batches of two rows."""
+    table = pa.Table.from_pandas(frame())
+    with pa.ipc.new_stream(str(root / "data-00000-of-00001.arrow"), table.schema) as stream:
+        stream.write_table(table, max_chunksize=2)
+    (root / "state.json").write_text("{}")
+    return root
 
 
 def folder(root: Path) -> Path:
@@ -88,7 +104,7 @@ def folder(root: Path) -> Path:
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("make", [shards, parquet, folder])
+@pytest.mark.parametrize("make", [shards, parquet, saved, folder])
 def test_what_is_broken_is_left_out_counted_and_said(
     make: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -125,7 +141,7 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name, sentence in (
         ("nowhere", "'.*nowhere' does not exist: give a Parquet file"),
         ("images", "'.*images' have no captions: add a metadata.jsonl"),
-        ("empty", "'.*empty' holds no Parquet file, no .tar shard"),
+        ("empty", "'.*empty' holds no Parquet or Arrow file, no .tar shard"),
         ("bad.parquet", "'.*bad.parquet' is not a Parquet file"),
         ("labels.parquet", "no column 'text', only image, label"),
     ):
@@ -178,3 +194,6 @@ def test_labelled_images_stay_encoded_in_their_order(tmp_path: Path) -> None:
     assert own.classes == ("cat", "dog")
     pixels = own.train_x[np.arange(8)][:, 0, 3, 3].tolist()
     assert [int(value) % 2 for value in pixels] == own.train_y.tolist()
+    pets = read_encoded(SAVED, tmp_path / "c", 6, Columns())
+    assert pets.train_x[np.arange(16)][:, 0, 3, 3].tolist() == [*range(10, 18), *range(110, 118)]
+    assert pets.test_y.tolist() == [0, 0, 1, 1]

@@ -1,9 +1,10 @@
-"""Images: digits, folders and Parquet give what is in them; batches; refusals by name.
+"""Images: digits, folders and columns give what is in them; batches; refusals by name.
 
 About 3 s on one core.
 """
 
 import logging
+import shutil
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,8 @@ from tenfold.envs.data.image_files import Columns
 from tenfold.envs.data.image_split import ImageData, moments
 from tenfold.envs.data.images import load_images, worker_indices
 
+SAVED = Path(__file__).parent / "saved_pets"
+"""`DatasetDict.save_to_disk` of datasets 5.2: images, a ClassLabel, texts; two shards and one."""
 PLAIN = {"size": None, "label_noise": 0.0, "seed": 0}
 
 
@@ -358,6 +361,26 @@ def test_a_folder_of_parquet_files_keeps_its_splits(tmp_path: Path) -> None:
     assert (len(data.train_x), len(data.test_x)) == (10, 2)
 
 
+def test_what_datasets_saved_is_read_with_its_splits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="tenfold.envs"):
+        saved = load_images(str(SAVED), cache=tmp_path / "c", **PLAIN)
+    assert not caplog.records
+    assert saved.train_y.tolist() == [0] * 8 + [1] * 8
+    assert saved.train_x[:, 0, 3, 3].tolist() == [*range(10, 18), *range(110, 118)]
+    assert saved.test_x[:, 0, 3, 3].tolist() == [18, 19, 118, 119]
+    # As the cache of `datasets` names the same streams, and with what a computation left there.
+    (tmp_path / "pets").mkdir()
+    for file in SAVED.rglob("*.arrow"):
+        name = file.name.replace("data", f"pets-{file.parent.name}")
+        shutil.copy(file, tmp_path / "pets" / name)
+    (tmp_path / "pets" / "cache-01ab.arrow").write_bytes(b"")
+    cached = load_images(str(tmp_path / "pets"), cache=tmp_path / "c", **PLAIN)
+    for split in ("train_x", "train_y", "test_x", "test_y"):
+        np.testing.assert_array_equal(getattr(cached, split), getattr(saved, split))
+
+
 @pytest.mark.parametrize("each", [2, 3])
 def test_few_images_of_many_classes_are_split(each: int, tmp_path: Path) -> None:
     for label in range(8):
@@ -439,6 +462,8 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     assert "image_size" in said(folder)
     (tmp_path / "x.parquet").write_bytes(b"nothing")
     assert "x.parquet' is not a Parquet file" in said(tmp_path / "x.parquet")
+    (tmp_path / "x.arrow").write_bytes(b"nothing")
+    assert "x.arrow' is not an Arrow stream" in said(tmp_path / "x.arrow")
     pq.write_table(pa.table({"image": [b""]}), tmp_path / "y.parquet")
     assert "no column 'label'" in said(tmp_path / "y.parquet")
     for label in (0.5, None, [1]):

@@ -22,6 +22,7 @@ from transformers import CLIPConfig
 
 from tenfold.algorithms.common.planning import PLAN_ARRAYS, PLAN_VALUES, PlanningAlgorithm
 from tenfold.algorithms.lcm.commands import Source, build_pipeline, parse_lora
+from tenfold.algorithms.lcm.data import check_source
 from tenfold.algorithms.lcm.folder import EMBEDDED_FOLDER, LORA_FILE, PipelineFolder, Record
 from tenfold.algorithms.lcm.judging import clip_score, inception_features
 from tenfold.algorithms.lcm.loop import LCMLoop
@@ -29,6 +30,8 @@ from tenfold.algorithms.lcm.teacher import Teacher
 from tenfold.algorithms.offline.streaming import head_of
 from tenfold.algorithms.qsr.config import QSRConfig
 from tenfold.algorithms.qsr.loop import QSRLoop
+from tenfold.envs.data.encoded_images import check_encoded
+from tenfold.envs.data.image_files import USUAL
 from tenfold.envs.data.images import load_images
 from tenfold.envs.data.text import load_corpus
 from tenfold.envs.offline.convert import from_omar
@@ -164,19 +167,28 @@ def pictures(folder: Path, content: bytes) -> None:
     load_images(str(folder), cache=folder / "cache", size=8, label_noise=0.0, seed=0)
 
 
-def pictures_in_parquet(folder: Path, content: bytes) -> None:
-    """As it is, and beside pictures, as their labels and within their cells."""
-    file = folder / "pictures.parquet"
-    file.write_bytes(content)
-    with suppress(Exception):
-        load_images(str(file), cache=folder / "cache", size=8, label_noise=0.0, seed=0)
-    bomb = parquet.read_table(io.BytesIO(content))["label"].combine_chunks()
-    picture = pa.array([b"x"])
-    cell = pa.StructArray.from_arrays([picture, bomb], ["bytes", "path"])
-    for image, label in ((picture, bomb), (cell, pa.array([1]))):
-        parquet.write_table(pa.table([image, label], names=["image", "label"]), file)
+def pictures_in(suffix: str) -> Callable[[Path, bytes], None]:
+    """Columns as they are, and beside pictures, as their labels and within their cells."""
+
+    def read(folder: Path, content: bytes) -> None:
+        file = folder / f"pictures{suffix}"
+        file.write_bytes(content)
         with suppress(Exception):
             load_images(str(file), cache=folder / "cache", size=8, label_noise=0.0, seed=0)
+        bomb = parquet.read_table(io.BytesIO(content))["label"].combine_chunks()
+        picture = pa.array([b"x"])
+        cell = pa.StructArray.from_arrays([picture, bomb], ["bytes", "path"])
+        for image, label in ((picture, bomb), (cell, pa.array([1]))):
+            table = pa.table([image, label], names=["image", "label"])
+            if suffix == ".parquet":
+                parquet.write_table(table, file)
+            else:
+                with pa.ipc.new_stream(str(file), table.schema) as stream:
+                    stream.write_table(table)
+            with suppress(Exception):
+                load_images(str(file), cache=folder / "cache", size=8, label_noise=0.0, seed=0)
+
+    return read
 
 
 def events(path: Path) -> None:
@@ -241,7 +253,8 @@ READERS: dict[str, Callable[[Path, bytes], None]] = {
     "trace.csv": one("trace.csv", read_trace),
     "trace.parquet": one("trace.parquet", read_trace),
     "events.parquet": one("events.parquet", events),
-    "pictures.parquet": pictures_in_parquet,
+    "pictures.parquet": pictures_in(".parquet"),
+    "pictures.arrow": pictures_in(".arrow"),
     "omar": omar,
     "data_set": data_set,
     "card": one("card.json", lambda path: OfflineDataset.read(path.parent)),
@@ -268,6 +281,22 @@ def test_a_crafted_pickle_never_runs(
     folder.mkdir()
     with suppress(Exception):  # refused in whatever way, or read as what it is not
         READERS[reader](folder, content)
+    assert not marker.exists()
+
+
+def test_columns_of_pickles_are_refused_before_ray_data_makes_values(
+    marker: Path, tmp_path: Path
+) -> None:
+    bomb = parquet.read_table(io.BytesIO(by_ray(Bomb(marker))))["label"].combine_chunks()
+    picture, label = pa.array([b"x"]), pa.array(["a"])
+    cell = pa.StructArray.from_arrays([picture, bomb], ["bytes", "path"])
+    for columns in ([picture, bomb], [cell, label]):
+        file = tmp_path / "pictures.parquet"
+        parquet.write_table(pa.table(columns, names=["image", "label"]), file)
+        with pytest.raises(ValueError, match=r"has no column '(image|label)'"):
+            check_encoded(file, 8, USUAL)
+        with pytest.raises(ValueError, match=r"has no column '(image|label)'"):
+            check_source(file, "image", "label")
     assert not marker.exists()
 
 
