@@ -1,11 +1,12 @@
 """Changes of training images that leave their class: crops, flips, RandAugment, cutout, mixup.
 
-Everything here is this project's own set on NumPy and Pillow; torchvision is not used, whether it
-is installed or not. What is drawn comes from the generator that is passed, so that a batch is a
-pure function of that generator's seed.
+Everything here is this project's own set on NumPy and Pillow. What is drawn comes from the generator
+that is passed, so that a batch is a pure function of that generator's seed. torchvision is not used
+even where it is installed: it draws from torch's one global generator, which the training step uses
+while the next batch is prepared.
 
-Sources: RandAugment arXiv:1909.13719 (its 14 operations, ranges as in torchvision), cutout
-arXiv:1708.04552, mixup arXiv:1710.09412.
+Sources: RandAugment arXiv:1909.13719 (its 14 operations, with the
+pixels of torchvision 0.28 but for solarize, whose threshold begins at 256 and not 255), cutout arXiv:1708.04552, mixup arXiv:1710.09412.
 """
 
 from collections.abc import Callable, Mapping
@@ -118,6 +119,11 @@ def _affine(picture: Image.Image, *matrix: float) -> Image.Image:
     return picture.transform(picture.size, Image.Transform.AFFINE, matrix)
 
 
+def _shift(side: int, strength: float) -> int:
+    """Whole pixels, 150 of the 331 of AutoAugment's images at full strength."""
+    return int(150 / 331 * side * strength)
+
+
 def _enhanced(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
     return lambda picture, s: kind(picture).enhance(1 + 0.9 * s)
 
@@ -135,7 +141,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "sharpness": _enhanced(ImageEnhance.Sharpness),
     "shear x": lambda picture, s: _affine(picture, 1, 0.3 * s, 0, 0, 1, 0),
     "shear y": lambda picture, s: _affine(picture, 1, 0, 0, 0.3 * s, 1, 0),
-    "translate x": lambda picture, s: _affine(picture, 1, 0, 0.45 * s * picture.width, 0, 1, 0),
-    "translate y": lambda picture, s: _affine(picture, 1, 0, 0, 0, 1, 0.45 * s * picture.height),
+    "translate x": lambda picture, s: _affine(picture, 1, 0, -_shift(picture.width, s), 0, 1, 0),
+    "translate y": lambda picture, s: _affine(picture, 1, 0, 0, 0, 1, -_shift(picture.height, s)),
 }
 """RandAugment's operations on a picture at a strength from -1 to 1; its sign counts for some."""
