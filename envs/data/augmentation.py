@@ -1,12 +1,13 @@
 """Changes of training images that leave their class: crops, flips, RandAugment, cutout, mixup.
 
-Everything here is this project's own set on NumPy and Pillow. What is drawn comes from the generator
-that is passed, so that a batch is a pure function of that generator's seed. torchvision is not used
-even where it is installed: it draws from torch's one global generator, which the training step uses
-while the next batch is prepared.
+Everything here is this project's own set on NumPy and Pillow. What is drawn comes from the
+generator that is passed, so that a batch is a pure function of that generator's seed. torchvision
+is not used even where it is installed: it draws from torch's one global generator, which the
+training step uses while the next batch is prepared.
 
-Sources: RandAugment arXiv:1909.13719 (its 14 operations, with the
-pixels of torchvision 0.28 but for solarize, whose threshold begins at 256 and not 255), cutout arXiv:1708.04552, mixup arXiv:1710.09412.
+Sources: RandAugment arXiv:1909.13719 (its 14 operations, with the pixels of torchvision 0.28 but
+for solarize, whose threshold begins at 256 and not 255), cutout arXiv:1708.04552, mixup
+arXiv:1710.09412.
 """
 
 from collections.abc import Callable, Mapping
