@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import pyspiel
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from open_spiel.python.algorithms.exploitability import exploitability
 
+from tenfold.algorithms.rl_cfr.solver import kernels
 from tenfold.algorithms.rl_cfr.solver.batch import BatchSolver
 from tenfold.algorithms.rl_cfr.solver.openspiel import SmallGame
 from tenfold.algorithms.rl_cfr.solver.solve import Solution, solve
@@ -235,12 +237,30 @@ def test_own_hands_and_threads_change_nothing() -> None:
     np.testing.assert_array_equal(shared.ev, mine.ev)
 
 
+def test_threads_do_not_wait_for_one_that_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    spot = read_spot("AsKs7s2d", 100, "150", ["AA,KQs,88", "KK,QJs,76s"], 10)
+    solver = Solver(Subgame(spot, parse_menu("allin").raises, 1).game, "dcfr", threads=3)
+    traverse, ended = kernels.traverse, []
+
+    def interrupted(*args: Any) -> None:
+        if args[-3] == 0:
+            raise KeyboardInterrupt
+        traverse(*args)
+        ended.append(args[-3])
+
+    monkeypatch.setattr(kernels, "traverse", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        solver.iterate(5)
+    solver._pool.shutdown()
+    assert sorted(ended) == [1, 2]
+
+
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_threads_share_out_all_cards_in_parts_of_like_work(threads: int) -> None:
     spot = read_spot("AsKs7s2d", 100, "150", ["AA,KQs,88", "KK,QJs,76s"], 10)
     tree = Subgame(spot, parse_menu("0.5,allin").raises, 2).game.tree
     tasks, bounds = tree.layout.tasks.tolist(), share_out(tree.layout, len(tree.kind), threads)
-    assert bounds == sorted(set(bounds) & set(tasks))
+    assert bounds.tolist() == sorted(set(bounds.tolist()) & set(tasks))
     assert (bounds[0], bounds[-1]) == (tasks[0], tasks[-1])
     first = tree.layout.roots[tree.layout.events[bounds[:-1]]]
     nodes = np.diff(np.append(first, len(tree.kind)))

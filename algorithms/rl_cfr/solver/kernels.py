@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.algorithms.rl_cfr.solver.layout import CHANCE
+from tenfold.algorithms.rl_cfr.solver.signals import count_up, yield_processor
 from tenfold.algorithms.rl_cfr.solver.terminals import (
     DECK,
     LINE,
@@ -25,6 +26,7 @@ from tenfold.algorithms.rl_cfr.solver.tree import PublicTree
 __all__ = [
     "AVERAGE",
     "BEST",
+    "COUNTERS",
     "DECK",
     "LEAVES",
     "TINY",
@@ -42,6 +44,10 @@ TINY = 1e-30
 
 UPDATE, AVERAGE, BEST, LEAVES = range(4)
 """What a walk is for: new regrets; values of the average strategy, or of best answers; reaches."""
+
+BEGUN, TAKEN, ENDED = range(3)
+"""Counters of `traverse`: walks that began, parts that were asked for, threads that have none."""
+COUNTERS = 3
 
 Array = NDArray[np.floating]
 
@@ -429,29 +435,87 @@ def walk(
             _pass_chance(tree, root, player, value, buffers)
 
 
+@inlined
+def _wait(counters, which, count):
+    """Until a counter has got so far."""
+    while count_up(counters, which, 0) < count:
+        yield_processor()
+
+
 @compiled
-def iterate(tree, ranges, regrets, forecast, sums, scales, weights, predictive, buffers):
-    """Many iterations, player 0 before player 1 in each.
+def traverse(
+    tree,
+    ranges,
+    players,
+    regrets,
+    forecast,
+    sums,
+    scales,
+    weights,
+    mode,
+    predictive,
+    decision,
+    values,
+    bounds,
+    counters,
+    threads,
+    thread,
+    shared,
+    buffers,
+):
+    """One thread's part of many traversals: for each weights one of each player, in their order.
+
+    Thread 0 walks the street at the root. All of them take what is below its cards, part by part,
+    from the same counter. With one thread there are no parts, and the first walk is the whole one.
 
     Args:
         tree: `PublicTree`.
         ranges: (2, hands) weights of the hands at the root.
-        regrets: As in `walk`.
+        players: (p,) whose traversals.
+        regrets: As in `walk`, as are the next three and those after the weights.
         forecast: As in `walk`.
         sums: As in `walk`.
         scales: As in `walk`.
         weights: (iterations, 4).
+        mode: As in `walk`.
         predictive: As in `walk`.
-        buffers: As in `walk`.
+        decision: As in `walk`.
+        values: As in `walk`.
+        bounds: (parts + 1,) of the parts, in `Layout.events`.
+        counters: See `make_counters`; `COUNTERS` of them, all 0, for these threads alone.
+        threads: How many there are.
+        thread: Which one this is.
+        shared: `Buffers` of thread 0.
+        buffers: Of this thread, with the `tasks` and `leaf_values` of thread 0.
     """
+    parts, stop = len(bounds) - 1, len(tree.layout.events)
+    walks = 0
     for t in range(len(weights)):
-        for player in range(2):
-            enter(ranges, player, buffers)
-            args = tree, player, regrets, forecast, sums, scales, weights[t], UPDATE, predictive
-            walk(*args, -1, buffers.norm, 0, len(tree.layout.events), buffers)
+        for player in players:
+            args = tree, player, regrets, forecast, sums, scales, weights[t], mode, predictive
+            if thread == 0:
+                enter(ranges, player, shared)
+                walk(*args, decision, values, 0, bounds[0], shared)
+                count_up(counters, BEGUN, 1)
+            else:
+                _wait(counters, BEGUN, walks + 1)
+                for row in range(tree.layout.shape[2]):
+                    for who in range(2):
+                        _copy(shared.reach[who, row], buffers.reach[who, row])
+            # In each walk every thread asks once in vain.
+            before = walks * (parts + threads)
+            part = count_up(counters, TAKEN, 1) - before
+            while part < parts:
+                walk(*args, decision, values, bounds[part], bounds[part + 1], buffers)
+                part = count_up(counters, TAKEN, 1) - before
+            walks += 1
+            count_up(counters, ENDED, 1)
+            if thread == 0:
+                _wait(counters, ENDED, walks * threads)
+                walk(*args, decision, values, bounds[parts], stop, shared)
 
 
-@compiled
+@inlined
 def enter(ranges, player, buffers):
     """Set the reaches at the root for a player's walk."""
     _copy(ranges[1 - player], buffers.reach[1 - player, 0, : ranges.shape[1]])

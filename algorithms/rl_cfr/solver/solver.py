@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from tenfold.algorithms.rl_cfr.solver import kernels
 from tenfold.algorithms.rl_cfr.solver.game import Game
 from tenfold.algorithms.rl_cfr.solver.layout import Layout
+from tenfold.algorithms.rl_cfr.solver.signals import make_counters
 from tenfold.algorithms.rl_cfr.solver.tree import DECISION
 from tenfold.algorithms.rl_cfr.solver.variants import PREDICTIVE, VARIANTS, check_variant
 
@@ -72,15 +72,17 @@ class Solver:
         self.scales = np.zeros((2, len(tree.kind)), dtype) if compressed else None
         self._forecast = np.zeros_like(self.regrets if variant in PREDICTIVE else self.regrets[:0])
         self._buffers = kernels.make_buffers(tree)
-        self._threads = min(threads, len(tree.layout.tasks) - 1)
+        self._threads = max(1, min(threads, len(tree.layout.tasks) - 1))
         if self._threads > 1:
-            bounds = share_out(tree.layout, len(tree.kind), self._threads)
-            self._parts = list(pairwise(bounds))
+            self._bounds = share_out(tree.layout, len(tree.kind), self._threads)
             self._pool = ThreadPoolExecutor(self._threads - 1)
-            self._others = [
-                kernels.make_buffers(tree)._replace(tasks=self._buffers.tasks)
-                for _ in range(self._threads - 1)
-            ]
+        else:
+            self._bounds = np.array([len(tree.layout.events)])
+        tasks, leaf_values = self._buffers.tasks, self._buffers.leaf_values
+        self._others = [
+            kernels.make_buffers(tree)._replace(tasks=tasks, leaf_values=leaf_values)
+            for _ in range(self._threads - 1)
+        ]
         self._ranges = np.zeros((2, tree.held.shape[1]), dtype)
         for player in (0, 1):
             self._ranges[player, : tree.counts[player]] = game.ranges[player, tree.mine(player)]
@@ -92,15 +94,13 @@ class Solver:
         weights = np.array(
             [VARIANTS[self.variant](t) for t in range(first, last + 1)], self._ranges.dtype
         ).reshape(-1, 4)
-        arrays = self.regrets, self._forecast, self.sums, self.scales
-        if self.game.leaf is None and self._threads < 2:
-            args = *arrays, weights, predictive, self._buffers
-            kernels.iterate(self.game.tree, self._ranges, *args)
+        if self.game.leaf is None:
+            self._traverse([0, 1], kernels.UPDATE, self.sums, weights)
         else:
             for each in weights:
                 for player in (0, 1):
                     self._value_leaves(player, self._forecast if predictive else self.regrets)
-                    self._walk(player, kernels.UPDATE, self.sums, each)
+                    self._traverse([player], kernels.UPDATE, self.sums, each[None])
         self.iteration = last
 
     def get_state(self) -> dict[str, NDArray[Any]]:
@@ -215,46 +215,45 @@ class Solver:
         """Values (H,) of a player's hands at the root; those of a node's actions go to `values`."""
         tree = self.game.tree
         self._value_leaves(player, self.sums)
-        self._walk(player, kernels.BEST if best else kernels.AVERAGE, self.sums, None, node, values)
+        mode = kernels.BEST if best else kernels.AVERAGE
+        self._traverse([player], mode, self.sums, None, node, values)
         found = np.zeros(tree.hands)
         found[tree.mine(player)] = self._buffers.value[0, : tree.counts[player]]
         return found
 
-    def _walk(
+    def _traverse(
         self,
-        player: int,
+        players: list[int],
         mode: int,
         sums: NDArray[np.floating],
         weights: NDArray[np.floating] | None = None,
         node: int = -1,
         values: NDArray[np.floating] | None = None,
     ) -> None:
-        """A player's whole traversal, see `kernels.walk`."""
+        """Traversals of some players for each of the (n, 4) weights, see `kernels.traverse`."""
         tree, buffers = self.game.tree, self._buffers
-        kernels.enter(self._ranges, player, buffers)
-        fading = np.zeros(4, self._ranges.dtype) if weights is None else weights
+        fading = np.zeros((1, 4), self._ranges.dtype) if weights is None else weights
         arrays = self.regrets, self._forecast, sums, self.scales
         out = buffers.norm if values is None else values
-        args = tree, player, *arrays, fading, mode, self.variant in PREDICTIVE, node, out
-        stop = len(tree.layout.events)
-        if self._threads < 2:
-            kernels.walk(*args, 0, stop, buffers)
-            return
-        parts, begin, end = iter(self._parts), self._parts[0][0], self._parts[-1][1]
-        top = tree.layout.shape[2]
+        how = mode, self.variant in PREDICTIVE, node, out
+        counters = make_counters(kernels.COUNTERS)
+        order = np.array(players)
+        args = tree, self._ranges, order, *arrays, fading, *how, self._bounds, counters
 
-        def walk_parts(own: kernels.Buffers) -> None:
-            if own is not buffers:
-                own.reach[:, :top] = buffers.reach[:, :top]
-            for part in parts:  # all threads take from the same ones
-                kernels.walk(*args, *part, own)
+        def take_part(thread: int, own: kernels.Buffers) -> None:
+            kernels.traverse(*args, self._threads, thread, buffers, own)
 
-        kernels.walk(*args, 0, begin, buffers)
-        helpers = [self._pool.submit(walk_parts, own) for own in self._others]
-        walk_parts(buffers)
+        helpers = [
+            self._pool.submit(take_part, thread, own)
+            for thread, own in enumerate(self._others, start=1)
+        ]
+        try:
+            take_part(0, buffers)
+        except BaseException:  # Ctrl-C before it began: nobody else would let the others go on
+            counters[kernels.BEGUN] = len(fading) * len(players)
+            raise
         for helper in helpers:
             helper.result()
-        kernels.walk(*args, end, stop, buffers)
 
     def _block(self, node: int) -> NDArray[np.floating]:
         """The sums of a decision, (A, hands of its player).
@@ -276,13 +275,13 @@ class Solver:
         tree, buffers = self.game.tree, self._buffers
         reaches = np.zeros((tree.leaves, 2, tree.hands), self._ranges.dtype)
         for who in (0, 1):
-            self._walk(1 - who, kernels.LEAVES, mass)
+            self._traverse([1 - who], kernels.LEAVES, mass)
             reaches[:, who, tree.mine(who)] = buffers.leaf_values[:, : tree.counts[who]]
         values = self.game.leaf(reaches)[:, player, tree.mine(player)]
         buffers.leaf_values[:, : tree.counts[player]] = values
 
 
-def share_out(layout: Layout, nodes: int, threads: int) -> list[int]:
+def share_out(layout: Layout, nodes: int, threads: int) -> NDArray[np.int64]:
     """Bounds, in `Layout.events`, of the parts of a walk that threads take one by one.
 
     The work is the number of nodes. Each part is half of an even share of what is left, so that
@@ -301,8 +300,7 @@ def share_out(layout: Layout, nodes: int, threads: int) -> list[int]:
         left -= max(left / (2 * threads), LEAST)
         cuts.append(1.0 - left)
     places = [*np.searchsorted(done, cuts[:-1]), len(done)]
-    bounds: list[int] = tasks[np.unique(places)].tolist()
-    return bounds
+    return tasks[np.unique(places)].astype(np.int64)
 
 
 def mean_gain(
