@@ -18,6 +18,8 @@ from tenfold.platform.replaced import replaced
 from tenfold.platform.store import runs_folder
 
 LOOPBACK = "127.0.0.1"
+_FAILURES = (ConnectionError, TimeoutError, RuntimeError, OSError, ValueError)
+"""What Ray raises where it does not start or nobody answers."""
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
@@ -73,7 +75,10 @@ def start_ray(experiment: Experiment, address: str | None) -> None:
             environment = {"env_vars": {"TENFOLD_RUNS": os.environ["TENFOLD_RUNS"]}}
             with loopback_as_it_is() if _is_on_loopback_alone(address) else nullcontext():
                 ray.init(address=address, runtime_env=environment, **_QUIET)
-    except (ConnectionError, TimeoutError, RuntimeError, OSError, ValueError) as error:
+    except Exception as error:
+        # Ray says by a bare one that its servers take too long, as on a machine with other work.
+        if type(error) is not Exception and not isinstance(error, _FAILURES):
+            raise
         reason = " ".join(str(error).split())[:300]
         if address is None:
             raise InputError(

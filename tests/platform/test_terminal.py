@@ -269,16 +269,21 @@ def test_faults_are_retried_and_exceptions_are_not(
     assert trial.should_recover() == fault
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, Exception, TypeError])
 def test_a_ray_that_does_not_start_is_one_sentence(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[Exception], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(**options: Any) -> None:
-        raise RuntimeError("The current node timed out\nduring startup.")
+        raise kind("The current node timed out\nduring startup.")
 
     monkeypatch.setattr(ray_session.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray_session.ray, "init", fails)
-    with pytest.raises(InputError, match=r"does not start.*timed out during startup.*doctor"):
-        ray_session.start_ray(experiment_of(), None)
+    if kind is TypeError:  # a fault of this program
+        with pytest.raises(TypeError, match="timed out"):
+            ray_session.start_ray(experiment_of(), None)
+    else:
+        with pytest.raises(InputError, match=r"does not start.*timed out during startup.*doctor"):
+            ray_session.start_ray(experiment_of(), None)
 
 
 # The end
