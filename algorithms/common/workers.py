@@ -96,7 +96,7 @@ class Workers:
     @torch.no_grad()
     def clip(self, most: float) -> None:
         """Scale each worker's gradient down to the norm `most`."""
-        if self.sharded:
+        if self.stacked == 1:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), most)
             return
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
