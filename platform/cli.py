@@ -280,6 +280,10 @@ def compare(
     at: Annotated[
         str, typer.Option(help="Steps that count: common to all, completed runs', each run's end.")
     ] = "common",
+    score: Annotated[
+        str,
+        typer.Option(help="Of a run: own, area (mean over steps) or reach=VALUE (steps to it)."),
+    ] = "own",
     mix: Annotated[
         bool, typer.Option("--mix", help="Compare runs that differ in other parameters too.")
     ] = False,
@@ -316,6 +320,7 @@ def compare(
         metric=metric,
         baseline=baseline,
         at=at,
+        score=score,
         mix=mix,
         mode=mode,
         against=against,

@@ -45,6 +45,7 @@ from tenfold.platform.runs import (
     load_trials,
     plain,
 )
+from tenfold.platform.score import parse_rule
 from tenfold.platform.scoring import each, scored
 from tenfold.platform.statistics import (
     Estimate,
@@ -100,6 +101,7 @@ def collect(
     mix: bool = False,
     mode: str | None = None,
     against: str | None = None,
+    score: str = "own",
 ) -> Comparison:
     """What trials of a store say, without writing anything.
 
@@ -116,13 +118,16 @@ def collect(
         mix: Compare trials that also differ in something else, and say in what.
         mode: ``min`` or ``max``; the direction of the method's own metric when None.
         against: A logged metric that rises (FLOPs, bytes), for the curves' axis instead of steps.
+        score: What of the metric is a run's score: ``own`` as its method declares, ``area`` for the
+            mean over the steps, ``reach=VALUE`` for the steps until the metric is there.
 
     Raises:
-        InputError: A name, metric, group or key that is not there; nothing finished; trials that
-            differ in something else than what they are compared by.
+        InputError: A rule, a name, metric, group or key that is not there; nothing finished; trials
+            that differ in something else than what they are compared by.
     """
     if at not in POSITIONS:
         raise unknown("place to compare at", at, POSITIONS)
+    rule = parse_rule(score)
     installed = methods()
     trials = load_trials(client, selection, [key for key in by if key in TAGS])
     table = trials.table.copy()
@@ -141,20 +146,23 @@ def collect(
         row.method in installed and installed[row.method].one_world in row.metrics
         for row in each(table)
     ]
-    found, step_notes = scored(client, table, metric, mode, installed, at)
-    groups = _ordered(found, mode, grouping)
+    found, step_notes = scored(client, table, metric, mode, installed, at, rule)
+    score_mode = "min" if rule.kind == "reach" else mode
+    groups = _ordered(found, score_mode, grouping)
     if baseline is not None and baseline not in groups:
         raise unknown(f"baseline among the groups by {', '.join(grouping.by)}", baseline, groups)
-    one_scale = all(
+    one_scale = rule.kind != "reach" and all(
         name in installed and metric in installed[name].normalised for name in table["method"]
     )
-    rows = _rows(found, mode, groups, baseline, one_scale)
+    rows = _rows(found, score_mode, groups, baseline, one_scale)
     unit = " or ".join(sorted(set(table["step_unit"])))
     return Comparison(
         names=list(selection.names),
         by=grouping.by,
         metric=metric,
         mode=mode,
+        score=score,
+        score_mode=score_mode,
         step_unit=unit,
         axis=against or unit,
         baseline=baseline,
@@ -167,7 +175,7 @@ def collect(
         swept=grouping.swept,
         importances=_importances(found, grouping),
         notes=[
-            *notes.on_scores(rows, found, metric, mode, baseline, installed),
+            *notes.on_scores(rows, found, metric, mode, baseline, installed, rule),
             *notes.on_all_tasks(rows, baseline, one_scale),
             *notes.on_divergence(rows),
             *notes.on_worlds(found),
@@ -463,6 +471,7 @@ def _log(client: MlflowClient, uri: str, comparison: Comparison) -> Comparison:
         "by": comparison.title,
         "metric": comparison.metric,
         "mode": comparison.mode,
+        "score": comparison.score,
         "experiments": ", ".join(comparison.experiments),
     }
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])

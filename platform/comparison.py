@@ -94,8 +94,10 @@ class Comparison:
     Attributes:
         names: What was asked for.
         by: The tags and parameters that group.
-        metric: What the runs are scored by.
-        mode: ``min`` or ``max``.
+        metric: What the runs are judged by.
+        mode: ``min`` or ``max``, which values of it are better.
+        score: What of it is a run's score: ``own``, ``area`` or ``reach=VALUE``.
+        score_mode: Which scores are better.
         step_unit: What a step is.
         axis: What the curves are drawn over: the step unit, or another metric.
         baseline: Group that the others are compared with.
@@ -119,6 +121,8 @@ class Comparison:
     by: list[str]
     metric: str
     mode: str
+    score: str
+    score_mode: str
     step_unit: str
     axis: str
     baseline: str | None

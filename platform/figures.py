@@ -9,6 +9,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tenfold.platform.comparison import Comparison
+
 FORMATS = ("png", "svg", "pdf")
 # Okabe and Ito's palette, told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
@@ -111,9 +113,22 @@ def written(name: str) -> str:
     return " ".join(_WORDS.get(word, word) for word in words) + unit
 
 
+def score_written(comparison: Comparison) -> str:
+    """What runs score, as `written`: the metric, its mean, or the steps until it is somewhere."""
+    metric = written(comparison.metric)
+    kind, _, level = comparison.score.partition("=")
+    if kind == "reach":
+        return f"steps until {metric} is {level}"
+    return f"{metric} over all steps" if kind == "area" else metric
+
+
 def headed(name: str) -> str:
     """`written`, with a capital letter at its beginning where it is an ordinary word."""
-    text = written(name)
+    return capital(written(name))
+
+
+def capital(text: str) -> str:
+    """A text with a capital letter at its beginning where that is an ordinary word."""
     first = text.split(" ", 1)[0]
     return text[:1].upper() + text[1:] if first.islower() else text
 

@@ -9,6 +9,7 @@ from tenfold.platform.comparison import ALL_TASKS, Row
 from tenfold.platform.grouping import Grouping
 from tenfold.platform.registry import Method
 from tenfold.platform.runs import Trials
+from tenfold.platform.score import Rule
 
 
 def on_scores(
@@ -18,11 +19,26 @@ def on_scores(
     mode: str,
     baseline: str | None,
     installed: Mapping[str, Method],
+    rule: Rule,
 ) -> list[str]:
     """How runs are scored, and what stands beside the means."""
     better = "less is better" if mode == "min" else "more is better"
     notes = [f"{metric}: {better}. Intervals: 95 %, Student's t over seeds."]
-    names = sorted(set(table["method"]))
+    if rule.kind == "area":
+        notes.append("The score of a run is the mean of that over its steps, by trapezoids.")
+    if rule.kind == "reach":
+        notes.append(
+            f"The score of a run is the first step at which that is {rule.level:,.12g} or better; "
+            "less is better."
+        )
+        missed = table[~table["reached"] & ~table["broken"]].groupby("group").size()
+        if len(missed):
+            said = ", ".join(f"{count} of {group}" for group, count in missed.items())
+            notes.append(
+                f"Runs that never got there count with their last step, so that means are too "
+                f"small: {said}."
+            )
+    names = sorted(set(table["method"])) if rule.kind == "own" else []
     kinds = {name: installed[name].score for name in names if name in installed}
     for kind, said in _SCORES.items():
         alike = [name for name, own in kinds.items() if own == kind]

@@ -14,7 +14,17 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethod
 from rich.console import Console
 
 from tenfold.platform.comparison import ALL_TASKS, Comparison, Row, shown
-from tenfold.platform.figures import GREY, entitle, headed, panels, short, styles, written
+from tenfold.platform.figures import (
+    GREY,
+    capital,
+    entitle,
+    headed,
+    panels,
+    score_written,
+    short,
+    styles,
+    written,
+)
 from tenfold.platform.runs import plain
 from tenfold.platform.sweep_figures import draw_history, draw_importances, draw_parallel
 from tenfold.platform.tables import (
@@ -123,12 +133,12 @@ def draw_intervals(comparison: Comparison) -> Figure:
         axes.set_ylim(-0.6, len(places) - 0.4)
         axes.grid(visible=False, axis="y")
         divided = task == ALL_TASKS and not comparison.one_scale
-        label = headed(comparison.metric) + (" / baseline's mean" if divided else "")
+        label = capital(score_written(comparison)) + (" / baseline's mean" if divided else "")
         entitle(axes, short(task, 44), label)
         if finite:
             lows = [row.mean.value if row.mean.low is None else row.mean.low for row in finite]
             lows += [score for score, _ in runs if score is not None]
-            _scale(axes.xaxis, [row.mean.value for row in finite], lows, comparison.mode)
+            _scale(axes.xaxis, [row.mean.value for row in finite], lows, comparison.score_mode)
     return figure
 
 
@@ -222,7 +232,7 @@ def draw_parameter(comparison: Comparison) -> Figure:
         values = [value for value, _ in points]
         if values and min(values) > 0 and max(values) >= 100 * min(values):
             axes.set_xscale("log")
-        entitle(axes, task, headed(key), headed(comparison.metric))
+        entitle(axes, task, headed(key), capital(score_written(comparison)))
     return figure
 
 

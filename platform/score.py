@@ -6,13 +6,79 @@ so nothing heavy is imported.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from tenfold.platform.errors import InputError, one_line
 from tenfold.platform.registry import Method
 
 _TAIL = 0.1  # the share of a run's steps, at its end, that a noisy method is scored by
 # Larger than any metric, and small enough for sums and interpolations over many trials.
 _WORST = 1e100
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a comparison takes for the score of a run.
+
+    Attributes:
+        kind: ``own`` as the method declares it, ``area`` or ``reach``.
+        level: What is to be reached.
+    """
+
+    kind: str = "own"
+    level: float = math.nan
+
+
+def parse_rule(text: str) -> Rule:
+    """A rule as a user writes it: ``own``, ``area`` or ``reach=VALUE``.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    kind, equals, value = text.partition("=")
+    try:
+        level = float(value) if equals else math.nan
+    except ValueError:
+        level = math.inf
+    if kind not in ("own", "area", "reach") or (kind == "reach") != math.isfinite(level):
+        raise InputError(
+            f"Bad value '{one_line(text)}' for --score: give own (as the method declares it), area "
+            "(the mean over the steps) or reach=VALUE (the steps until the metric is there)."
+        )
+    return Rule(kind, level)
+
+
+def area_of(history: Sequence[tuple[float, float]]) -> float:
+    """The mean of a metric over the steps from its first record to its last, by trapezoids.
+
+    Args:
+        history: Step and value of every record, in the order of the steps.
+
+    Returns:
+        NaN if a value is not finite or there is none.
+    """
+    if not _finite(history):
+        return math.nan
+    first, last = history[0], history[-1]
+    if first[0] == last[0]:
+        return float(last[1])
+    parts = ((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(history))
+    return math.fsum(parts) / (last[0] - first[0])
+
+
+def reached_at(history: Iterable[tuple[float, float]], level: float, mode: str) -> float | None:
+    """The first step with a value that is a level or better, None if there is none.
+
+    Args:
+        history: As in `area_of`.
+        level: Of the metric.
+        mode: ``min`` or ``max``, which values are better.
+    """
+    return next(
+        (step for step, value in history if (value <= level if mode == "min" else value >= level)),
+        None,
+    )
 
 
 def score_of(

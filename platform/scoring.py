@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from tenfold.platform.registry import Method
 from tenfold.platform.runs import load_history
-from tenfold.platform.score import score_of
+from tenfold.platform.score import Rule, area_of, reached_at, score_of
 from tenfold.platform.tables import count
 
 # Runs whose last steps are so near to the longest's have run to the same end: iterations are not
@@ -24,16 +24,37 @@ def scored(
     mode: str,
     installed: Mapping[str, Method],
     at: str,
+    rule: Rule,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Trials with their history, where they are scored and what they score, and notes on that.
 
     Columns: ``history`` (steps and values), ``broken`` (it diverged), ``last`` (its last step),
-    ``step`` (NaN for the broken) and ``score`` (infinite for the broken).
+    ``step`` (NaN for the broken), ``score`` (infinite for the broken) and ``reached`` (whether the
+    level of a rule was).
+
+    Args:
+        client: Of the store.
+        table: The trials.
+        metric: That is judged.
+        mode: ``min`` or ``max``, which values of it are better.
+        installed: Methods by name.
+        at: See `compare.collect`.
+        rule: What of the metric is the score. A level that is not reached counts with the last step
+            that was looked at.
     """
 
+    def points(row: Any, until: float) -> list[tuple[float, float]]:
+        return [point for point in zip(*row.history, strict=True) if point[0] <= until]
+
     def score(row: Any, until: float) -> float:
-        points = [point for point in zip(*row.history, strict=True) if point[0] <= until]
-        return score_of(points, installed.get(row.method), metric)
+        history = points(row, until)
+        if rule.kind == "own":
+            return score_of(history, installed.get(row.method), metric)
+        area = area_of(history)
+        if rule.kind == "area" or math.isnan(area):
+            return area
+        reached = reached_at(history, rule.level, mode)
+        return history[-1][0] if reached is None else reached
 
     table = table.copy()
     histories = [load_history(client, run_id, metric) for run_id in table["run_id"]]
@@ -49,11 +70,14 @@ def scored(
         parts.append(placed)
         notes += said
     found = pd.concat(parts)
-    worst = math.inf if mode == "min" else -math.inf
+    worst = math.inf if rule.kind == "reach" or mode == "min" else -math.inf
     found["score"] = [worst if row.broken else score(row, row.until) for row in each(found)]
     found["step"] = [
         math.nan if row.broken else max((s for s in row.history[0] if s <= row.until), default=-1)
         for row in each(found)
+    ]
+    found["reached"] = [
+        reached_at(points(row, row.until), rule.level, mode) is not None for row in each(found)
     ]
     late = int((found["step"] == -1).sum())
     if late:

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from tenfold.platform.comparison import Comparison, ScoredRun
-from tenfold.platform.figures import GREY, entitle, headed, panels, short, written
+from tenfold.platform.figures import GREY, capital, entitle, panels, score_written, short, written
 from tenfold.platform.runs import in_order, plain
 
 _LOG_RATIO = 100.0
@@ -21,7 +21,7 @@ def draw_history(comparison: Comparison) -> Figure:
     """Score of every run in the order of their starts, and the best up to each; a panel a task."""
     tasks = list(dict.fromkeys(run.task for run in comparison.runs))
     figure, axes_of = panels(len(tasks), 2, 5.6, 3.6)
-    best_of = np.minimum if comparison.mode == "min" else np.maximum
+    best_of = np.minimum if comparison.score_mode == "min" else np.maximum
     for task, axes in zip(tasks, axes_of, strict=True):
         runs = [run for run in comparison.runs if run.task == task]
         found = [(place, run.score) for place, run in enumerate(runs, 1) if run.score is not None]
@@ -34,7 +34,12 @@ def draw_history(comparison: Comparison) -> Figure:
             marks = axes.get_xaxis_transform()
             axes.plot(lost, [0.02] * len(lost), "x", color="#D55E00", transform=marks, ms=5)
             axes.plot([], [], "x", color="#D55E00", label="diverged")
-        entitle(axes, task, "Run, in the order of starts", headed(comparison.metric))
+        entitle(
+            axes,
+            task,
+            "Run, in the order of starts",
+            capital(score_written(comparison)),
+        )
         axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -50,12 +55,12 @@ def draw_parallel(comparison: Comparison) -> Figure:
         if not scores:
             continue
         ends = min(scores), max(scores)
-        darkest_first = mpl.colormaps["viridis" if comparison.mode == "min" else "viridis_r"]
+        darkest_first = mpl.colormaps["viridis" if comparison.score_mode == "min" else "viridis_r"]
         colours = ScalarMappable(Normalize(*ends), darkest_first)
         columns = [_heights(runs, key) for key in keys]
         columns.append(([_share(score, *ends) for score in scores], _ticks(scores, log=False)))
         order = np.argsort(scores)
-        for place in order[::-1] if comparison.mode == "min" else order:
+        for place in order[::-1] if comparison.score_mode == "min" else order:
             heights = [column[0][place] for column in columns]
             axes.plot(heights, color=colours.to_rgba(scores[place]), lw=1.2, alpha=0.85)
         for place, (_, ticks) in enumerate(columns):
@@ -65,7 +70,9 @@ def draw_parallel(comparison: Comparison) -> Figure:
                     f" {label}", (place, height), fontsize=7, va="center", annotation_clip=False
                 )
         axes.set_xticks(
-            range(len(columns)), [*map(written, keys), written(comparison.metric)], fontsize=8
+            range(len(columns)),
+            [*map(written, keys), score_written(comparison)],
+            fontsize=8,
         )
         axes.set_yticks([])
         axes.grid(visible=False)
@@ -84,7 +91,7 @@ def draw_importances(comparison: Comparison) -> Figure:
     axes.set_yticks(range(len(names)), [short(written(name)) for name in names])
     axes.set_xlim(0, 1)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"Share of the variance of {written(comparison.metric)}")
+    axes.set_xlabel(f"Share of the variance of {score_written(comparison)}")
     return figure
 
 

@@ -1,7 +1,7 @@
 """TQC and CrossQ of sb3-contrib in the protocol of an experiment of OMNet, beside its own runs.
 
     python -m experiments.omnet.peers tier1 --seeds 5
-    tenfold compare omnet-tier1 --by variant --baseline sac
+    tenfold compare omnet-tier1 --by variant --baseline sac --score area --mix
 
 Task, environment steps, updates a step, batch, widths, warm-up and evaluations are the
 experiment's; rates and all else are sb3-contrib's own. CrossQ has critics of the experiment's width

@@ -527,6 +527,70 @@ def test_the_score_is_declared_by_the_method() -> None:
         assert math.isnan(score_of([], method))
 
 
+def returns(store: Store) -> None:
+    """Returns at steps 10 to 40: early gets to 10 sooner than late, never does not in one seed."""
+    for variant, runs in {
+        "early": [[0.0, 10.0, 12.0, 10.0], [0.0, 4.0, 10.0, 10.0]],
+        "late": [[0.0, 0.0, 0.0, 10.0], [2.0, 4.0, 6.0, 11.0]],
+        "never": [[0.0, 10.0, 10.0, 9.0], [1.0, 2.0, 3.0, 9.5]],
+    }.items():
+        for seed, values in enumerate(runs):
+            store.trial(values, variant=variant, seed=seed, metric="return", mode="max")
+
+
+def test_the_area_is_the_mean_over_the_steps(store: Store) -> None:
+    returns(store)
+    found = store.collect(baseline="late", score="area")
+    by_scipy = [np.trapezoid(values, dx=10) / 30 for values in ([0, 10, 12, 10], [0, 4, 10, 10])]
+    assert row(found, "early").mean.value == pytest.approx(np.mean(by_scipy))
+    assert found.groups == ["early", "never", "late"]
+    assert row(found, "early").better.value == 1.0
+    assert any("mean of that over its steps" in note for note in found.notes)
+
+
+def test_a_level_scores_the_steps_until_it_is_reached(store: Store) -> None:
+    returns(store)
+    found = store.collect(baseline="late", score="reach=10")
+    means = {group: row(found, group).mean.value for group in found.groups}
+    assert means == {"early": 25.0, "never": 30.0, "late": 40.0}
+    assert list(means) == ["early", "never", "late"]
+    assert row(found, "early").better.value == 1.0
+    assert row(found, "early").difference.value == -15.0
+    assert "too small: 1 of never." in " ".join(found.notes)
+    # The curves are still the metric's, and more of it is better.
+    assert (found.mode, found.score_mode) == ("max", "min")
+    less = store.collect(metric="return", mode="min", score="reach=0")
+    assert row(less, "early").mean.value == 10.0
+    assert row(less, "late").mean.value == 25.0  # 10, and 40 for what began at 2
+
+
+def test_a_run_that_diverged_never_reaches_anything(store: Store) -> None:
+    returns(store)
+    store.trial([10.0, math.nan], variant="broken", metric="return", mode="max", diverged="20")
+    for score in ("area", "reach=5"):
+        found = row(store.collect(score=score), "broken")
+        assert (found.diverged, math.isinf(found.mean.value)) == (1, True)
+
+
+@pytest.mark.parametrize("score", ["final", "reach", "reach=", "reach=soon", "area=3", "reach=nan"])
+def test_an_unknown_rule_is_one_sentence(store: Store, score: str) -> None:
+    returns(store)
+    with pytest.raises(
+        InputError, match=f"Bad value '{score}' for --score: give own .*reach=VALUE"
+    ):
+        store.collect(score=score)
+
+
+def test_figures_name_what_is_scored(store: Store) -> None:
+    returns(store)
+    for score, said in (
+        ("area", "Return over all steps"),
+        ("reach=10", "Steps until return is 10"),
+    ):
+        figure = draw_intervals(store.collect(score=score))
+        assert figure.axes[0].get_xlabel() == said
+
+
 # Which runs
 
 
