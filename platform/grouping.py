@@ -22,6 +22,7 @@ _BINS = 8
 # Texts of numbers up to this length are shown as they are.
 _SHORT_NUMBER = 7
 _SHOWN_VALUES = 4
+_SHOWN_KEYS = 8
 # Groups by these are other runs, with whatever parameters.
 _OTHER_RUNS = {"run", "experiment", "commit", "seed"}
 
@@ -168,7 +169,7 @@ def _refusal(table: pd.DataFrame, by: Sequence[str], differing: list[str]) -> In
     texts = table[column_of(table, first)].fillna(DEFAULT).astype(str)
     values = in_order(_shortened(texts).unique())
     shown = ", ".join(values[:_SHOWN_VALUES]) + (", ..." if len(values) > _SHOWN_VALUES else "")
-    more = f" and in {', '.join(differing[1:])}" if len(differing) > 1 else ""
+    more = f" and in {some(differing[1:])}" if len(differing) > 1 else ""
     # The newest trial's value is the likeliest to be meant.
     flag = "--variant " if first == "variant" else f"--where {first}="
     ways = [f"{flag}{texts.iloc[-1]}"]
@@ -180,6 +181,13 @@ def _refusal(table: pd.DataFrame, by: Sequence[str], differing: list[str]) -> In
         f"Runs compared by {', '.join(by)} also differ in {first} ({shown}){more}: add "
         f"{', '.join(ways[:-1])} or {ways[-1]}."
     )
+
+
+def some(keys: Sequence[str]) -> str:
+    """Names of parameters in a sentence: the first ones, and how many more there are."""
+    if len(keys) <= _SHOWN_KEYS:
+        return ", ".join(keys)
+    return f"{', '.join(keys[:_SHOWN_KEYS])} and {len(keys) - _SHOWN_KEYS} more"
 
 
 def _shortened(texts: pd.Series) -> pd.Series:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from tenfold.platform.comparison import ALL_TASKS, Row
-from tenfold.platform.grouping import Grouping
+from tenfold.platform.grouping import Grouping, some
 from tenfold.platform.registry import Method
 from tenfold.platform.runs import Trials
 from tenfold.platform.score import Rule
@@ -119,7 +119,7 @@ def on_groups(grouping: Grouping, mixed: list[str]) -> list[str]:
         notes.append(f"{grouping.by[0]} has many values: ranges of about equal counts.")
     if mixed:
         notes.append(
-            f"Runs that are compared also differ in {', '.join(mixed)}; intervals take them for "
+            f"Runs that are compared also differ in {some(mixed)}; intervals take them for "
             "independent runs."
         )
     return notes

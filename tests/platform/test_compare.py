@@ -614,6 +614,17 @@ def test_runs_that_differ_in_parameters_are_not_pooled(store: Store) -> None:
     assert "differ in horizon; intervals" in noted(mixed)
 
 
+def test_of_many_parameters_that_differ_the_first_are_named(store: Store) -> None:
+    for seed in range(2):
+        store.trial([1.0], seed=seed, params={f"key_{n:02}": seed for n in range(20)})
+    named = ", ".join(f"key_{n:02}" for n in range(8))
+    with pytest.raises(InputError, match=r"differ in key_00 .* key_08 and 11 more: add "):
+        store.collect(by=["variant"])
+    assert f"differ in {named} and 12 more; intervals" in noted(
+        store.collect(by=["variant"], mix=True)
+    )
+
+
 def test_groups_of_different_sweeps_may_differ_only_in_what_their_variants_set(
     store: Store,
 ) -> None:
