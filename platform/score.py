@@ -58,7 +58,7 @@ def area_of(history: Sequence[tuple[float, float]]) -> float:
     Returns:
         NaN if a value is not finite or there is none.
     """
-    if not _finite(history):
+    if not finite(history):
         return math.nan
     first, last = history[0], history[-1]
     if first[0] == last[0]:
@@ -100,17 +100,18 @@ def score_of(
     if kind == "tail_mean" and points:
         begin = (1 - _TAIL) * points[-1][0]
         points = [(step, value) for step, value in points if step > begin] or points[-1:]
-        total = math.fsum(value for _, value in points) if _finite(points) else math.nan
+        total = math.fsum(value for _, value in points) if finite(points) else math.nan
         score = total / len(points)
-    elif kind == "best_evaluation" and _finite(points[-1:]):
+    elif kind == "best_evaluation" and finite(points[-1:]):
         values = [value for _, value in points if math.isfinite(value)]
         score = min(values) if method is not None and method.mode == "min" else max(values)
     else:
-        score = points[-1][1] if points and _finite(points[-1:]) else math.nan
+        score = points[-1][1] if points and finite(points[-1:]) else math.nan
     return float(score)
 
 
-def _finite(points: Sequence[tuple[float, float]]) -> bool:
+def finite(points: Sequence[tuple[float, float]]) -> bool:
+    """Whether there are values and all are finite."""
     return bool(points) and all(math.isfinite(value) for _, value in points)
 
 

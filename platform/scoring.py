@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from tenfold.platform.registry import Method
 from tenfold.platform.runs import load_history
-from tenfold.platform.score import Rule, area_of, reached_at, score_of
+from tenfold.platform.score import Rule, area_of, finite, reached_at, score_of
 from tenfold.platform.tables import count
 
 # Runs whose last steps are so near to the longest's have run to the same end: iterations are not
@@ -29,8 +29,7 @@ def scored(
     """Trials with their history, where they are scored and what they score, and notes on that.
 
     Columns: ``history`` (steps and values), ``broken`` (it diverged), ``last`` (its last step),
-    ``step`` (NaN for the broken), ``score`` (infinite for the broken) and ``reached`` (whether the
-    level of a rule was).
+    ``step`` (NaN for the broken), ``score`` (infinite for the broken); with a level, ``reached``.
 
     Args:
         client: Of the store.
@@ -50,9 +49,10 @@ def scored(
         history = points(row, until)
         if rule.kind == "own":
             return score_of(history, installed.get(row.method), metric)
-        area = area_of(history)
-        if rule.kind == "area" or math.isnan(area):
-            return area
+        if rule.kind == "area":
+            return area_of(history)
+        if not finite(history):
+            return math.nan
         reached = reached_at(history, rule.level, mode)
         return history[-1][0] if reached is None else reached
 
@@ -76,9 +76,10 @@ def scored(
         math.nan if row.broken else max((s for s in row.history[0] if s <= row.until), default=-1)
         for row in each(found)
     ]
-    found["reached"] = [
-        reached_at(points(row, row.until), rule.level, mode) is not None for row in each(found)
-    ]
+    if rule.kind == "reach":
+        found["reached"] = [
+            reached_at(points(row, row.until), rule.level, mode) is not None for row in each(found)
+        ]
     late = int((found["step"] == -1).sum())
     if late:
         notes.append(f"Left out: {late} runs whose first {metric} is after the common step.")

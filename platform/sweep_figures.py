@@ -34,12 +34,7 @@ def draw_history(comparison: Comparison) -> Figure:
             marks = axes.get_xaxis_transform()
             axes.plot(lost, [0.02] * len(lost), "x", color="#D55E00", transform=marks, ms=5)
             axes.plot([], [], "x", color="#D55E00", label="diverged")
-        entitle(
-            axes,
-            task,
-            "Run, in the order of starts",
-            capital(score_written(comparison)),
-        )
+        entitle(axes, task, "Run, in the order of starts", capital(score_written(comparison)))
         axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -70,9 +65,7 @@ def draw_parallel(comparison: Comparison) -> Figure:
                     f" {label}", (place, height), fontsize=7, va="center", annotation_clip=False
                 )
         axes.set_xticks(
-            range(len(columns)),
-            [*map(written, keys), score_written(comparison)],
-            fontsize=8,
+            range(len(columns)), [*map(written, keys), score_written(comparison)], fontsize=8
         )
         axes.set_yticks([])
         axes.grid(visible=False)

@@ -2,9 +2,9 @@
 
 A source is a Parquet file, a set that `datasets` saved or a folder of either, webdataset tar
 shards, or a folder of images with captions in `metadata.jsonl`, `metadata.csv` or a .txt file
-beside each image. What cannot be read
-is left out, counted and reported. The images stay as they were encoded in one memory-mapped Arrow
-file, so that a batch is a function of the step and data need no more disk than they had.
+beside each image. What cannot be read is left out, counted and reported. The images stay as they
+were encoded in one memory-mapped Arrow file, so that a batch is a function of the step and data
+need no more disk than they had.
 """
 
 import csv
@@ -43,7 +43,6 @@ SCENES = {
 }
 """Tasks that are drawn, and their styles."""
 _SCHEMA = pa.schema([("image", pa.binary()), ("caption", pa.string())])
-_COLUMNS = ("parquet", "arrow")
 _SIDE_FILES = ("metadata.jsonl", "metadata.csv")
 _FILE_NAME = "file_name"
 _SCENES_SEED = 0  # the same drawings for every run, whatever its seed
@@ -88,7 +87,7 @@ def check_source(source: Path, image_column: str, caption_column: str) -> None:
         ValueError: It is missing or empty, or has no such columns or captions.
     """
     kind, files = layout(source)
-    if kind in _COLUMNS:
+    if kind == "columns":
         for file in files:
             names = [field.name for field in schema_of(file) if is_plain(field.type)]
             for column in (image_column, caption_column):
@@ -105,7 +104,7 @@ def check_source(source: Path, image_column: str, caption_column: str) -> None:
 
 
 def layout(source: Path) -> tuple[str, list[Path]]:
-    """What kind of source it is (parquet, arrow, tar, folder), and its files.
+    """What kind of source it is (columns, tar, folder), and its files.
 
     Raises:
         ValueError: It is missing, or none of these.
@@ -118,7 +117,7 @@ def layout(source: Path) -> tuple[str, list[Path]]:
     files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
     columns = columnar_files(files)
     if columns:
-        return columns[0].suffix.lower()[1:], columns
+        return "columns", columns
     for kind, suffixes in (("tar", (".tar",)), ("folder", SUFFIXES)):
         found = [file for file in files if file.suffix.lower() in suffixes]
         if found and (kind != "folder" or source.is_dir()):
@@ -175,7 +174,7 @@ def _drawn(count: int, style: str) -> Iterator[Mapping[str, Any]]:
 def _read(source: Path, image_column: str, caption_column: str) -> Iterator[Mapping[str, Any]]:
     """Every example of a source in its order, with what is wrong with it."""
     kind, files = layout(source)
-    if kind in _COLUMNS:
+    if kind == "columns":
         columns = {"image": image_column, "caption": caption_column}
         return examined_rows(kind, files, _of_columns, list(columns.values()), **columns)
     if kind == "tar":

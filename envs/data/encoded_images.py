@@ -89,7 +89,7 @@ def check_encoded(source: Path, size: int | None, columns: Columns) -> int:
             "Bad value null for 'image_size': images that stay encoded have any size, so give the "
             "pixels that they are resized to."
         )
-    if kind != "tar":
+    if kind == "columns":
         for file in files:
             label_columns(file, columns)
         return size
@@ -162,7 +162,7 @@ def _layout(source: Path) -> tuple[str, list[Path], int]:
             f"Bad value 'batch' for 'decode': '{source}' holds no Parquet or Arrow file and no "
             ".tar shard, so give once."
         )
-    kind = files[0].suffix.lower()[1:]
+    kind = "tar" if files[0].suffix.lower() == ".tar" else "columns"
     parts = None if source.is_file() else train_and_held_out(source, files)
     if parts is None:
         return kind, files, 0

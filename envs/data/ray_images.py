@@ -31,7 +31,7 @@ def examined_rows(
     """Every row of some files in their order, as a function makes it.
 
     Args:
-        kind: ``parquet``, ``arrow``, ``tar`` or ``folder`` (of files that are an image each).
+        kind: ``columns`` (see `columnar`), ``tar`` or ``folder`` (of files that are images).
         files: Of that kind.
         examine: From a row to what is wanted of it: the `columns` of a file of those; the members
             of a shard's example by their suffixes, see `image_of`; or ``bytes`` and ``path``.
@@ -46,9 +46,9 @@ def examined_rows(
     context.enable_progress_bars = False
     # No CPU is asked for: the trial that waits for the data may hold them all.
     free = {"num_cpus": 0}
-    if kind == "parquet":
+    if kind == "columns" and files[0].suffix.lower() == ".parquet":
         rows = ray.data.read_parquet(paths, columns=list(columns), **free)
-    elif kind == "arrow":
+    elif kind == "columns":
         from tenfold.envs.data.arrow_source import ArrowStreams
 
         rows = ray.data.read_datasource(ArrowStreams(paths, columns), **free)

@@ -62,7 +62,7 @@ def one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
         **arguments: Any,
     ) -> Iterator[dict[str, Any]]:
         for file in files:
-            if kind == "parquet":
+            if kind == "columns":
                 given = pq.read_table(file, columns=list(columns)).to_pylist()
             else:
                 given = list(examples(file))
