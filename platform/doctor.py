@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
+from gymnasium.error import DependencyNotInstalled
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
@@ -213,9 +214,9 @@ def check_tasks(installed: Iterable[Method]) -> Check:
     for spec in found:
         try:
             load_env_creator(str(spec.entry_point))
-        except ImportError as error:
+        except (ImportError, DependencyNotInstalled) as error:
             lacking.append(f"{spec.id} ({error})")
-            missing.add(error.name or "'gymnasium[all]'")
+            missing.add(getattr(error, "name", None) or "'gymnasium[all]'")
     if not lacking:
         return Check("Gymnasium tasks", f"all {len(found)} can be made")
     advice = f"pip install {' '.join(sorted(missing))}"

@@ -69,6 +69,17 @@ def test_tasks_that_lack_an_import_are_named(monkeypatch: pytest.MonkeyPatch) ->
     assert "Pendulum-v1" not in check.found
 
 
+def test_gymnasium_s_own_word_for_a_missing_package_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in [name for name in sys.modules if name.startswith("gymnasium.envs.mujoco")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    check = doctor.check_tasks([get_method("sac")])
+    assert (check.verdict, check.advice) == ("fail", "pip install 'gymnasium[all]'")
+    assert "MuJoCo is not installed" in check.found
+
+
 def test_a_step_of_each_training_loop_runs_on_a_gpu(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
