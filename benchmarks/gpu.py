@@ -3,7 +3,6 @@
     python benchmarks/gpu.py                 GPT-2 small, ViT-B, LCM-LoRA in bf16 on the GPU
     python benchmarks/gpu.py --device cpu    the same with tiny models in fp32, in two minutes
 
-Batched rivers of poker come first, see batched_rivers.py.
 Needs Tenfold's dependencies and no running Ray: the loops are plain objects. Tokens and images are
 random, so that no data set is needed; both loops take the same ones. A plain loop is what one
 writes by hand: copy a batch, autocast, loss, backward, clip, fused AdamW; of LCM by diffusers and
@@ -11,12 +10,13 @@ peft, with a moving average, on the embedded teacher and its drawings (for SD-1.
 see benchmarks/lcm.py). Blocks of steps of both alternate; the ratio is the median over the blocks,
 above 1 where ours is faster. TFLOP/s are the dense model's FLOPs (torch's own counter, forward and
 backward) over the time of a step, and model FLOPs utilisation is that over the card's peak in bf16
-without sparsity. Judging is not timed. At last come masked layers, dense, by blocks and 2:4, see
-sparse_layers.py.
+without sparsity. Judging is not timed. Then come masked layers, dense, by blocks and 2:4 (see
+sparse_layers.py), at last batched rivers of poker (see batched_rivers.py).
 """
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -285,7 +285,7 @@ def main() -> None:
     on_card = options.device == "cuda"
     card = torch.cuda.get_device_name() if on_card else f"CPU, {torch.get_num_threads()} thread(s)"
     peak = options.peak or next((p for name, p in PEAKS.items() if on_card and name in card), None)
-    Console(width=110).print(batched_rivers.report(on_card, options.blocks))
+    console = Console(width=110)
     table = Table("loop", "ours /s", "plain /s", "ratio", "TFLOP/s", "MFU", title=card)
     total = (options.blocks + 1) * options.steps
     for name, make in loops(on_card, total).items():
@@ -293,7 +293,7 @@ def main() -> None:
         flops = plain.flops()
         ours, theirs, ratio = measure(loop, plain, options.steps, options.blocks)
         speed = flops * ours / loop.items_per_step / 1e12
-        table.add_row(
+        row = (
             f"{name}, {loop.items}",
             f"{ours:,.0f}",
             f"{theirs:,.0f}",
@@ -301,13 +301,15 @@ def main() -> None:
             f"{speed:.3g}",
             f"{speed / peak:.1%}" if peak else "-",
         )
+        table.add_row(*row)
+        print(*row, sep="  ", file=sys.stderr, flush=True)  # kept if what follows is cut off
         del loop, plain
         if on_card:
             torch.cuda.empty_cache()
-    console = Console(width=110)
     console.print(table)
     for layers in sparse_layers.report(on_card, repeats=5):
         console.print(layers)
+    console.print(batched_rivers.report(on_card, options.blocks))
 
 
 if __name__ == "__main__":
