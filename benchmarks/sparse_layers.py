@@ -2,9 +2,10 @@
 
     python benchmarks/sparse_layers.py                  this CPU: float32, one thread, a minute
     python benchmarks/sparse_layers.py --device cuda    the card: bf16, blocks by Triton, 2:4
+    python benchmarks/sparse_layers.py --kernels        compiles the Triton kernels for cards that
+                                                        need not be there; needs triton
     TRITON_INTERPRET=1 python benchmarks/sparse_layers.py --kernels
-                                                        the Triton kernels without a card: are they
-                                                        right? Needs triton, in its interpreter
+                                                        are they right? In triton's interpreter
 
 One layer on random masks of the given density, forward alone and forward with all gradients. Speed-
 ups are over `dense`, which is x @ W + b without a mask, as MST runs its layers by `kernels=dense`
@@ -18,6 +19,8 @@ Before it is timed each path is compared with `masked`, gradients included.
 """
 
 import argparse
+import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -110,6 +113,42 @@ def check(layer: Layer, product: Product, rows: int) -> None:
         assert off < (1e-4 if layer.compute.dtype == torch.float32 else 2e-2), (product, off)
 
 
+def compile_kernels() -> None:
+    """Compile the Triton kernels for cards of compute capability 8.0 and 9.0.
+
+    Raises:
+        triton.compiler.errors.CompilationError: One does not compile.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from tenfold.algorithms.mst import block_kernels
+
+    tables = {"start", "place", "inputs", "outputs"}
+    matrices = {"matrix", "weight", "out", "x", "grad_y"}
+    cases = [
+        (kernel, capability, dtype, side)
+        for kernel in (block_kernels._product, block_kernels._sampled)
+        for capability in (80, 90)
+        for dtype in ("fp32", "bf16")
+        for side in block_kernels.SIDES
+    ]
+    for kernel, capability, dtype, side in cases:
+        types = {
+            name: "*i32" if name in tables else f"*{dtype}" if name in matrices else "i32"
+            for name in kernel.arg_names
+        }
+        constants = {"SIDE": side, "ROWS": block_kernels._ROWS}
+        source = ASTSource(
+            fn=kernel,
+            signature=types | dict.fromkeys(constants, "constexpr"),
+            constexprs={(kernel.arg_names.index(name),): v for name, v in constants.items()},
+        )
+        triton.compile(source, target=GPUTarget("cuda", capability, 32))
+    print(f"{len(cases)} kernels compile")
+
+
 def check_kernels() -> None:
     """Compare the Triton kernels with masked dense products, in float32.
 
@@ -180,7 +219,9 @@ def measure(
                     cells = [f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean, low, high in ups]
                     wins.setdefault(name, []).append((density, ups[1][1] > 1))
                 median = 1e3 * float(np.median(times[True][name]))
-                table.add_row(f"{n_in}x{n_out}", f"{density:g}", name, f"{median:.2f}", *cells)
+                row = (f"{n_in}x{n_out}", f"{density:g}", name, f"{median:.2f}", *cells)
+                table.add_row(*row)
+                print(*row, sep="  ", file=sys.stderr, flush=True)  # kept if the rest is cut off
         for name, found_at in wins.items():
             even.add_row(f"{n_in}x{n_out}", name, break_even(found_at))
     return table, even
@@ -216,10 +257,10 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cpu")
     parser.add_argument("--rows", type=int)
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--kernels", action="store_true", help="Compare Triton kernels only.")
+    parser.add_argument("--kernels", action="store_true", help="Check the Triton kernels only.")
     options = parser.parse_args()
     if options.kernels:
-        check_kernels()
+        (check_kernels if os.environ.get("TRITON_INTERPRET") == "1" else compile_kernels)()
         return
     for table in report(options.device == "cuda", options.rows, options.repeats):
         Console(width=110).print(table)

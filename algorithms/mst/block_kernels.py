@@ -3,9 +3,9 @@
 Each program makes one block of the result: of `product` a part of the rows by one column of blocks,
 the sum over the column's active blocks; of `sampled_product` one active block, the sum over rows.
 Sums are in float32 whatever the inputs are, and float32 inputs are multiplied in full precision.
+Triton reads a kernel's annotations when it compiles it: those of compile-time constants are all
+that it takes.
 """
-
-from typing import Any
 
 import triton
 from torch import Tensor
@@ -17,18 +17,18 @@ _ROWS = 64  # that a program takes at a time
 
 
 @triton.jit
-def _product(
-    matrix: Any,
-    weight: Any,
-    start: Any,
-    place: Any,
-    out: Any,
-    rows: Any,
-    m_row: Any,
-    m_unit: Any,
-    w_in: Any,
-    w_out: Any,
-    o_row: Any,
+def _product(  # type: ignore[no-untyped-def]
+    matrix,
+    weight,
+    start,
+    place,
+    out,
+    rows,
+    m_row,
+    m_unit,
+    w_in,
+    w_out,
+    o_row,
     SIDE: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> None:
@@ -51,18 +51,18 @@ def _product(
 
 
 @triton.jit
-def _sampled(
-    x: Any,
-    grad_y: Any,
-    inputs: Any,
-    outputs: Any,
-    out: Any,
-    rows: Any,
-    x_row: Any,
-    x_unit: Any,
-    g_row: Any,
-    g_unit: Any,
-    n_out: Any,
+def _sampled(  # type: ignore[no-untyped-def]
+    x,
+    grad_y,
+    inputs,
+    outputs,
+    out,
+    rows,
+    x_row,
+    x_unit,
+    g_row,
+    g_unit,
+    n_out,
     SIDE: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> None:

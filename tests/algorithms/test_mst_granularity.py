@@ -3,16 +3,19 @@
 About 5 processor seconds.
 """
 
+import ast
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tenfold.algorithms import mst
 from tenfold.algorithms.mst import METHOD
 from tenfold.algorithms.mst import loop as loop_module
 from tenfold.algorithms.mst.config import MSTConfig
@@ -29,6 +32,7 @@ TABLE = ((0.0, 0.0), (0.1, 0.5), (0.2, 0.75), (0.7, 0.5), (0.9, 0.0))
 TINY: dict[str, Any] = {**METHOD.smoke, "steps": 20, "report_every": 10, "sparsity": TABLE}
 BLOCKS: dict[str, Any] = {"granularity": "block", "block": 4}
 FOURS: dict[str, Any] = {"granularity": "two_four"}
+FOLDER = Path(str(mst.__file__)).parent
 LIMIT = Granularity(two_four=True).limit(0, sparsity=0.5)
 assert LIMIT is not None
 
@@ -49,12 +53,12 @@ def in_fours(mask: Tensor, axis: int = 0) -> Tensor:
 def test_a_topology_step_keeps_to_two_of_four(
     seed: int, active: int, target: int, zeta: float, share: float
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
+    generator, lots = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     weight, gradient = torch.randn(2, 8, 6, generator=generator).abs()
-    mask = first_mask(weight, active, "random", generator, LIMIT)
+    mask = first_mask(weight, active, "random", lots, LIMIT)
     assert int(mask.sum()) == active
     assert int(in_fours(mask).max()) <= 2
-    new, kept = evolve(mask, weight, gradient, target, zeta, share, generator, LIMIT)
+    new, kept = evolve(mask, weight, gradient, target, zeta, share, lots, LIMIT)
     assert int(new.sum()) == target
     assert int(in_fours(new).max()) <= 2
     assert int(kept.sum()) == active - max(int(zeta * active), active - target)
@@ -65,10 +69,10 @@ def test_a_topology_step_keeps_to_two_of_four(
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), target=st.integers(1, 4))
 def test_two_of_four_from_dense_keep_as_much_as_any_mask_could(seed: int, target: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
+    generator, lots = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     weight = torch.randn(8, 1, generator=generator).abs()
     full = torch.ones(8, 1, dtype=torch.bool)
-    new, _ = evolve(full, weight, weight, target, 0.0, 1.0, generator, LIMIT)
+    new, _ = evolve(full, weight, weight, target, 0.0, 1.0, lots, LIMIT)
     sums = []
     for places in combinations(range(8), target):
         if all(sum(place // 4 == group for place in places) <= 2 for group in (0, 1)):
@@ -79,11 +83,11 @@ def test_two_of_four_from_dense_keep_as_much_as_any_mask_could(seed: int, target
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), most=st.integers(0, 2))
 def test_growth_by_gradient_takes_the_best_that_there_is_room_for(seed: int, most: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
+    generator, lots = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     gradient = torch.randn(8, 1, generator=generator).abs()
     mask = torch.zeros(8, 1, dtype=torch.bool)
     mask[:2] = True  # the first group is full
-    new, _ = evolve(mask, gradient, gradient, 2 + most, 0.0, 1.0, generator, LIMIT)
+    new, _ = evolve(mask, gradient, gradient, 2 + most, 0.0, 1.0, lots, LIMIT)
     assert set((new & ~mask).flatten().nonzero().flatten().tolist()) == set(
         (gradient[4:].flatten().topk(most).indices + 4).tolist()
     )
@@ -257,3 +261,17 @@ def test_what_does_not_go_together_is_refused(fields: dict[str, Any], said: str)
         MSTConfig(**{**TINY, **fields}).check()
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_triton_can_read_the_annotations_of_its_kernels() -> None:
+    """It compiles them, too, and refuses any name but of a constant; no card is here to say so."""
+    kernels = [
+        node
+        for node in ast.walk(ast.parse((FOLDER / "block_kernels.py").read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and any(ast.unparse(each) == "triton.jit" for each in node.decorator_list)
+    ]
+    assert len(kernels) == 2
+    for kernel in kernels:
+        said = {ast.unparse(a.annotation) for a in kernel.args.args if a.annotation is not None}
+        assert said == {"tl.constexpr"}
