@@ -7,6 +7,7 @@ needs dense gradients (a topology step) runs dense.
 from collections.abc import Mapping
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
@@ -96,7 +97,7 @@ def block_product(side: int) -> Product:
 
 def _draw_two_four(n_in: int, n_out: int, density: float) -> Tensor:
     """A random 2:4 mask of a density of at most 0.5."""
-    generator = torch.Generator().manual_seed(0)
+    generator = np.random.default_rng(0)
     limit = Granularity(two_four=True).limit(0, sparsity=1 - density)
     active = round(density * n_in * n_out)
     return first_mask(torch.zeros(n_in, n_out), active, "random", generator, limit)

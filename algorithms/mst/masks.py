@@ -100,7 +100,7 @@ class Masks:
         self.churn = 0.0
         self.settled: dict[str, torch.Tensor] | None = None
         targets = self.targets(sparsity)
-        generator = torch.Generator().manual_seed(seed)
+        generator = np.random.default_rng(seed)
         self.masks = {
             name: granularity.spread(
                 first_mask(
@@ -216,8 +216,7 @@ class Masks:
         elif self.settled is None:
             self.settled = dict(self.masks)
         targets = self.targets(sparsity)
-        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        generator = torch.Generator().manual_seed(seed)
+        generator = np.random.default_rng([self.seed, number])
         replaced, before = 0, self.active
         units = self.granularity
         for name, mask in self.masks.items():

@@ -8,6 +8,7 @@ for a unit of several, see `granularity`.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 Score = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
@@ -72,7 +73,7 @@ def evolve(
     target: int,
     zeta: float,
     gradient_share: float,
-    generator: torch.Generator,
+    generator: np.random.Generator,
     limit: GroupLimit | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Prune the weakest active weights and grow others, to `target` active ones.
@@ -87,7 +88,7 @@ def evolve(
         target: Number of active weights afterwards.
         zeta: Fraction of active weights to replace.
         gradient_share: Fraction of the new weights chosen by `grow_score`, the rest uniformly.
-        generator: Of the uniform choice, on the CPU wherever the layer is.
+        generator: Of the uniform choice, the same wherever the layer is.
         limit: What the new mask keeps to; `target` must have room in it. The old mask need not if
             it is full.
 
@@ -102,23 +103,22 @@ def evolve(
     by_gradient = round(grow * gradient_share)
     grown = _best(torch.where(kept, -torch.inf, grow_score), by_gradient, kept, limit)
     new = kept | grown
-    # Every candidate that is left is as likely as any other.
-    lots = torch.rand(new.shape, generator=generator, dtype=torch.float64).to(new.device)
-    return new | _best(torch.where(new, -torch.inf, lots), grow - by_gradient, new, limit), kept
+    free = mask.numel() - (active - prune + by_gradient)
+    return new | _any(new, free, grow - by_gradient, generator, limit), kept
 
 
 def first_mask(
     weight: torch.Tensor,
     active: int,
     kind: str,
-    generator: torch.Generator,
+    generator: np.random.Generator,
     limit: GroupLimit | None = None,
 ) -> torch.Tensor:
     """A mask with `active` weights: the largest (``magnitude``) or any (``random``)."""
-    random = kind == "random"
-    scores = torch.rand(weight.shape, generator=generator) if random else weight.abs()
     none = torch.zeros_like(weight, dtype=torch.bool)
-    return _best(scores.to(weight.device), active, none, limit)
+    if kind == "random":
+        return _any(none, none.numel(), active, generator, limit)
+    return _best(weight.abs(), active, none, limit)
 
 
 def _best(
@@ -132,6 +132,28 @@ def _best(
     return found.view_as(taken)
 
 
+def _any(
+    taken: torch.Tensor,
+    free: int,
+    count: int,
+    generator: np.random.Generator,
+    limit: GroupLimit | None,
+) -> torch.Tensor:
+    """Places of `count` of the `free` weights not taken, each as likely as any other, bool.
+
+    Drawn on the CPU wherever the layer is. Only what is chosen is drawn: to draw lots for all
+    weights, as a limit wants it, takes most of a topology step of a large layer on a card.
+    """
+    if limit is not None:
+        lots = torch.from_numpy(generator.random(taken.shape)).to(taken.device)
+        return _best(torch.where(taken, -torch.inf, lots), count, taken, limit)
+    places = (~taken).flatten().nonzero().flatten()
+    chosen = generator.choice(free, count, replace=False, shuffle=False)
+    found = torch.zeros_like(taken).flatten()
+    found[places[torch.from_numpy(chosen).to(places.device)]] = True
+    return found.view_as(taken)
+
+
 def _largest(scores: torch.Tensor, count: int) -> torch.Tensor:
     """Places of the `count` largest scores (NaN as infinity), the first ones among equals.
 
@@ -140,7 +162,7 @@ def _largest(scores: torch.Tensor, count: int) -> torch.Tensor:
     if count == 0:
         return torch.zeros(0, dtype=torch.int64, device=scores.device)
     scores = scores.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    least = scores.kthvalue(len(scores) - count + 1).values
+    least = scores.topk(count, sorted=False).values.min()  # kthvalue is one block on a card
     above = (scores > least).nonzero().flatten()
     equal = (scores == least).nonzero().flatten()
     return torch.cat([above, equal[: count - len(above)]])

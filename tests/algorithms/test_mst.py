@@ -93,11 +93,11 @@ def test_erdos_renyi_meets_the_density_and_never_passes_one(
 def test_a_topology_step_keeps_the_largest_and_counts(
     seed: int, active: int, target: int, zeta: float, share: float
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
+    generator, lots = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     weight = torch.randn(6, 10, generator=generator)
     gradient = torch.randn(6, 10, generator=generator).abs()
-    mask = first_mask(weight, active, "random", generator)
-    new, kept = evolve(mask, weight.abs(), gradient, target, zeta, share, generator)
+    mask = first_mask(weight, active, "random", lots)
+    new, kept = evolve(mask, weight.abs(), gradient, target, zeta, share, lots)
     prune = max(int(zeta * active), active - target)
     assert int(new.sum()) == target
     assert int(kept.sum()) == active - prune
@@ -130,7 +130,7 @@ def test_the_growth_rules_are_set_rigl_and_mixed() -> None:
 def test_random_growth_is_uniform_over_what_is_off() -> None:
     mask = torch.zeros(2, 10, dtype=torch.bool)
     mask[0, :5] = True
-    generator = torch.Generator().manual_seed(0)
+    generator = np.random.default_rng(0)
     counts = torch.zeros(2, 10)
     for _ in range(3_000):
         new, kept = evolve(mask, torch.ones(2, 10), torch.ones(2, 10), 8, 0.0, 0.0, generator)
