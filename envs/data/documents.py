@@ -45,11 +45,7 @@ def find_documents(source: str, unseen: bool) -> tuple[Callable[[], Documents], 
 
 def _stdlib(unseen: bool) -> tuple[Callable[[], Documents], list[str]]:
     root = Path(sysconfig.get_paths()["stdlib"])
-    files = [
-        path
-        for path in sorted(root.rglob("*.py"))
-        if not _NOT_LIBRARY & set(path.relative_to(root).parts)
-    ]
+    files = sorted(_sources(root))
 
     def readable() -> Named:
         for path in files:
@@ -58,6 +54,13 @@ def _stdlib(unseen: bool) -> tuple[Callable[[], Documents], list[str]]:
 
     split = _all_held_out if unseen else _split
     return lambda: split(list(readable()), root), ["stdlib", *stamps(files, root)]
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    """Python files that are of the library itself; what is installed beside it is not entered."""
+    for folder, inner, files in os.walk(root):
+        inner[:] = set(inner) - _NOT_LIBRARY
+        yield from (Path(folder, name) for name in files if name.endswith(".py"))
 
 
 def _own(source: Path, unseen: bool) -> tuple[Callable[[], Documents], list[str]]:
