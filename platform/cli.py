@@ -611,7 +611,7 @@ def _launch(
         flags: Fields of the experiment, which win over the file's.
         address: A running Ray cluster.
         offline: Keep results in journals.
-        resume: Go on with the newest run.
+        resume: Go on with the newest run, or with the one whose own record the target is.
         default_space: The space where neither the file nor a flag names one.
         tuned: Start from the tuned values of the method and the task.
         best_of: Sweeps, of which each variant has its own best point.
@@ -649,10 +649,11 @@ def _launch(
     length = total(experiment, study.length())
     if length is not None:
         print(f"  length   {length}", flush=True)
-    from tenfold.platform.launch import launch
+    from tenfold.platform.launch import launch, run_of
     from tenfold.platform.summary import print_summary
 
-    outcome = launch(study, uri, offline=offline, address=address, resume=resume)
+    own = run_of(Path(target)) if resume and is_file else None
+    outcome = launch(study, uri, offline=offline, address=address, resume=own or resume)
     print_summary(experiment, outcome, uri, Console())
     if outcome.failed or outcome.unfinished:
         raise typer.Exit(INTERRUPTED if outcome.unfinished else 1)

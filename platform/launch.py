@@ -99,7 +99,7 @@ def launch(
     uri: str,
     offline: bool = False,
     address: str | None = None,
-    resume: bool = False,
+    resume: bool | Path = False,
 ) -> Outcome:
     """Run an experiment to its end, or pick up its last run where it was left or fell short.
 
@@ -108,8 +108,9 @@ def launch(
         uri: MLflow store that takes the results.
         offline: Keep the results in journals only.
         address: A running Ray cluster; a local Ray is started when None.
-        resume: Continue the newest run of an experiment with this name: what was interrupted, and
-            what the experiment asks for beyond it (seeds, samples, tasks, variants, a later stop).
+        resume: Continue the newest run of an experiment with this name, or the one of a folder:
+            what was interrupted, and what the experiment asks for beyond it (seeds, samples,
+            tasks, variants, a later stop).
 
     Raises:
         InputError: Nothing to resume, another driver has the run, a trial that asks for more than
@@ -121,7 +122,8 @@ def launch(
     storage = runs_folder() / "tune"
     check_folder(storage)
     length = _length(study)
-    earlier = resumable_run(storage, experiment) if resume else None
+    named = resume if isinstance(resume, Path) else None
+    earlier = resumable_run(storage, experiment, named) if resume else None
     if earlier is not None:  # refused before Ray starts
         with only_driver(earlier):
             pass
@@ -147,12 +149,22 @@ def launch(
         return run.to_its_end()
 
 
-def resumable_run(storage: Path, experiment: Experiment) -> Path:
-    """The newest run folder of this experiment, refusing one that this does not continue.
+def run_of(file: Path) -> Path | None:
+    """The folder of the run whose own record a file is; None for any other file."""
+    storage, folder = runs_folder() / "tune", file.resolve().parent
+    is_own = file.name == EXPERIMENT_FILE and folder.parent == storage.resolve()
+    return storage / folder.name if is_own else None
+
+
+def resumable_run(storage: Path, experiment: Experiment, run_dir: Path | None = None) -> Path:
+    """The newest run folder of this experiment, or the given one, if the experiment continues it.
 
     Raises:
         InputError: There is none, or its experiment is another.
     """
+    if run_dir is not None:
+        _check_extension(run_dir, experiment)
+        return run_dir
     pattern = re.compile(re.escape(experiment.name) + r"-\d{8}-\d{6}(-\d+)?$")
     found = sorted(
         path for path in storage.glob(f"{experiment.name}-*") if pattern.match(path.name)

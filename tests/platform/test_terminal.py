@@ -23,7 +23,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from tenfold.platform import cli, plan, ray_session, summary
+from tenfold.platform import cli, launch, plan, ray_session, summary
 from tenfold.platform.errors import InputError
 from tenfold.platform.experiment import (
     Checkpoints,
@@ -572,6 +572,36 @@ def test_a_sweep_of_an_own_space_is_resumed_with_more_samples_and_no_other_space
     other = experiment_of(space={"c": "loguniform(0.1, 20)"}, samples=3)
     with pytest.raises(InputError, match=r"its space is .*loguniform\(0.1, 10.0\)"):
         resumable_run(runs / "tune", other)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_run_named_by_its_own_record_goes_on_though_another_of_its_name_is_newer(
+    seed: int, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {0: runs / "tune" / "ucb1-20260101-000000", 5: runs / "tune" / "ucb1-20260101-000001"}
+    for own, folder in folders.items():
+        folder.mkdir(parents=True)
+        fields = experiment_of(seeds=[own]).model_dump(mode="json", exclude_defaults=True)
+        (folder / EXPERIMENT_FILE).write_text(yaml.safe_dump(fields))
+    begun: list[Path] = []
+
+    def begin(study: Any, run_dir: Path, *_: Any) -> None:
+        begun.append(run_dir)
+        raise InputError("Not here.")
+
+    monkeypatch.setattr(launch, "_Run", begin)
+    record = folders[seed] / EXPERIMENT_FILE
+    monkeypatch.setattr(sys, "argv", ["tenfold", "run", str(record), "--resume"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert begun == [folders[seed]]
+
+
+def test_a_record_is_known_by_where_it_lies(runs: Path) -> None:
+    folder = runs / "tune" / "ucb1-20260101-000000"
+    assert launch.run_of(folder / EXPERIMENT_FILE) == folder
+    assert launch.run_of(folder / "other.yaml") is None
+    assert launch.run_of(runs / EXPERIMENT_FILE) is None
 
 
 # Where a plain job's results go
