@@ -127,9 +127,7 @@ def _best(
     """The places of the largest scores that a limit has room for beside those taken, bool."""
     if limit is not None:
         scores = limit.within(scores, taken)
-    found = torch.zeros_like(taken).flatten()
-    found[_largest(scores.flatten(), count)] = True
-    return found.view_as(taken)
+    return _marked(_largest(scores.flatten(), count), taken)
 
 
 def _any(
@@ -139,19 +137,25 @@ def _any(
     generator: np.random.Generator,
     limit: GroupLimit | None,
 ) -> torch.Tensor:
-    """Places of `count` of the `free` weights not taken, each as likely as any other, bool.
+    """Places of `count` of the weights not taken, each as likely as any other, bool.
 
     Drawn on the CPU wherever the layer is. Only what is chosen is drawn: to draw lots for all
-    weights, as a limit wants it, takes most of a topology step of a large layer on a card.
+    weights, as a limit wants it, takes most of a topology step of a large layer on a card. How many
+    are `free` the caller knows without waiting for that card.
     """
     if limit is not None:
         lots = torch.from_numpy(generator.random(taken.shape)).to(taken.device)
         return _best(torch.where(taken, -torch.inf, lots), count, taken, limit)
     places = (~taken).flatten().nonzero().flatten()
     chosen = generator.choice(free, count, replace=False, shuffle=False)
-    found = torch.zeros_like(taken).flatten()
-    found[places[torch.from_numpy(chosen).to(places.device)]] = True
-    return found.view_as(taken)
+    return _marked(places[torch.from_numpy(chosen).to(places.device)], taken)
+
+
+def _marked(places: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A mask of the given shape that is on at these places of it, flattened."""
+    found = torch.zeros_like(like).flatten()
+    found[places] = True
+    return found.view_as(like)
 
 
 def _largest(scores: torch.Tensor, count: int) -> torch.Tensor:
