@@ -72,7 +72,7 @@ INPUTS_FILE = "inputs.json"
 _LATER_FILE = "later-stop"
 _MAX_FAILURES = 3
 # What a resumed run may not change; of the other fields `_check_extension` says how they may grow.
-_FIXED = ("method", "config", "variant_config", "space", "search", "scheduler")
+_FIXED = ("name", "method", "config", "variant_config", "space", "search", "scheduler")
 
 
 @dataclass(frozen=True)

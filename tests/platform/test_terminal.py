@@ -597,6 +597,13 @@ def test_a_run_named_by_its_own_record_goes_on_though_another_of_its_name_is_new
     assert begun == [folders[seed]]
 
 
+def test_a_run_does_not_go_on_under_another_name(runs: Path) -> None:
+    _, outcome, _ = finished_run(runs, {(1.0, 0): 3.0}, offline=True)
+    assert resumable_run(runs / "tune", experiment_of(), outcome.run_dir) == outcome.run_dir
+    with pytest.raises(InputError, match="its name is 'ucb1', now it is 'other'"):
+        resumable_run(runs / "tune", experiment_of(name="other"), outcome.run_dir)
+
+
 def test_a_record_is_known_by_where_it_lies(runs: Path) -> None:
     folder = runs / "tune" / "ucb1-20260101-000000"
     assert launch.run_of(folder / EXPERIMENT_FILE) == folder
